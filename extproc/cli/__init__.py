@@ -1,0 +1,39 @@
+"""The command `extproc`: write, run, watch, act."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from extproc.errors import ExtprocError
+
+WRITE = "Write: make and check files"
+RUN = "Run: start processes"
+WATCH = "Watch: see what is going on"
+ACT = "Act: move a rollout, or stop it"
+
+app = typer.Typer(
+    name="extproc",
+    help="Canary releases for LLM applications, decided in microseconds at the Envoy edge.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
+    from extproc.cli import act, demo, health, render, run, watch, write
+
+    for room in (write, render, run, demo, watch, health, act):
+        room.register(app)
+    try:
+        app()
+    except ExtprocError as error:
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        for problem in error.problems:
+            console.print(str(problem), markup=False)
+        sys.exit(1)

@@ -1,0 +1,100 @@
+"""Run: router, controller, serve."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from extproc import contract
+from extproc.router.settings import RouterSettings
+
+
+class TransportName(StrEnum):
+    """Transports that exist."""
+
+    GRPCIO = "grpcio"
+
+
+SpecOption = Annotated[Path, typer.Option("--spec", help="The Spec: one YAML file.", show_default=False)]
+StoreOption = Annotated[str, typer.Option(help="Where State and Journal live.")]
+ListenOption = Annotated[str, typer.Option(help="unix:PATH (recommended) or HOST:PORT; each worker gets its own endpoint from it.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="Worker processes, one endpoint each.")]
+TransportOption = Annotated[TransportName, typer.Option(help="How gRPC is spoken.")]
+MetricsOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the router's /metrics and /healthz; 0: any free one.")]
+CollectorOption = Annotated[str, typer.Option(help="Where Envoy sends its access log: unix:PATH or HOST:PORT.")]
+ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    from extproc.cli import RUN
+
+    for command in (serve, router, controller):
+        app.command(rich_help_panel=RUN)(command)
+
+
+def serve(
+    spec: SpecOption,
+    listen: ListenOption = contract.DEFAULT_ROUTER_LISTEN,
+    workers: WorkersOption = 2,
+    transport: TransportOption = TransportName.GRPCIO,
+    store: StoreOption = contract.DEFAULT_STORE,
+    collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    api_port: ApiOption = contract.DEFAULT_API_PORT,
+    metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
+) -> None:
+    """Everything on one machine: controller, router and the embedded store."""
+    from extproc.cli import serving
+
+    start_logging()
+    arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--api-port", str(api_port)]
+    serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port), arguments)
+
+
+def router(
+    spec: SpecOption,
+    listen: ListenOption = contract.DEFAULT_ROUTER_LISTEN,
+    workers: WorkersOption = 2,
+    transport: TransportOption = TransportName.GRPCIO,
+    phase: Annotated[str | None, typer.Option(help="Without a store: serve every rollout at this phase, such as 50%.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Follow Spec and State in this store, such as sqlite:/var/lib/extproc/extproc.db.")
+    ] = None,
+    metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
+) -> None:
+    """The data plane: decide, for every request, which model it meets."""
+    from extproc.router import supervisor
+
+    start_logging()
+    supervisor.main(_router_settings(spec, listen, workers, transport, phase, store, metrics_port))
+
+
+def controller(
+    spec: SpecOption,
+    store: StoreOption = contract.DEFAULT_STORE,
+    collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    api_port: ApiOption = contract.DEFAULT_API_PORT,
+    tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
+) -> None:
+    """The brain: collect outcomes, evaluate gates, decide, write State."""
+    from extproc.controller import process
+
+    start_logging()
+    process.main(process.ControllerSettings(spec_path=str(spec), store=store, collector=collector, api_port=api_port, ends_with_stdin=tied))
+
+
+def _router_settings(
+    spec: Path, listen: str, workers: int, transport: TransportName, phase: str | None, store: str | None, metrics_port: int
+) -> RouterSettings:
+
+    return RouterSettings(str(spec), listen, workers, transport.value, phase, store, metrics_port=metrics_port)
+
+
+def start_logging() -> None:
+    """Lines on standard error, with time and level."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,98 @@
+"""The names that other systems rely on: headers, metadata namespaces, metrics, cluster names and ports.
+
+Envoy's configuration, the router, the collector, dashboards and an operator's own rules meet only here. Renaming one of these is
+a breaking change and belongs in the CHANGELOG. This module imports nothing.
+"""
+
+# -- request headers ---------------------------------------------------------------------------------------------------------
+HEADER_PREFIX = "x-llm-"
+"""Envoy strips every header with this prefix before the first route is resolved: nothing from outside is trusted."""
+CLUSTER_HEADER = "x-llm-cluster"
+"""Names the model (by its Envoy cluster) that the request goes to; set by the router, matched by the rendered routes."""
+VARIANT_PREFIX = "x-llm-variant-"
+"""`x-llm-variant-<layer>` names the variant of a layer other than `model`."""
+MODEL_LAYER = "model"
+"""The layer that sets the cluster."""
+REQUEST_ID_HEADER = "x-request-id"
+
+REQUEST_MODEL = "extproc.request.model"
+"""Key of the requested model inside a Subject; not a header: a client cannot send it (a dot-separated name in no Envoy header)."""
+
+# -- dynamic metadata --------------------------------------------------------------------------------------------------------
+ASSIGNMENT_NAMESPACE = "extproc.assignment"
+"""Namespace prefix of an assignment: `extproc.assignment.<layer>` holds the fields below, for the access log."""
+FIELD_ROLLOUT = "rollout"
+FIELD_GENERATION = "generation"
+FIELD_PHASE = "phase"
+FIELD_COHORT = "cohort"
+FIELD_ARM = "arm"
+FIELD_UNIT = "unit"
+"""The unit's keyed hash, 16 hex digits; it sorts last among the fields, so that a reply is a constant followed by the hash."""
+FIELD_DURABLE = "durable"
+"""True where the unit will be recognised again (a user id, an API key, a cookie that came back)."""
+
+COOKIE_NAMESPACE = "extproc.cookie"
+COOKIE_FIELD = "set"
+"""`extproc.cookie: {set: <Set-Cookie value>}` makes the rendered Envoy set the anonymous cookie; absent otherwise."""
+REQUEST_NAMESPACE = "extproc.request"
+REQUEST_MODEL_FIELD = "model"
+"""`extproc.request: {model}`: the model named in the request's body, read by Envoy and forwarded to the router."""
+CONFIG_NAMESPACE = "extproc.config"
+"""A constant namespace: Envoy drops typed metadata from its access log where no untyped one exists (seen on 1.40)."""
+TOKEN_USAGE_NAMESPACE = "envoy.ai.token_usage"
+JSON_USAGE_NAMESPACE = "extproc.usage"
+"""Tokens as the core profile finds them (json_to_metadata): {model, input, cached, output, reasoning}."""
+
+# -- Envoy: clusters, stat prefixes, runtime keys, access log -------------------------------------------------------------------
+ROUTER_CLUSTER = "extproc_router"
+COLLECTOR_CLUSTER = "extproc_collector"
+ACCESS_LOG_NAME = "extproc"
+TTFT_TAG = "ttft_us"
+"""Custom access-log tag: microseconds from the request's first byte to the first body byte from the model."""
+EXT_PROC_LATENCY_TAG = "ext_proc_us"
+EXT_PROC_STATUS_TAG = "ext_proc_status"
+RUNTIME_CANARY = "extproc.{rollout}.canary"
+"""Envoy runtime key, percent of decided canary requests that may reach the canary: 0 is a rollback without any router or controller."""
+RUNTIME_COMPLETED = "extproc.{rollout}.completed"
+"""Envoy runtime key, percent: 100 makes the canary the default for requests that carry no decision."""
+
+# -- gRPC methods --------------------------------------------------------------------------------------------------------------
+PROCESS_METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
+ACCESS_LOG_METHOD = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+HEALTH_CHECK_METHOD = "/grpc.health.v1.Health/Check"
+HEALTH_WATCH_METHOD = "/grpc.health.v1.Health/Watch"
+
+# -- default endpoints ---------------------------------------------------------------------------------------------------------
+DEFAULT_ROUTER_LISTEN = "unix:/run/extproc/router.sock"
+DEFAULT_COLLECTOR_LISTEN = "unix:/run/extproc/collector.sock"
+DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
+DEFAULT_API_PORT = 9970
+DEFAULT_METRICS_PORT = 9971
+TOKEN_ENVIRONMENT = "EXTPROC_TOKEN"
+API_ENVIRONMENT = "EXTPROC_API"
+
+# -- Prometheus metrics --------------------------------------------------------------------------------------------------------
+METRIC_DECISIONS = "extproc_decisions_total"
+METRIC_DECISION_SECONDS = "extproc_decision_seconds"
+METRIC_GENERATION = "extproc_snapshot_generation"
+METRIC_SNAPSHOT_AGE = "extproc_snapshot_age_seconds"
+METRIC_DECISION_ERRORS = "extproc_decision_errors_total"
+METRIC_RELOAD_FAILURES = "extproc_reload_failures_total"
+METRIC_WORKERS = "extproc_workers"
+METRIC_WORKER_RESTARTS = "extproc_worker_restarts_total"
+METRIC_OUTCOMES = "extproc_outcomes_total"
+METRIC_LATE_OUTCOMES = "extproc_late_outcomes_total"
+METRIC_PHASE = "extproc_phase"
+METRIC_SHARE = "extproc_share"
+METRIC_STATUS = "extproc_status"
+METRIC_E_VALUE = "extproc_e_value"
+METRIC_E_LIMIT = "extproc_e_limit"
+METRIC_TTFT = "extproc_ttft_seconds"
+METRIC_DURATION = "extproc_request_seconds"
+METRIC_TOKENS = "extproc_tokens_total"
+METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
+
+
+def assignment_namespace(layer: str) -> str:
+    """The metadata namespace that carries the assignment of one layer."""
+    return f"{ASSIGNMENT_NAMESPACE}.{layer}"

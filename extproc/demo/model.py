@@ -1,0 +1,309 @@
+"""A simulated OpenAI-compatible model: POST /v1/chat/completions (JSON and SSE), GET /v1/models, and its own ledger.
+
+`python -m extproc.demo.model --name NAME` serves on a loopback port and prints one JSON line `{"address", "control"}`. On the control
+port: GET /ledger, GET /last (headers and body of the last request), POST /knobs (a JSON object of Knobs fields, taken at once),
+GET /knobs. The control port is another one than the model's, so that no gateway can reach it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import socket
+import sys
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import pairwise
+from random import Random
+from typing import Any, Final
+
+import orjson
+import uvicorn
+
+from extproc.demo.ledger import Ledger
+
+KEEP_ALIVE: Final = 7200
+"""Seconds an idle connection stays: longer than any gateway's own idle timeout, or the gateway meets connections just closed (503)."""
+CHUNKS: Final = 6
+"""A stream is sent in at most so many content chunks, however many tokens it has: enough to see it flow, cheap to produce."""
+BYTES_PER_TOKEN: Final = 4
+_WORDS: Final = ("the", "answer", "to", "your", "question", "is", "simulated", "and", "every", "token", "of", "it", "was", "counted")
+_TEXT: Final = " ".join(_WORDS[i % len(_WORDS)] for i in range(4096))
+_JSON_HEADERS: Final = [(b"content-type", b"application/json")]
+_SSE_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+_END: Final = {"type": "http.response.body", "body": b"data: [DONE]\n\n"}
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """How the model behaves; every field can be changed while it runs."""
+
+    ttft: float = 0.06
+    """Mean seconds to the first token (lognormal)."""
+    spread: float = 0.4
+    """Sigma of the lognormal time to the first token."""
+    tokens_per_second: float = 800.0
+    output_tokens: float = 60.0
+    """Mean tokens of an answer (lognormal, sigma .5)."""
+    error_rate: float = 0.0
+    """Share of requests answered with `error_status`, after the time to the first token."""
+    error_status: int = 500
+    hang_rate: float = 0.0
+    """Share of requests that never get an answer."""
+
+    def changed(self, change: dict[str, Any]) -> Knobs:
+        """These knobs with some of them turned; raises ValueError for an unknown name or a value that is not a number."""
+        known = {field.name for field in fields(self)}
+        for name, value in change.items():
+            if name not in known:
+                raise ValueError(f"no knob {name!r}; there are {', '.join(sorted(known))}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise ValueError(f"knob {name!r} needs a number from 0, not {value!r}")
+        return replace(self, **change)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one request gets."""
+
+    wait: float
+    """Seconds to the first token."""
+    writing: float
+    """Seconds from the first to the last token."""
+    input_tokens: int
+    output_tokens: int
+    status: int
+    """200, an error status, or 0: never any answer."""
+
+
+class SimulatedModel:
+    """The ASGI application: the model on every port but `control_port`, the controls there."""
+
+    def __init__(self, name: str, knobs: Knobs, seed: int, control_port: int, foreign_prefix: bytes) -> None:
+        self.ledger = Ledger(name)
+        self.knobs = knobs
+        self._name = name
+        self._random = Random(seed)
+        self._control_port = control_port
+        self._foreign = foreign_prefix
+        self._last: dict[str, Any] = {}
+        self._created = int(time.time())
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One HTTP request."""
+        if scope["type"] != "http":
+            return
+        body = await _body(receive)
+        where = (scope["method"], scope["path"])
+        if scope["server"][1] == self._control_port:
+            await self._control(where, body, send)
+        elif where == ("POST", "/v1/chat/completions"):
+            await self._chat(scope["headers"], body, receive, send)
+        elif where == ("GET", "/v1/models"):
+            entry = {"id": self._name, "object": "model", "created": self._created, "owned_by": "extproc-demo"}
+            await _reply(send, 200, {"object": "list", "data": [entry]})
+        else:
+            await _reply(send, 404, _error(f"no {where[0]} {where[1]} here", "invalid_request_error"))
+
+    # ---------------------------------------------------------------------------------------------------------------- the model
+    async def _chat(self, headers: list[tuple[bytes, bytes]], body: bytes, receive: Any, send: Any) -> None:
+        try:
+            asked = orjson.loads(body)
+            stream = bool(asked.get("stream", False))
+            model = str(asked.get("model", ""))
+        except (orjson.JSONDecodeError, AttributeError):
+            await _reply(send, 400, _error("the body is not a JSON object", "invalid_request_error"))
+            return
+        self._last = {"headers": headers, "body": body}
+        self.ledger.arrived(time.time(), model, stream, bool(self._foreign) and any(name.startswith(self._foreign) for name, _ in headers))
+        answer = self._draw(len(body))
+        gone = asyncio.ensure_future(_disconnect(receive))
+        try:
+            if answer.status == 0:
+                await gone
+                self.ledger.gone()
+            elif stream and answer.status == 200:
+                await self._stream(answer, gone, send)
+            else:
+                await asyncio.sleep(answer.wait + (answer.writing if answer.status == 200 else 0.0))
+                await self._whole(answer, gone, send)
+        finally:
+            gone.cancel()
+
+    async def _whole(self, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
+        if gone.done():
+            self.ledger.gone()
+        elif answer.status == 200:
+            self.ledger.served(answer.input_tokens, answer.output_tokens)
+            await _reply(send, 200, self._completion(answer))
+        else:
+            self.ledger.failed(time.time())
+            await _reply(send, answer.status, _error("the simulated model failed, as it was told to", "server_error"))
+
+    def _draw(self, body_length: int) -> Answer:
+        """Chance decides in a fixed order, so that a seed and an order of arrival give the same answers."""
+        knobs, random = self.knobs, self._random
+        fate = random.random()
+        wait = _lognormal(random, knobs.ttft, knobs.spread)
+        tokens = max(1, round(_lognormal(random, knobs.output_tokens, 0.5)))
+        status = 0 if fate < knobs.hang_rate else knobs.error_status if fate < knobs.hang_rate + knobs.error_rate else 200
+        writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
+        return Answer(wait, writing, body_length // BYTES_PER_TOKEN + 1, tokens, status)
+
+    def _completion(self, answer: Answer) -> dict[str, Any]:
+        message = {"role": "assistant", "content": _text(0, answer.output_tokens), "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer)}
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": f"chatcmpl-{self._name}-{self.ledger.requests}", "object": kind, "created": self._created, "model": self._name}
+
+    async def _stream(self, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
+        """Content, the reason to stop, the usage (always: a gateway counts it), the end mark."""
+        await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
+        head = self._head("chat.completion.chunk")
+        pieces = min(CHUNKS, answer.output_tokens)
+        edges = [answer.output_tokens * i // pieces for i in range(pieces + 1)]
+        pause = answer.writing / pieces
+        await asyncio.sleep(answer.wait)
+        for first, last in pairwise(edges):
+            if gone.done():
+                self.ledger.gone()
+                return
+            delta = {"role": "assistant", "content": _text(first, last)} if first == 0 else {"content": _text(first, last)}
+            await _event(send, {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+            await asyncio.sleep(pause)
+        self.ledger.served(answer.input_tokens, answer.output_tokens)
+        await _event(send, {**head, "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]})
+        await _event(send, {**head, "choices": [], "usage": _usage(answer)})
+        await send(_END)
+
+    # ------------------------------------------------------------------------------------------------------------- the controls
+    async def _control(self, where: tuple[str, str], body: bytes, send: Any) -> None:
+        if where == ("POST", "/knobs"):
+            try:
+                change = orjson.loads(body)
+                if not isinstance(change, dict):
+                    raise ValueError("the body must be a JSON object of knobs")
+                self.knobs = self.knobs.changed(change)
+            except ValueError as error:
+                await _reply(send, 400, _error(str(error), "invalid_request_error"))
+                return
+            self.ledger.mark(time.time())
+            await _reply(send, 200, {"at": self.ledger.since.at, "knobs": asdict(self.knobs)})
+        elif where == ("GET", "/knobs"):
+            await _reply(send, 200, asdict(self.knobs))
+        elif where == ("GET", "/ledger"):
+            await _reply(send, 200, self.ledger.as_json())
+        elif where == ("GET", "/last"):
+            headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self._last.get("headers", [])]
+            await _reply(send, 200, {"headers": headers, "body": self._last.get("body", b"").decode("utf-8", "replace")})
+        else:
+            await _reply(send, 404, _error("controls are GET /ledger, GET /last, GET /knobs and POST /knobs", "invalid_request_error"))
+
+
+def _lognormal(random: Random, mean: float, sigma: float) -> float:
+    """A lognormal draw with this mean."""
+    return mean * math.exp(random.gauss(0.0, sigma) - sigma * sigma / 2)
+
+
+def _text(first: int, last: int) -> str:
+    """The simulated words from one token to another (one token is taken for `BYTES_PER_TOKEN` letters)."""
+    return _TEXT[first * BYTES_PER_TOKEN % len(_TEXT) :][: (last - first) * BYTES_PER_TOKEN]
+
+
+def _usage(answer: Answer) -> dict[str, Any]:
+    return {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+    }
+
+
+def _error(message: str, kind: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+async def _body(receive: Any) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+    return body
+
+
+async def _disconnect(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _reply(send: Any, status: int, content: dict[str, Any]) -> None:
+    body = orjson.dumps(content)
+    headers = [*_JSON_HEADERS, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _event(send: Any, content: dict[str, Any]) -> None:
+    await send({"type": "http.response.body", "body": b"data: " + orjson.dumps(content) + b"\n\n", "more_body": True})
+
+
+# ---------------------------------------------------------------------------------------------------------------------- process
+def _listening(port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", port))
+    made.listen(2048)
+    return made
+
+
+async def _serve(model: SimulatedModel, sockets: list[socket.socket], with_parent: bool) -> None:
+    config = uvicorn.Config(
+        model,
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    watching = asyncio.create_task(_parent_gone(server)) if with_parent else None
+    address, control = (f"127.0.0.1:{made.getsockname()[1]}" for made in sockets)
+    print(orjson.dumps({"address": address, "control": control}).decode(), flush=True)
+    await server.serve(sockets=sockets)
+    if watching is not None:
+        watching.cancel()
+
+
+async def _parent_gone(server: uvicorn.Server) -> None:
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    await lines.read()
+    server.should_exit = True
+
+
+def main() -> None:
+    """Entry point of `python -m extproc.demo.model`."""
+    import uvloop
+
+    parser = argparse.ArgumentParser(prog="python -m extproc.demo.model", description="A simulated OpenAI-compatible model on loopback.")
+    parser.add_argument("--name", required=True, help="the model name it answers with")
+    parser.add_argument("--port", type=int, default=0, help="port of the model; 0 takes any free one")
+    parser.add_argument("--control-port", type=int, default=0, help="port of the controls; 0 takes any free one")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--knobs", type=orjson.loads, default={}, help="a JSON object of knobs")
+    parser.add_argument("--foreign-prefix", default="", help="count requests that carry a header with this prefix")
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
+    given = parser.parse_args()
+    sockets = [_listening(given.port), _listening(given.control_port)]
+    control_port = sockets[1].getsockname()[1]
+    model = SimulatedModel(given.name, Knobs().changed(given.knobs), given.seed, control_port, given.foreign_prefix.encode())
+    uvloop.run(_serve(model, sockets, given.with_parent))
+
+
+if __name__ == "__main__":
+    main()

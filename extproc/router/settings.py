@@ -1,0 +1,37 @@
+"""Process flags of a router and its workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extproc import contract
+
+
+@dataclass(frozen=True, slots=True)
+class RouterSettings:
+    """What `extproc router` was asked to do. Exactly one of `store` and `phase` says where State comes from."""
+
+    spec_path: str
+    """The Spec's file; unused where a store publishes the Spec."""
+    listen: str = contract.DEFAULT_ROUTER_LISTEN
+    """`unix:PATH` or `HOST:PORT`; `contract.endpoints` gives each worker its own."""
+    workers: int = 2
+    transport: str = "grpcio"
+    phase: str | None = None
+    store: str | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = contract.DEFAULT_METRICS_PORT
+    """Port of /metrics and /healthz for all workers together; 0 for any free one."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What one worker is told by its supervisor, as the first line on its standard input."""
+
+    spec_path: str
+    listen: str
+    transport: str
+    phase: str | None
+    store: str | None
+    unit_key: str
+    """Hex; used where no store keeps the key."""

@@ -1,0 +1,139 @@
+"""The router's supervisor: N workers, one endpoint each, one port for all their metrics.
+
+N endpoints and not SO_REUSEPORT: behind one endpoint Envoy keeps one connection, and all of it goes to one process (seen).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+
+import orjson
+import uvicorn
+import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from extproc import contract
+from extproc.router.child import Child
+from extproc.router.metrics import WorkerView, exposition
+from extproc.router.settings import RouterSettings, WorkerSettings
+from extproc.router.source import fixed_snapshot, read_spec_file
+from extproc.transport import parse_address
+
+ASK_TIMEOUT = 1.0
+STOP_TIMEOUT = 10.0
+READY_TIMEOUT = 30.0
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Keeps the workers of one router alive and speaks for them."""
+
+    def __init__(self, settings: RouterSettings) -> None:
+        self._settings = settings
+        self.endpoints = contract.endpoints(settings.listen, settings.workers)
+        key = secrets.token_hex(32)
+        self._children = [
+            Child(f"worker {index}", _worker_command(), self._orders(listen, key)) for index, listen in enumerate(self.endpoints)
+        ]
+
+    def _orders(self, listen: str, key: str) -> bytes:
+        given = self._settings
+        phase = None if given.store is not None else given.phase
+        return orjson.dumps(asdict(WorkerSettings(given.spec_path, listen, given.transport, phase, given.store, key)))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain."""
+        keepers = [asyncio.create_task(child.keep()) for child in self._children]
+        server = _quiet_server(self._app(), self._settings.metrics_host, self._settings.metrics_port)
+        serving = asyncio.create_task(server.serve())
+        announcing = asyncio.create_task(self._announce(server))
+        try:
+            await _first_of(stop.wait(), serving, *keepers)
+        finally:
+            announcing.cancel()
+            await asyncio.gather(*(child.stop(STOP_TIMEOUT) for child in self._children))
+            server.should_exit = True
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(serving, *keepers)
+
+    async def views(self) -> list[WorkerView]:
+        """What each worker says of itself; None where one does not answer."""
+        answers = await asyncio.gather(*(child.ask(b"report", ASK_TIMEOUT) for child in self._children))
+        return [
+            WorkerView(index, child.restarts, orjson.loads(answer) if answer else None)
+            for index, (child, answer) in enumerate(zip(self._children, answers, strict=True))
+        ]
+
+    async def _announce(self, server: uvicorn.Server) -> None:
+        """One line on standard output when every worker serves: scripts wait for it."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        while any(view.report is None for view in await self.views()) or not server.started:
+            if loop.time() - begin > READY_TIMEOUT:
+                log.error("not every worker is ready after %.0f s; see the lines above", READY_TIMEOUT)
+                begin = loop.time()
+            await asyncio.sleep(0.1)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        print(f"router ready: {' '.join(self.endpoints)}, metrics on {self._settings.metrics_host}:{port}", flush=True)
+
+    def _app(self) -> Starlette:
+        async def metrics(_: Request) -> Response:
+            return Response(exposition(await self.views()), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+        async def health(_: Request) -> Response:
+            alive = sum(view.report is not None for view in await self.views())
+            return PlainTextResponse(f"{alive} of {len(self._children)} workers\n", status_code=200 if alive else 503)
+
+        return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health)])
+
+
+def _worker_command() -> tuple[str, ...]:
+    return sys.executable, "-m", "extproc.router.worker"
+
+
+def _quiet_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
+    config = uvicorn.Config(app, host=host, port=port, access_log=False, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    return server
+
+
+async def _first_of(*what: object) -> None:
+    tasks = [asyncio.ensure_future(one) for one in what]  # type: ignore[call-overload]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def check(settings: RouterSettings) -> None:
+    """Raise SpecError or SettingsError for what a worker would trip over, before anything is started."""
+    parse_address(settings.listen)
+    spec = read_spec_file(settings.spec_path)
+    if settings.store is None:
+        fixed_snapshot(spec, settings.phase)
+
+
+def main(settings: RouterSettings) -> None:
+    """Run a router until it is told to stop."""
+    check(settings)
+
+    async def run() -> None:
+        await Supervisor(settings).run(stop_on_signals())
+
+    uvloop.run(run())

@@ -1,0 +1,6 @@
+"""gRPC over HTTP/2 for ext_proc. A transport moves bytes; it knows nothing of Envoy's messages or of rollouts."""
+
+from extproc.transport.address import Address, parse_address
+from extproc.transport.grpcio import GrpcioServer
+
+__all__ = ["Address", "GrpcioServer", "parse_address"]

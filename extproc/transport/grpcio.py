@@ -1,0 +1,113 @@
+"""The reference transport: grpc.aio. Correct and slow (about 300 us of CPU for a stream); see docs/adr.
+
+One ext_proc stream is one HTTP request of a client. Each message is answered in order by the same `process`; an exception in one
+decision ends that stream alone with INTERNAL, so that Envoy serves stable, and is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc
+
+from extproc import contract
+from extproc.errors import Problem, SettingsError
+from extproc.transport.address import Address
+
+Process = Callable[[bytes], bytes | None]
+SOCKET_MODE = 0o660
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
+"""grpc.health.v1.HealthCheckResponse: field 1, the status as a varint."""
+_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 20), ("grpc.max_concurrent_streams", 4096))
+
+
+class GrpcioServer:
+    """ext_proc and grpc.health.v1 on one address."""
+
+    def __init__(self, address: Address, process: Process) -> None:
+        self._address = address
+        self._process = process
+        self._server: grpc.aio.Server | None = None
+        self._serving = False
+        self._health_changed = asyncio.Event()
+        self.errors = 0
+        """Decisions that ended in an exception."""
+
+    async def start(self) -> None:
+        """Listen. A Unix socket is bound under a temporary name and renamed, so that its path never vanishes under Envoy."""
+        self._server = server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((_Methods(self),))
+        if self._address.path:
+            await self._start_unix(server, Path(self._address.path))
+        else:
+            _bind(server, f"{self._address.host}:{self._address.port}")
+            await server.start()
+        self.set_serving(True)
+
+    async def _start_unix(self, server: grpc.aio.Server, path: Path) -> None:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        _bind(server, f"unix:{temporary}")
+        await server.start()
+        temporary.chmod(SOCKET_MODE)
+        temporary.rename(path)
+
+    def set_serving(self, serving: bool) -> None:
+        """What health checks answer; NOT_SERVING makes Envoy choose another worker."""
+        self._serving = serving
+        self._health_changed.set()
+        self._health_changed = asyncio.Event()
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new streams, give open ones `grace` seconds."""
+        if self._server is not None:
+            self.set_serving(False)
+            await self._server.stop(grace)
+
+    # -- methods ------------------------------------------------------------------------------------------------------------
+    async def _on_process(self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:  # type: ignore[type-arg]
+        async for message in messages:
+            try:
+                reply = self._process(message)
+            except Exception:
+                self.errors += 1
+                await context.abort(grpc.StatusCode.INTERNAL, "the decision failed")
+            if reply is not None:
+                await context.write(reply)
+
+    async def _on_check(self, _request: bytes, _context: grpc.aio.ServicerContext) -> bytes:  # type: ignore[type-arg]
+        return SERVING if self._serving else NOT_SERVING
+
+    async def _on_watch(self, _request: bytes, context: grpc.aio.ServicerContext) -> None:  # type: ignore[type-arg]
+        while True:
+            changed = self._health_changed
+            await context.write(SERVING if self._serving else NOT_SERVING)
+            await changed.wait()
+
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Method paths to handlers; messages stay bytes."""
+
+    def __init__(self, server: GrpcioServer) -> None:
+        self._handlers = {
+            contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(server._on_process),
+            contract.HEALTH_CHECK_METHOD: grpc.unary_unary_rpc_method_handler(server._on_check),
+            contract.HEALTH_WATCH_METHOD: grpc.unary_stream_rpc_method_handler(server._on_watch),
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
+        return self._handlers.get(handler_call_details.method)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> None:
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise SettingsError(
+            Problem(
+                "settings.bind", address, f"cannot listen: {error}", "is another process on this address, or does its directory not exist?"
+            )
+        ) from error

@@ -1,0 +1,114 @@
+"""The house rules, executable: who may import whom, and what a pure room may not touch. Change a rule by an ADR, not by an exception."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "extproc"
+
+ALLOWED: dict[str, set[str]] = {
+    "contract": set(),
+    "errors": set(),
+    "domain": set(),
+    "measures": {"domain"},
+    "wire": {"domain", "contract", "pb"},
+    "spec": {"domain", "measures"},
+    "assign": {"domain"},
+    "release": {"domain", "measures"},
+    "transport": {"contract"},
+    "store": {"domain", "pb"},
+    "render": {"domain", "measures", "contract"},
+    "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store"},
+    "controller": {"domain", "measures", "contract", "wire", "spec", "release", "store", "transport"},
+    "pb": {"pb"},
+}
+"""Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
+FREE = {"demo", "cli", "__main__", "__init__"}
+PURE = {"contract", "errors", "domain", "measures", "wire", "spec", "assign", "release", "render"}
+IMPURE_MODULES = {"asyncio", "socket", "os", "time", "random", "logging", "threading", "subprocess", "pathlib", "multiprocessing"}
+LONGEST_MODULE = 400
+LONGEST_GLOSSARY = 520
+"""domain.py is one page of nouns to look things up in; split, it would be harder to read."""
+LONGEST_FUNCTION = 60
+
+
+def sources() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if "pb" not in path.relative_to(PACKAGE).parts]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of every import of a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_imports_only_what_its_row_names(path: Path) -> None:
+    """Layers have no cycles because every arrow is in the table."""
+    room = room_of(path)
+    if room in FREE:
+        return
+    for line, name in imports(path):
+        if name.startswith("extproc."):
+            target = name.split(".")[1]
+            assert target in ALLOWED[room] | {room, "errors"}, f"{path}:{line}: {room} must not import {target}"
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if room_of(p) in PURE], ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_pure_room_has_no_clock_no_chance_and_no_io(path: Path) -> None:
+    """`now` and random draws are arguments: the same input always gives the same answer."""
+    for line, name in imports(path):
+        assert name.split(".")[0] not in IMPURE_MODULES, f"{path}:{line}: a pure room imports {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("open", "print", "input"), f"{path}:{node.lineno}: a pure room calls {node.func.id}"
+
+
+def test_assign_and_release_never_meet() -> None:
+    """Who is exposed and whether it goes on are decided apart."""
+    for path in sources():
+        if room_of(path) in ("assign", "release"):
+            other = {"assign": "release", "release": "assign"}[room_of(path)]
+            assert not any(name.startswith(f"extproc.{other}") for _, name in imports(path)), path
+
+
+def test_one_room_knows_envoys_messages() -> None:
+    """ext_proc and access-log messages are named in wire alone; everybody else speaks in nouns."""
+    for path in sources():
+        if room_of(path) != "wire":
+            assert not any(name.startswith("extproc.pb") for _, name in imports(path)), path
+
+
+def test_every_room_is_in_the_table() -> None:
+    """A new room gets a row before it gets code."""
+    assert {room_of(path) for path in sources()} <= set(ALLOWED) | FREE
+
+
+def test_envoy_folder_is_no_python_package() -> None:
+    """An __init__.py there would shadow the Python packages of that name."""
+    assert not list((ROOT / "envoy").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_stay_small(path: Path) -> None:
+    """A module that outgrows one purpose is split before it grows."""
+    text = path.read_text()
+    longest = LONGEST_GLOSSARY if path.name == "domain.py" else LONGEST_MODULE
+    assert text.count("\n") <= longest, f"{path} has {text.count(chr(10))} lines"
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= LONGEST_FUNCTION, f"{path}:{node.lineno} {node.name} has {length} lines"
