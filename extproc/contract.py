@@ -96,3 +96,17 @@ METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 def assignment_namespace(layer: str) -> str:
     """The metadata namespace that carries the assignment of one layer."""
     return f"{ASSIGNMENT_NAMESPACE}.{layer}"
+
+
+def endpoints(listen: str, workers: int) -> tuple[str, ...]:
+    """One address per worker: `unix:/run/router.sock` -> `unix:/run/router-0.sock` ..., `HOST:PORT` -> PORT, PORT + 1 ...
+
+    The router listens on these and the rendered Envoy configuration names them; both ask here.
+    """
+    if listen.startswith("unix:"):
+        stem, dot, suffix = listen.rpartition(".")
+        if not dot or "/" in suffix:
+            stem, dot, suffix = listen, "", ""
+        return tuple(f"{stem}-{index}{dot}{suffix}" for index in range(workers))
+    host, _, port = listen.rpartition(":")
+    return tuple(f"{host}:{int(port) + index}" for index in range(workers))

@@ -82,6 +82,8 @@ class Traffic:
     def __init__(self, settings: TrafficSettings) -> None:
         self.tally = Tally()
         self.rate = settings.rate
+        self.limit = settings.most_requests
+        """Stop when so many have been sent."""
         self._settings = settings
         self._random = Random(settings.seed)
         self._clients = [Client(person, settings) for person in population(settings.people, settings.seed, settings.anonymous)]
@@ -101,11 +103,11 @@ class Traffic:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.seconds
         due = loop.time()
-        while not stop.is_set() and loop.time() < end and self.tally.sent < self._settings.most_requests:
+        while not stop.is_set() and loop.time() < end and self.tally.sent < self.limit:
             now = loop.time()
             if self.rate <= 0:
                 due = now
-            while due <= now and self.rate > 0:
+            while due <= now and self.rate > 0 and self.tally.sent < self.limit:
                 due += self._random.expovariate(self.rate)
                 self._send(session)
             await asyncio.sleep(TICK)

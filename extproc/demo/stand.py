@@ -1,0 +1,159 @@
+"""A whole extproc on this machine, made of its real parts: models, router or `extproc serve`, Envoy. Used by demo and load test.
+
+The parts are started by the commands that people use (`extproc render envoy`, `extproc serve`, `extproc router`); only the models are
+simulated. Everything listens on loopback, on ports chosen free, or on Unix sockets in the private directory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from extproc import contract
+from extproc.demo.envoy import Envoy
+from extproc.demo.processes import Child, DemoError, Processes, free_port
+from extproc.errors import Problem
+
+EXTPROC: Final = (sys.executable, "-m", "extproc")
+START_TIMEOUT: Final = 30.0
+RENDER_TIMEOUT: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports and sockets of one stand."""
+
+    listener: int
+    admin: int
+    api: int
+    metrics: int
+    router: str
+    collector: str
+
+    @classmethod
+    def free(cls, directory: Path) -> Ports:
+        """Ports nobody uses, sockets in the directory."""
+        listener, admin, api, metrics = (free_port() for _ in range(4))
+        return cls(listener, admin, api, metrics, f"unix:{directory}/router.sock", f"unix:{directory}/collector.sock")
+
+
+class ModelHandle:
+    """A simulated model that runs: its address, its ledger, its knobs."""
+
+    def __init__(self, name: str, child: Child, address: str, control: str) -> None:
+        self.name = name
+        self.child = child
+        self.address = address
+        self._control = f"http://{control}"
+
+    @property
+    def port(self) -> int:
+        """Its loopback port."""
+        return int(self.address.rpartition(":")[2])
+
+    @classmethod
+    async def start(cls, processes: Processes, name: str, seed: int, knobs: Mapping[str, float]) -> ModelHandle:
+        """Start one and wait for its address. It counts requests in which a header of ours reached it."""
+        command = [sys.executable, "-m", "extproc.demo.model", "--with-parent", "--name", name, "--seed", str(seed)]
+        command += ["--foreign-prefix", contract.HEADER_PREFIX]
+        child = await processes.start(f"model {name}", command, speaks=True)
+        said = await child.line(START_TIMEOUT)
+        handle = cls(name, child, said["address"], said["control"])
+        await handle.turn(knobs)
+        return handle
+
+    async def turn(self, knobs: Mapping[str, float]) -> float:
+        """Turn knobs; returns the instant (Unix seconds) from which they hold."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+            answer = await client.post(f"{self._control}/knobs", json=dict(knobs))
+        if answer.status_code != 200:
+            raise DemoError(Problem("demo.knobs", self.name, answer.json()["error"]["message"], "see extproc.demo.model.Knobs"))
+        return float(answer.json()["at"])
+
+    async def ledger(self) -> dict[str, Any]:
+        """What it served: fields of demo.ledger.Ledger."""
+        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+            answer: dict[str, Any] = (await client.get(f"{self._control}/ledger")).json()
+            return answer
+
+
+# ----------------------------------------------------------------------------------------------------------------------- Spec
+def template() -> dict[str, Any]:
+    """The demo's own Spec, as its YAML says it."""
+    text = resources.files("extproc.demo").joinpath("release.yaml").read_text()
+    document: dict[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def fill(document: dict[str, Any], ports: Ports, endpoints: Mapping[str, int]) -> None:
+    """Put loopback ports into the Spec: the listener's, Envoy's admin port, and each model's (by its name in the Spec)."""
+    document["listener"] |= {"address": "127.0.0.1", "port": ports.listener, "admin_port": ports.admin}
+    for name, port in endpoints.items():
+        document["models"][name]["endpoint"] = {"host": "127.0.0.1", "port": port}
+
+
+def write_spec(document: dict[str, Any], directory: Path) -> Path:
+    """Write the Spec where the commands find it."""
+    path = directory / "release.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+# ------------------------------------------------------------------------------------------------------------------- processes
+async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
+    """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
+    config = processes.directory / "envoy.yaml"
+    arguments = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector, "-o", str(config))
+    process = await asyncio.create_subprocess_exec(
+        *EXTPROC, "render", "envoy", str(spec), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), RENDER_TIMEOUT)
+    if process.returncode:
+        raise DemoError(
+            Problem("demo.render", "extproc render envoy", said.decode(errors="replace").strip(), "this is a defect: report it")
+        )
+    return await Envoy.start(processes, config, ports.admin)
+
+
+async def start_serve(processes: Processes, spec: Path, ports: Ports, workers: int) -> Child:
+    """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
+    flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
+    child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
+    await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
+    await _well(processes, child, ports.api)
+    return child
+
+
+async def start_router(processes: Processes, spec: Path, ports: Ports, workers: int, phase: str) -> Child:
+    """`extproc router` without a store: the Spec at one phase; returns when every worker serves."""
+    child = await processes.start("extproc router", [*EXTPROC, "router", *_router_flags(spec, ports, workers), "--phase", phase])
+    await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
+    return child
+
+
+def _router_flags(spec: Path, ports: Ports, workers: int) -> list[str]:
+    return ["--spec", str(spec), "--listen", ports.router, "--workers", str(workers), "--metrics-port", str(ports.metrics)]
+
+
+async def _well(processes: Processes, child: Child, port: int, says: str = "") -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_TIMEOUT
+    async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
+        while loop.time() < deadline:
+            processes.check()
+            try:
+                answer = await client.get(f"http://127.0.0.1:{port}/healthz")
+                if answer.status_code == 200 and answer.text.startswith(says):
+                    return
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.1)
+    raise DemoError(child.problem("demo.not-ready", f"was not ready after {START_TIMEOUT:g} s"))

@@ -1,0 +1,61 @@
+"""The demo's stories: each is told once, in order, and knows its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from extproc.demo.model import Knobs
+from extproc.demo.processes import DemoError
+from extproc.demo.scenarios import SCENARIOS, Script, Turn, scenario_named
+from extproc.domain import Status
+
+
+def test_the_scenarios_that_are_promised_exist() -> None:
+    """healthy ends completed without any change of the world; errors ends rolled back, with a bound in seconds."""
+    assert SCENARIOS["healthy"].ends is Status.COMPLETED
+    assert SCENARIOS["healthy"].script == ()
+    assert SCENARIOS["errors"].ends is Status.ROLLED_BACK
+    assert SCENARIOS["errors"].promise == 5.0
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_every_script_turns_knobs_that_exist(name: str) -> None:
+    """A script names real knobs of a model, breaks something at most once, and promises a bound exactly where it breaks something."""
+    scenario = scenario_named(name)
+    for turn in scenario.script:
+        assert turn.arm in ("", "canary", "stable")
+        Knobs().changed(dict(turn.knobs))
+        assert bool(turn.knobs) == bool(turn.arm)
+    breaks = sum(turn.breaks for turn in scenario.script)
+    assert breaks <= 1
+    assert (scenario.promise is not None) == (breaks == 1)
+
+
+def test_a_script_is_told_in_order_and_once() -> None:
+    """Turns come when their phase has lasted long enough; a phase left and entered again counts anew; nothing comes twice."""
+    first, second = Turn("5%", 0.0, "first"), Turn("5%", 3.0, "second")
+    script = Script([first, second])
+    assert script.due("1%", 0.0) == []
+    assert script.due("5%", 10.0) == [first]
+    assert script.due("5%", 12.9) == []
+    assert script.due("1%", 13.5) == []
+    assert script.due("5%", 14.0) == []
+    assert script.untold == [second]
+    assert script.due("5%", 17.0) == [second]
+    assert script.due("5%", 99.0) == []
+    assert script.untold == []
+
+
+def test_a_story_can_be_told_in_another_phase() -> None:
+    """--at-phase moves every turn and changes nothing else."""
+    moved = SCENARIOS["errors"].at_phase("5%")
+    assert {turn.phase for turn in moved.script} == {"5%"}
+    assert [turn.sentence for turn in moved.script] == [turn.sentence for turn in SCENARIOS["errors"].script]
+
+
+def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
+    """The Problem's hint lists every scenario with its sentence."""
+    with pytest.raises(DemoError, match=r"demo\.unknown-scenario") as refused:
+        scenario_named("misfortune")
+    for scenario in SCENARIOS.values():
+        assert f"{scenario.name}: {scenario.sentence}" in refused.value.problems[0].hint
