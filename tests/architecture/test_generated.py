@@ -12,7 +12,16 @@ ROOT = Path(__file__).parents[2]
 def test_messages_are_what_the_protos_say(tmp_path: Path) -> None:
     """extproc/pb equals a fresh run of grpcio-tools over protos/ (`make protos`)."""
     protos = sorted(str(path) for path in (ROOT / "protos").rglob("*.proto"))
-    command = [sys.executable, "-m", "grpc_tools.protoc", "-I", str(ROOT / "protos"), f"--python_out={tmp_path}", f"--pyi_out={tmp_path}", *protos]
+    command = [
+        sys.executable,
+        "-m",
+        "grpc_tools.protoc",
+        "-I",
+        str(ROOT / "protos"),
+        f"--python_out={tmp_path}",
+        f"--pyi_out={tmp_path}",
+        *protos,
+    ]
     subprocess.run(command, check=True)
     fresh = {path.name: path.read_text() for path in (tmp_path / "extproc/pb").iterdir()}
     committed = {path.name: path.read_text() for path in (ROOT / "extproc/pb").iterdir() if path.suffix in (".py", ".pyi")}

@@ -97,7 +97,9 @@ def test_replies_of_several_layers_and_a_cookie_are_joined_by_appending() -> Non
     """protobuf merges them: both headers, both assignments, the cookie."""
     prompt = Assignment("prompt", "tone", 12, "25%", "everyone", Arm.CONTROL, Reason.RING, "formal", "formal")
     digest = b"00ff00ff00ff00ff"
-    joined = wire.encode_reply(ASSIGNMENT, False) + digest + wire.encode_cookie("llm_uid=1; Path=/") + wire.encode_reply(prompt, True) + digest
+    joined = (
+        wire.encode_reply(ASSIGNMENT, False) + digest + wire.encode_cookie("llm_uid=1; Path=/") + wire.encode_reply(prompt, True) + digest
+    )
     reply = ProcessingResponse.FromString(joined)
     headers = {option.header.key: option.header.raw_value for option in reply.request_headers.response.header_mutation.set_headers}
     assert headers == {"x-llm-cluster": b"new-cluster", "x-llm-variant-prompt": b"formal"}
@@ -173,5 +175,11 @@ def test_tokens_from_both_profiles() -> None:
     core = entry()
     core.common_properties.metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].update({"model": "gpt-4o", "input": 1, "output": 2})
     first, second = read(full, core)[0]
-    assert (first.model, first.input_tokens, first.cached_tokens, first.output_tokens, first.reasoning_tokens) == ("gpt-5-mini", 11, None, 22, 5)
+    assert (first.model, first.input_tokens, first.cached_tokens, first.output_tokens, first.reasoning_tokens) == (
+        "gpt-5-mini",
+        11,
+        None,
+        22,
+        5,
+    )
     assert (second.model, second.input_tokens, second.output_tokens, second.reasoning_tokens) == ("gpt-4o", 1, 2, None)
