@@ -424,6 +424,10 @@ class Action(StrEnum):
     ROLL_BACK_COHORT = "roll_back_cohort"
     PAUSE = "pause"
     RESUME = "resume"
+    ASK = "ask"
+    """Max dwell is over and the evidence decides nothing: a person does."""
+    ADOPT = "adopt"
+    """A new Spec is in force."""
 
 
 @dataclass(frozen=True, slots=True)

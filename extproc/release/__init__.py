@@ -1,1 +1,8 @@
-"""release"""
+"""WHEN it moves: Evidence, e-processes, gates, decisions. Pure: the clock is an argument."""
+
+from extproc.release.adopt import adopt
+from extproc.release.decide import AUTOMATION, apply, decide, human
+from extproc.release.evidence import Evidence
+from extproc.release.gate import evaluate, harm_limit, waiting_for
+
+__all__ = ["AUTOMATION", "Evidence", "adopt", "apply", "decide", "evaluate", "harm_limit", "human", "waiting_for"]

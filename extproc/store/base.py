@@ -1,0 +1,60 @@
+"""What every store does, and the URL that names one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from extproc.domain import JournalEntry, State
+from extproc.errors import Problem, StoreError
+
+
+class Store(Protocol):
+    """One open store. Only a writer may call `publish_spec`, `commit` and `save_evidence`."""
+
+    def publish_spec(self, digest: str, text: str) -> None:
+        """Keep a Spec under its digest; a Spec is immutable, publishing it again changes nothing."""
+
+    def read_spec(self, digest: str) -> str:
+        """The Spec's YAML; raises StoreError if it was never published."""
+
+    def read_state(self) -> State | None:
+        """The present State, or None before the first."""
+
+    def commit(
+        self, state: State, expected_generation: int, entries: Sequence[JournalEntry], evidence: Mapping[str, str]
+    ) -> tuple[JournalEntry, ...]:
+        """Write State, its Journal entries (returned with their numbers) and the Evidence behind them: all of it, or nothing.
+
+        `expected_generation` is that of the State which the decision was made on (0 for none); raises ConflictError if another one
+        is there by now.
+        """
+
+    def save_evidence(self, documents: Mapping[str, str]) -> None:
+        """Replace the Evidence of the rollouts named (JSON by rollout name)."""
+
+    def read_evidence(self) -> dict[str, str]:
+        """All Evidence, JSON by rollout name."""
+
+    def journal(self, rollout: str | None = None, limit: int = 100, before: int | None = None) -> list[JournalEntry]:
+        """The newest entries first, of one rollout or of all, older than sequence `before`."""
+
+    def unit_key(self) -> bytes:
+        """32 secret bytes: units appear outside of the router only as hashes under this key."""
+
+    def version(self) -> int:
+        """A number that changes whenever somebody else has written; microseconds."""
+
+    def close(self) -> None:
+        """Give back files and locks."""
+
+
+def open_store(url: str, writer: bool = False) -> Store:
+    """The store that a URL names: `sqlite:PATH`. Raises StoreError if it cannot be opened; a reader does not create one."""
+    from extproc.store.sqlite import SqliteStore
+
+    scheme, separator, rest = url.partition(":")
+    if scheme != "sqlite" or not separator or not rest:
+        raise StoreError(Problem("store.url", url, "names no store", "write sqlite:PATH, such as sqlite:/var/lib/extproc/extproc.db"))
+    return SqliteStore(Path(rest), writer)
