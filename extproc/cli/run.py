@@ -82,10 +82,10 @@ def controller(
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """The brain: collect outcomes, evaluate gates, decide, write State."""
-    from extproc.controller import process
+    from extproc.controller.process import ControllerSettings, main
 
     start_logging()
-    process.main(process.ControllerSettings(spec_path=str(spec), store=store, collector=collector, api_port=api_port, ends_with_stdin=tied))
+    main(ControllerSettings(str(spec), store, collector, api_port, ends_with_stdin=tied))
 
 
 def _router_settings(

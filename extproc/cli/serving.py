@@ -10,7 +10,8 @@ import uvloop
 
 from extproc.router.child import Child
 from extproc.router.settings import RouterSettings
-from extproc.router.supervisor import Supervisor, check, stop_on_signals
+from extproc.router.supervisor import Supervisor, check
+from extproc.runtime import stop_on_signals
 
 STOP_TIMEOUT = 10.0
 

@@ -43,9 +43,8 @@ def init(
 def check(path: SpecArgument) -> None:
     """Report every problem of a Spec at once; then what is valid and still worth knowing. Exit code 1 if anything is wrong."""
     from extproc import spec
-    from extproc.router.source import read_spec_file
 
-    loaded = read_spec_file(str(path))
+    loaded = spec.read(str(path))
     typer.echo(f"{path}: {len(loaded.models)} models, {len(loaded.rollouts)} rollouts, digest {loaded.digest}: no problem")
     spots = spec.blind_spots(loaded)
     if spots:

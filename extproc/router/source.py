@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic
 
 from extproc import spec as spec_room
@@ -115,12 +114,3 @@ class StoreSource:
 
 def _prepare(text: str) -> Prepared:
     return prepare(spec_room.load(text))
-
-
-def read_spec_file(path: str) -> Spec:
-    """The Spec in a file; raises SpecError with every problem, SettingsError where the file cannot be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(Problem("settings.spec-file", path, f"cannot be read: {error}", "give the path of a Spec")) from error
-    return spec_room.load(text)

@@ -8,13 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import signal
 import sys
-from contextlib import suppress
 from dataclasses import asdict
 
 import orjson
-import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -22,10 +19,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc import contract
+from extproc import spec as spec_room
 from extproc.router.child import Child
 from extproc.router.metrics import WorkerView, exposition
 from extproc.router.settings import RouterSettings, WorkerSettings
-from extproc.router.source import fixed_snapshot, read_spec_file
+from extproc.router.source import fixed_snapshot
+from extproc.runtime import HttpServer, stop_on_signals
 from extproc.transport import parse_address
 
 ASK_TIMEOUT = 1.0
@@ -54,17 +53,18 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain."""
         keepers = [asyncio.create_task(child.keep()) for child in self._children]
-        server = _quiet_server(self._app(), self._settings.metrics_host, self._settings.metrics_port)
-        serving = asyncio.create_task(server.serve())
-        announcing = asyncio.create_task(self._announce(server))
+        server = HttpServer(self._app(), self._settings.metrics_host, self._settings.metrics_port)
+        announcing: asyncio.Task[None] | None = None
         try:
-            await _first_of(stop.wait(), serving, *keepers)
+            await server.start()
+            announcing = asyncio.create_task(self._announce(server.address))
+            await _first_of(stop.wait(), *keepers)
         finally:
-            announcing.cancel()
+            if announcing is not None:
+                announcing.cancel()
             await asyncio.gather(*(child.stop(STOP_TIMEOUT) for child in self._children))
-            server.should_exit = True
-            with suppress(asyncio.CancelledError):
-                await asyncio.gather(serving, *keepers)
+            await server.stop()
+            await asyncio.gather(*keepers)
 
     async def views(self) -> list[WorkerView]:
         """What each worker says of itself; None where one does not answer."""
@@ -74,17 +74,16 @@ class Supervisor:
             for index, (child, answer) in enumerate(zip(self._children, answers, strict=True))
         ]
 
-    async def _announce(self, server: uvicorn.Server) -> None:
+    async def _announce(self, metrics: str) -> None:
         """One line on standard output when every worker serves: scripts wait for it."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        while any(view.report is None for view in await self.views()) or not server.started:
+        while any(view.report is None for view in await self.views()):
             if loop.time() - begin > READY_TIMEOUT:
                 log.error("not every worker is ready after %.0f s; see the lines above", READY_TIMEOUT)
                 begin = loop.time()
             await asyncio.sleep(0.1)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        print(f"router ready: {' '.join(self.endpoints)}, metrics on {self._settings.metrics_host}:{port}", flush=True)
+        print(f"router ready: {' '.join(self.endpoints)}, metrics on {metrics}", flush=True)
 
     def _app(self) -> Starlette:
         async def metrics(_: Request) -> Response:
@@ -101,30 +100,15 @@ def _worker_command() -> tuple[str, ...]:
     return sys.executable, "-m", "extproc.router.worker"
 
 
-def _quiet_server(app: Starlette, host: str, port: int) -> uvicorn.Server:
-    config = uvicorn.Config(app, host=host, port=port, access_log=False, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    return server
-
-
 async def _first_of(*what: object) -> None:
     tasks = [asyncio.ensure_future(one) for one in what]  # type: ignore[call-overload]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
 
-def stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
-
-
 def check(settings: RouterSettings) -> None:
     """Raise SpecError or SettingsError for what a worker would trip over, before anything is started."""
     parse_address(settings.listen)
-    spec = read_spec_file(settings.spec_path)
+    spec = spec_room.read(settings.spec_path)
     if settings.store is None:
         fixed_snapshot(spec, settings.phase)
 

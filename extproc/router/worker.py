@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass
 import orjson
 import uvloop
 
+from extproc import spec as spec_room
 from extproc.assign import Snapshot
 from extproc.errors import ExtprocError
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
-from extproc.router.source import StoreSource, fixed_snapshot, read_spec_file
+from extproc.router.source import StoreSource, fixed_snapshot
 from extproc.transport import GrpcioServer, parse_address
 
 DRAIN = 1.2
@@ -72,7 +73,7 @@ class Worker:
     async def _first_snapshot(self) -> tuple[Snapshot, bytes]:
         if self._source is not None:
             return await self._source.open()
-        spec = read_spec_file(self._settings.spec_path)
+        spec = spec_room.read(self._settings.spec_path)
         return fixed_snapshot(spec, self._settings.phase), bytes.fromhex(self._settings.unit_key)
 
     def _answer(self, processor: Processor, server: GrpcioServer) -> None:

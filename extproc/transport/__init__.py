@@ -1,6 +1,6 @@
-"""gRPC over HTTP/2 for ext_proc. A transport moves bytes; it knows nothing of Envoy's messages or of rollouts."""
+"""gRPC over HTTP/2 for ext_proc: bytes in, bytes out."""
 
 from extproc.transport.address import Address, parse_address
-from extproc.transport.grpcio import GrpcioServer
+from extproc.transport.grpcio import GrpcioServer, start_on
 
-__all__ = ["Address", "GrpcioServer", "parse_address"]
+__all__ = ["Address", "GrpcioServer", "parse_address", "start_on"]

@@ -37,23 +37,11 @@ class GrpcioServer:
         """Decisions that ended in an exception."""
 
     async def start(self) -> None:
-        """Listen. A Unix socket is bound under a temporary name and renamed, so that its path never vanishes under Envoy."""
+        """Listen, and say SERVING."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Methods(self),))
-        if self._address.path:
-            await self._start_unix(server, Path(self._address.path))
-        else:
-            _bind(server, f"{self._address.host}:{self._address.port}")
-            await server.start()
+        await start_on(server, self._address)
         self.set_serving(True)
-
-    async def _start_unix(self, server: grpc.aio.Server, path: Path) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        _bind(server, f"unix:{temporary}")
-        await server.start()
-        temporary.chmod(SOCKET_MODE)
-        temporary.rename(path)
 
     def set_serving(self, serving: bool) -> None:
         """What health checks answer; NOT_SERVING makes Envoy choose another worker."""
@@ -100,6 +88,24 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
         return self._handlers.get(handler_call_details.method)
+
+
+async def start_on(server: grpc.aio.Server, address: Address) -> None:
+    """Start a server on an address; raises SettingsError where it cannot listen.
+
+    A Unix socket is bound under a temporary name and renamed, so that its path never vanishes under Envoy.
+    """
+    if not address.path:
+        _bind(server, f"{address.host}:{address.port}")
+        await server.start()
+        return
+    path = Path(address.path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    _bind(server, f"unix:{temporary}")
+    await server.start()
+    temporary.chmod(SOCKET_MODE)
+    temporary.rename(path)
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:

@@ -54,6 +54,7 @@ def cluster(reply: ProcessingResponse) -> bytes:
 def llm_request(**headers: str) -> ProcessingRequest:
     message = request(**headers)
     message.request_headers.headers.headers.add(key=":path", raw_value=b"/v1/chat/completions")
+    message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: "gpt-4o"})
     return message
 
 

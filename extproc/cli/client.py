@@ -1,0 +1,59 @@
+"""The controller's API as the commands use it: address and token from flags or environment, refusals as Problems."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from extproc import contract
+from extproc.controller.token import read_token, token_path
+from extproc.errors import ExtprocError, Problem, SettingsError
+
+DEFAULT_API = f"http://127.0.0.1:{contract.DEFAULT_API_PORT}"
+ApiOption = Annotated[str, typer.Option("--api", envvar=contract.API_ENVIRONMENT, help="The controller's API.")]
+TokenOption = Annotated[
+    Path | None, typer.Option("--token-file", help=f"File with the API's token; ${contract.TOKEN_ENVIRONMENT} is used first.")
+]
+
+
+class Client:
+    """One controller."""
+
+    def __init__(self, address: str, token_file: Path | None) -> None:
+        token = os.environ.get(contract.TOKEN_ENVIRONMENT) or read_token(token_file or token_path(contract.DEFAULT_STORE))
+        self._address = address.rstrip("/")
+        self._http = httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False)
+
+    def status(self) -> dict[str, Any]:
+        """See controller.view.status_document."""
+        return self._ask("GET", "/v1/status")
+
+    def journal(self, rollout: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+        """Entries of the Journal, newest first."""
+        parameters = {"limit": str(limit), **({"rollout": rollout} if rollout is not None else {})}
+        entries: list[dict[str, Any]] = self._ask("GET", "/v1/journal", params=parameters)["entries"]
+        return entries
+
+    def act(self, rollout: str, action: str, why: str, actor: str) -> dict[str, Any]:
+        """Move a rollout; returns when that is committed."""
+        return self._ask("POST", f"/v1/rollouts/{rollout}/{action}", json={"why": why, "actor": actor})
+
+    def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, self._address + path, **arguments)
+        except httpx.TransportError as error:
+            hint = "is the controller running? Give its address with --api. Without it, an Envoy switch rolls back: see the README"
+            raise SettingsError(Problem("api.unreachable", self._address, str(error) or type(error).__name__, hint)) from error
+        try:
+            document: dict[str, Any] = answer.json()
+        except ValueError as error:
+            raise SettingsError(
+                Problem("api.foreign", self._address, f"answered {answer.status_code}", "is this extproc's API?")
+            ) from error
+        if answer.status_code != 200:
+            raise ExtprocError([Problem(**problem) for problem in document["problems"]])
+        return document

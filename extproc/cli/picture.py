@@ -1,0 +1,161 @@
+"""A rollout as a picture in the terminal: phase track, both arms, evidence against its limits, journal. Pure: documents in, rich out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+BAR = 30
+SAFE_LIMIT = math.log(20.0)
+STYLES = {
+    "pending": "dim",
+    "progressing": "cyan",
+    "paused": "yellow",
+    "awaiting_approval": "bold yellow",
+    "completed": "bold green",
+    "rolled_back": "bold red",
+}
+VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive": ("…", "yellow"), "no_data": ("∅", "dim")}
+
+
+def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
+    """Every rollout, and the newest lines of the Journal."""
+    parts: list[RenderableType] = [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
+    parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
+    return Group(*parts)
+
+
+def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
+    style = STYLES.get(rollout["status"], "")
+    head = Text.assemble(
+        (f"{rollout['status'].replace('_', ' ')}", style),
+        f"   {rollout['stable']} → {rollout['canary']}   canary share ",
+        (f"{rollout['share']:.4g}".rstrip("0") if rollout["share"] < 0.001 else f"{rollout['share']:.0%}", "bold"),
+        f"   for {duration(rollout['seconds'])}   attempt {rollout['attempt']}   generation {rollout['generation']}",
+    )
+    parts: list[RenderableType] = [head, _track(rollout), _arms(rollout)]
+    if rollout["findings"]:
+        parts.append(_evidence(rollout))
+    now = rollout["now"] if rollout["status"] in ("progressing", "pending") or rollout["page"] else rollout["why"]
+    parts.append(Text.assemble(("PAGE " if rollout["page"] else "", "bold white on red"), (now, "bold red" if rollout["page"] else "")))
+    if rollout["advice"]:
+        parts.append(Text(rollout["advice"], style="yellow"))
+    return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))
+
+
+def _track(rollout: dict[str, Any]) -> Text:
+    """`1% ━━ 5% ━━ [25%] ── 50% ── 100%`, and how much of the dwell was watched."""
+    text = Text()
+    exposed = rollout["status"] in ("progressing", "paused", "awaiting_approval")
+    for index, phase in enumerate(rollout["phases"]):
+        done = rollout["status"] == "completed" or (exposed and index < rollout["phase_index"])
+        here = exposed and index == rollout["phase_index"]
+        if index:
+            text.append(" ━━ " if done or here else " ── ", "green" if done or here else "dim")
+        if done:
+            text.append(f"✔ {phase['name']}", "green")
+        elif here:
+            text.append(f"[{phase['name']}]", "bold reverse")
+        else:
+            text.append(phase["name"], "dim")
+    if exposed and rollout["min_dwell"]:
+        share = min(1.0, rollout["watched"] / rollout["min_dwell"])
+        text.append("     watched ").append_text(bar(share, 12, "cyan"))
+        text.append(f" {duration(rollout['watched'])} of {duration(rollout['min_dwell'])}")
+        text.append(f"   units {rollout['canary_units']:,} of {rollout['min_units']:,}")
+    return text
+
+
+def _arms(rollout: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for column in ("requests", "failed", "error rate", "p50", "p95", "first token p50", "tokens out"):
+        table.add_column(column, justify="right")
+    for name, style in (("canary", "bold"), ("stable", "")):
+        arm = rollout["arms"][name]
+        rate = "-" if arm["error_rate"] is None else f"{arm['error_rate']:.2%}"
+        table.add_row(
+            Text(name, style=style),
+            f"{arm['requests']:,}",
+            Text(f"{arm['failures']:,}", style="red" if arm["failures"] else ""),
+            rate,
+            seconds(arm["p50"]),
+            seconds(arm["p95"]),
+            seconds(arm["ttft_p50"]),
+            f"{arm['output_tokens']:,}",
+        )
+    return table
+
+
+def _evidence(rollout: dict[str, Any]) -> Table:
+    """One line per gate: E-values on a logarithmic scale against the limits that decide."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in rollout["findings"]:
+        mark, style = VERDICTS[finding["verdict"]]
+        harm, limit = finding["log_e_harm"], rollout["harm_limit"]
+        row: list[RenderableType] = [
+            Text(f"{mark} {finding['gate']}", style=style),
+            "harm",
+            bar(harm / limit, BAR, "red"),
+            f"E {e_value(harm)} of {e_value(limit)} rolls back",
+        ]
+        table.add_row(*row)
+        if not finding["gate"].startswith("ceiling:"):
+            safe = finding["log_e_safe"]
+            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['margin'] * 100:+.4g} pp"
+            table.add_row("", "safety", bar(safe / SAFE_LIMIT, BAR, "green"), text)
+    return table
+
+
+def journal_table(entries: Sequence[dict[str, Any]]) -> Table:
+    """Entries, newest first."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column()
+    for entry in entries:
+        at = datetime.fromtimestamp(entry["at"], UTC).strftime("%H:%M:%S")
+        there = entry["numbers"].get("to", {})
+        what = f"{entry['action'].replace('_', ' ')}" + (f" → {there['phase']}" if entry["action"] in ("start", "advance") else "")
+        table.add_row(at, entry["rollout"], what, entry["actor"], entry["why"])
+    return table
+
+
+def bar(share: float, width: int, style: str) -> Text:
+    """A bar that is full at 1."""
+    full = round(max(0.0, min(1.0, share)) * width)
+    return Text.assemble(("━" * full, style), ("─" * (width - full), "dim"))
+
+
+def e_value(log_e: float) -> str:
+    """An e-value as people read it."""
+    if log_e > math.log(1e5):
+        return f"10^{log_e / math.log(10):.0f}"
+    value = math.exp(log_e)
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
+
+
+def seconds(value: float | None) -> str:
+    """`340 ms`, `2.1 s`, or `-`."""
+    if value is None:
+        return "-"
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def duration(value: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    whole = int(value)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,65 @@
+"""Envoy's access log (gRPC ALS) -> outcomes. One stream per Envoy worker; a bad message costs itself alone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from extproc import contract, wire
+from extproc.domain import Outcome
+from extproc.transport import Address, start_on
+
+Receive = Callable[[Sequence[Outcome], int], None]
+"""(outcomes, entries without an assignment)."""
+_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
+
+log = logging.getLogger(__name__)
+
+
+class Collector:
+    """The access-log service on one address."""
+
+    def __init__(self, address: Address, receive: Receive) -> None:
+        self._address = address
+        self._receive = receive
+        self._server: grpc.aio.Server | None = None
+        self.streams = 0
+        """Access-log streams that are open now."""
+        self.bad_messages = 0
+
+    async def start(self) -> None:
+        """Listen; raises SettingsError where that is not possible."""
+        self._server = server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers((_Method(self._on_stream),))
+        await start_on(server, self._address)
+
+    async def stop(self) -> None:
+        """Close open streams; Envoy drops what it cannot send."""
+        if self._server is not None:
+            await self._server.stop(0.2)
+
+    async def _on_stream(self, messages: AsyncIterator[bytes], _context: object) -> bytes:
+        self.streams += 1
+        try:
+            async for message in messages:
+                try:
+                    outcomes, unassigned = wire.read_outcomes(message)
+                except (DecodeError, ValueError) as error:
+                    self.bad_messages += 1
+                    log.error("an access-log message of %d bytes was dropped: %s", len(message), error)
+                    continue
+                self._receive(outcomes, unassigned)
+        finally:
+            self.streams -= 1
+        return b""
+
+
+class _Method(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    def __init__(self, on_stream: Callable[[AsyncIterator[bytes], object], object]) -> None:
+        self._handler = grpc.stream_unary_rpc_method_handler(on_stream)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
+        return self._handler if handler_call_details.method == contract.ACCESS_LOG_METHOD else None

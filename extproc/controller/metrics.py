@@ -1,0 +1,94 @@
+"""The controller's Prometheus series: counters while outcomes arrive, gauges at scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from extproc import contract
+from extproc.controller.loop import Loop
+from extproc.controller.view import e_value, share_now
+from extproc.domain import Arm, Outcome, Status
+
+SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
+"""Bucket ends for answers of LLMs, from a cached word to a long report."""
+
+
+class ControllerMetrics:
+    """One registry per controller."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        arm = ["rollout", "cohort", "arm"]
+        self._outcomes = Counter(contract.METRIC_OUTCOMES, "Requests that ended, by result.", [*arm, "result"], registry=registry)
+        self._ttft = Histogram(contract.METRIC_TTFT, "Time to the first token.", ["rollout", "arm"], buckets=SECONDS, registry=registry)
+        self._duration = Histogram(
+            contract.METRIC_DURATION, "Time to the end of an answer.", ["rollout", "arm"], buckets=SECONDS, registry=registry
+        )
+        self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", [*arm, "model", "type"], registry=registry)
+        self._late = Gauge(contract.METRIC_LATE_OUTCOMES, "Outcomes that came too late to be looked at.", ["rollout"], registry=registry)
+        self._unassigned = Gauge(contract.METRIC_UNASSIGNED, "Access-log entries without an assignment.", registry=registry)
+        self._generation = Gauge(contract.METRIC_GENERATION, "Generation of State.", registry=registry)
+        self._phase = Gauge(contract.METRIC_PHASE, "Index of the phase, from 1; 0 outside of one.", ["rollout"], registry=registry)
+        self._share = Gauge(contract.METRIC_SHARE, "Share of units that meet the canary.", ["rollout"], registry=registry)
+        self._status = Gauge(contract.METRIC_STATUS, "1 for the present status.", ["rollout", "status"], registry=registry)
+        self._e = Gauge(contract.METRIC_E_VALUE, "E-value against a null: harm or safe.", ["rollout", "gate", "null"], registry=registry)
+        self._limit = Gauge(contract.METRIC_E_LIMIT, "The e-value of harm that rolls back.", ["rollout"], registry=registry)
+        self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
+
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Outcomes as they arrive; only ends count."""
+        for outcome in outcomes:
+            if outcome.final:
+                self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        labels = outcome.rollout, outcome.cohort, outcome.arm.value
+        self._outcomes.labels(*labels, _result(outcome)).inc()
+        side = "canary" if outcome.arm is Arm.CANARY else "stable"
+        if outcome.ttft is not None:
+            self._ttft.labels(outcome.rollout, side).observe(outcome.ttft)
+        self._duration.labels(outcome.rollout, side).observe(outcome.duration)
+        kinds = ("input", outcome.input_tokens), ("cached", outcome.cached_tokens), ("output", outcome.output_tokens)
+        for kind, count in kinds:
+            if count:
+                self._tokens.labels(*labels, outcome.model or outcome.answered_by, kind).inc(count)
+
+    def lagged(self, seconds: float) -> None:
+        """By how much the last tick was late."""
+        self._lag.set(seconds)
+
+    def exposition(self, loop: Loop) -> bytes:
+        """Prometheus text."""
+        self._generation.set(loop.state.generation)
+        self._unassigned.set(loop.unassigned)
+        self._e.clear()
+        for name, desk in loop.desks.items():
+            state = loop.state.rollouts[name]
+            self._late.labels(name).set(desk.evidence.late_outcomes)
+            self._phase.labels(name).set(state.phase + 1 if state.status.exposes else 0)
+            self._share.labels(name).set(share_now(desk, state))
+            for status in Status:
+                self._status.labels(name, status.value).set(state.status is status)
+            for finding in desk.findings:
+                self._e.labels(name, finding.gate, "harm").set(e_value(finding.log_e_harm))
+                self._e.labels(name, finding.gate, "safe").set(e_value(finding.log_e_safe))
+            self._limit.labels(name).set(e_value(_limit(loop, name)))
+        return generate_latest(self._registry)
+
+
+def _limit(loop: Loop, name: str) -> float:
+    from extproc.release import harm_limit
+
+    desk = loop.desks[name]
+    return harm_limit(desk.rollout, desk.evidence.attempt)
+
+
+def _result(outcome: Outcome) -> str:
+    if outcome.failed:
+        return "failed"
+    if outcome.throttled:
+        return "throttled"
+    return "client_aborted" if outcome.client_aborted else "ok"

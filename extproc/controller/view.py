@@ -1,0 +1,111 @@
+"""What the API says about a rollout: plain JSON, the same for `extproc status`, the demo's picture and scripts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from extproc import release
+from extproc.controller.collector import Collector
+from extproc.controller.loop import Desk, Loop
+from extproc.domain import JournalEntry, RolloutState, Status
+from extproc.release.evidence import ArmTotals
+
+
+def status_document(loop: Loop, collector: Collector, now: float) -> dict[str, Any]:
+    """Everything `extproc status` shows."""
+    return {
+        "at": now,
+        "application": loop.spec.application.name,
+        "generation": loop.state.generation,
+        "spec_digest": loop.state.spec_digest,
+        "collector": {
+            "streams": collector.streams,
+            "bad_messages": collector.bad_messages,
+            "unassigned": loop.unassigned,
+            "unknown": loop.unknown,
+        },
+        "rollouts": {name: _rollout(desk, loop.state.rollouts[name], now) for name, desk in loop.desks.items()},
+    }
+
+
+def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
+    rollout, evidence = desk.rollout, desk.evidence
+    phase = rollout.phases[state.phase]
+    return {
+        "status": state.status.value,
+        "phase": phase.name,
+        "phase_index": state.phase,
+        "phases": [{"name": one.name, "share": one.share} for one in rollout.phases],
+        "share": share_now(desk, state),
+        "stable": rollout.stable,
+        "canary": rollout.canary,
+        "attempt": state.attempt,
+        "generation": state.generation,
+        "since": state.since,
+        "seconds": now - state.since,
+        "why": state.why,
+        "now": desk.decision.why,
+        "page": desk.decision.page,
+        "watched": evidence.watched,
+        "min_dwell": phase.min_dwell,
+        "max_dwell": phase.max_dwell,
+        "canary_units": len(evidence.canary_units),
+        "min_units": phase.min_units,
+        "min_requests": phase.min_requests,
+        "arms": {name: _arm(arm) for name, arm in evidence.arms.items()},
+        "late_outcomes": evidence.late_outcomes,
+        "duplicate_outcomes": evidence.duplicates,
+        "foreign_outcomes": evidence.foreign,
+        "findings": [asdict(finding) for finding in desk.findings],
+        "harm_limit": release.harm_limit(rollout, evidence.attempt),
+        "advice": _advice(state, rollout.name),
+    }
+
+
+def share_now(desk: Desk, state: RolloutState) -> float:
+    """Share of units that meet the canary."""
+    if state.status is Status.COMPLETED:
+        return 1.0 - desk.rollout.holdback
+    return desk.evidence.share(state.phase) if state.status.exposes else 0.0
+
+
+def _arm(arm: ArmTotals) -> dict[str, Any]:
+    return {
+        "requests": arm.requests,
+        "failures": arm.failures,
+        "error_rate": arm.failures / arm.requests if arm.requests else None,
+        "throttled": arm.throttled,
+        "client_aborted": arm.client_aborted,
+        "input_tokens": arm.input_tokens,
+        "output_tokens": arm.output_tokens,
+        "p50": arm.duration.quantile(0.5),
+        "p95": arm.duration.quantile(0.95),
+        "ttft_p50": arm.ttft.quantile(0.5),
+        "ttft_p95": arm.ttft.quantile(0.95),
+    }
+
+
+def _advice(state: RolloutState, name: str) -> str:
+    """The next step of a person, empty where there is none."""
+    if state.status is Status.COMPLETED:
+        return (
+            "stable must keep its full capacity until Envoy's own default has moved: requests that Envoy answers without a decision "
+            f"go to stable until the runtime key extproc.{name}.completed is 100"
+        )
+    if state.status is Status.AWAITING_APPROVAL:
+        return f"decide: extproc promote {name}, extproc resume {name}, or extproc rollback {name}"
+    if state.status is Status.PAUSED:
+        return f"go on with: extproc resume {name}"
+    return ""
+
+
+def journal_document(entry: JournalEntry) -> dict[str, Any]:
+    """One line of the Journal."""
+    return {**asdict(entry), "action": entry.action.value}
+
+
+def e_value(log_e: float) -> float:
+    """The e-value itself, for metrics; infinite where it is beyond floating point."""
+    return math.exp(log_e) if log_e < 700 else math.inf
