@@ -1,9 +1,92 @@
-"""Commands of this group."""
+"""Run: demo."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import Annotated, Any
+
 import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from extproc.cli.picture import picture
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
+    from extproc.cli import RUN
+
+    app.command(rich_help_panel=RUN)(demo)
+
+
+def demo(
+    scenario: Annotated[
+        str, typer.Option(help="healthy: the canary ends as the default. errors: it breaks, and is rolled back.")
+    ] = "healthy",
+    fast: Annotated[bool, typer.Option("--fast", help="Shorter dwells and more traffic; nothing else.")] = False,
+    people: Annotated[int, typer.Option(min=100, help="How many people use the application.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Another seed is another crowd.")] = 1,
+) -> None:
+    """A whole rollout on the real Envoy with simulated models, live; ends by itself and compares its books with the models' ledgers."""
+    from extproc.demo.run import DemoSettings, run
+    from extproc.demo.scenarios import scenario_named
+
+    console = Console()
+    settings = DemoSettings(scenario_named(scenario), fast, people, seed)
+    console.print(f"[bold]{settings.scenario.name}[/bold]: {settings.scenario.sentence}", highlight=False)
+    with _Screen(console) as screen:
+        try:
+            result = asyncio.run(run(settings, screen.show, screen.say))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+    style = "red" if result.problems else "green"
+    console.print(Panel(Text(result.story), title="What happened", title_align="left", border_style=style))
+    for problem in result.problems:
+        console.print(Text(f"✘ {problem}", style="bold red"))
+    if result.problems:
+        raise typer.Exit(1)
+    console.print("[green]✔ extproc's books and the models' ledgers agree, and the scenario ended as it should.[/green]", highlight=False)
+
+
+class _Screen:
+    """A live picture on a terminal; elsewhere a line for every entry of the Journal and one every ten seconds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=False) if console.is_terminal else None
+        self._told = 0
+        self._last = 0.0
+
+    def __enter__(self) -> _Screen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None and self._live.is_started:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """What is being started."""
+        self._console.print(f"[dim]… {line}[/dim]", highlight=False)
+
+    def show(self, status: dict[str, Any], journal: list[dict[str, Any]], news: str) -> None:
+        """The present state of things."""
+        if self._live is not None:
+            if not self._live.is_started:
+                self._live.start()
+            parts = [picture(status, journal), Text(f"» {news}", style="bold magenta")] if news else [picture(status, journal)]
+            self._live.update(Group(*parts), refresh=True)
+            return
+        for entry in reversed(journal):
+            if entry["sequence"] > self._told:
+                self._told = entry["sequence"]
+                share = entry["numbers"].get("share")
+                at = "" if share is None else f" (canary share {share:.0%})"
+                self._console.print(f"{entry['rollout']}: {entry['action']}{at}: {entry['why']}", highlight=False, soft_wrap=True)
+        if time.monotonic() - self._last > 10:
+            self._last = time.monotonic()
+            for name, rollout in status["rollouts"].items():
+                arms = "; ".join(f"{arm} {one['requests']:,} requests, {one['failures']:,} failed" for arm, one in rollout["arms"].items())
+                self._console.print(f"  {name} at {rollout['phase']}: {arms}; {rollout['now']}", highlight=False, soft_wrap=True)

@@ -1,0 +1,179 @@
+"""The demo: a whole rollout on the real Envoy, watched through extproc's own API, and checked against the models' ledgers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import httpx
+
+from extproc.demo import books, stand
+from extproc.demo.processes import Child, Processes
+from extproc.demo.scenarios import Scenario, Script, Turn
+from extproc.demo.traffic import TrafficSettings
+
+RATE: Final = 250.0
+FAST_RATE: Final = 400.0
+"""Requests per second that two cores carry with room to spare, the models and the clients included."""
+FAST_DWELL: Final = "5s"
+LOOK_EVERY: Final = 0.2
+AFTERMATH: Final = 4.0
+"""Seconds that the traffic goes on after the end: nobody may meet a rolled-back canary in them."""
+LAST_ANSWERS: Final = 40.0
+"""Seconds that the last open requests may take; a client gives up after 30."""
+SETTLE: Final = 1.5
+"""Seconds for the last access-log entries to arrive."""
+LONGEST: Final = 840.0
+WORKERS: Final = 2
+KNOBS: Final = {"ttft": 0.06, "tokens_per_second": 800.0, "output_tokens": 60.0}
+
+Show = Callable[[dict[str, Any], list[dict[str, Any]], str], None]
+"""(status document, journal, what the script did last)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """What `extproc demo` was asked to do."""
+
+    scenario: Scenario
+    fast: bool = False
+    """Shorter dwells and more traffic; nothing else."""
+    people: int = 20_000
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a demo ended."""
+
+    story: str
+    problems: list[str]
+    """Empty where extproc's books agree with the models' and the scenario ended as it should."""
+    rollback_seconds: float | None
+    seconds: float
+
+
+class Demo:
+    """One demo in a directory of its own."""
+
+    def __init__(self, settings: DemoSettings, processes: Processes, show: Show, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._processes = processes
+        self._show = show
+        self._say = say
+        self._models: dict[str, stand.ModelHandle] = {}
+        self._news = ""
+        self._rollout = self._stable = self._canary = ""
+        self._rate = 0.0
+
+    async def run(self) -> Result:
+        """Start everything, watch it to its end, compare."""
+        begun = time.monotonic()
+        document, ports = await self._start()
+        traffic = await self._start_traffic(document, ports)
+        token = (self._processes.directory / "extproc.db.token").read_text().strip()
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", headers=headers, trust_env=False, timeout=5.0) as api:
+            telling = asyncio.create_task(_last_line(traffic))
+            status = await self._watch(api, traffic)
+            traffic.close_input()
+            clients = await asyncio.wait_for(telling, LAST_ANSWERS)
+            await asyncio.sleep(SETTLE)
+            belief = books.Belief.read((await api.get("/metrics")).text)
+            journal = await _journal(api)
+        stable, canary = [await self._models[name].ledger() for name in (self._stable, self._canary)]
+        problems = books.disagreements(belief, stable, canary, clients)
+        problems += books.shortcomings(self._settings.scenario, status["status"], canary, clients)
+        seconds = time.monotonic() - begun
+        story = books.told(self._settings.scenario, status, journal, canary, clients, seconds)
+        return Result(story, problems, books.rollback_seconds(canary), seconds)
+
+    # ------------------------------------------------------------------------------------------------------------------ start
+    async def _start(self) -> tuple[dict[str, Any], stand.Ports]:
+        document, ports = stand.template(), stand.Ports.free(self._processes.directory)
+        ((self._rollout, rollout),) = document["rollouts"].items()
+        self._stable, self._canary = rollout["stable"], rollout["canary"]
+        self._say("starting two simulated models")
+        for index, name in enumerate(document["models"]):
+            self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, KNOBS)
+        stand.fill(document, ports, {name: model.port for name, model in self._models.items()})
+        if self._settings.fast:
+            for rollout in document["rollouts"].values():
+                for phase in rollout["phases"]:
+                    phase["min_dwell"] = FAST_DWELL
+        spec = stand.write_spec(document, self._processes.directory)
+        self._say("starting extproc: two router workers, controller, embedded store")
+        await stand.start_serve(self._processes, spec, ports, WORKERS)
+        self._say("starting the real Envoy with the configuration that `extproc render envoy` wrote")
+        await stand.start_envoy(self._processes, spec, ports, WORKERS)
+        return document, ports
+
+    async def _start_traffic(self, document: dict[str, Any], ports: stand.Ports) -> Child:
+        self._rate = FAST_RATE if self._settings.fast else RATE
+        settings = TrafficSettings(
+            url=f"http://127.0.0.1:{ports.listener}/v1/chat/completions",
+            rate=self._rate,
+            canary_model=self._canary,
+            model=self._stable,
+            seed=self._settings.seed,
+            people=self._settings.people,
+            tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+        )
+        self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")
+        child = await self._processes.start("traffic", [sys.executable, "-m", "extproc.demo.traffic"], speaks=True)
+        await child.tell(asdict(settings))
+        return child
+
+    # ------------------------------------------------------------------------------------------------------------------ watch
+    async def _watch(self, api: httpx.AsyncClient, traffic: Child) -> dict[str, Any]:
+        """Show and steer until the rollout has ended and a little longer; the rollout's last status."""
+        script = Script(self._settings.scenario.script)
+        loop = asyncio.get_running_loop()
+        deadline, ended = loop.time() + LONGEST, 0.0
+        while True:
+            self._processes.check()
+            status: dict[str, Any] = (await api.get("/v1/status")).raise_for_status().json()
+            rollout: dict[str, Any] = status["rollouts"][self._rollout]
+            self._show(status, await _journal(api), self._news)
+            now = loop.time()
+            if rollout["status"] == "progressing":
+                for turn in script.due(rollout["phase"], now):
+                    await self._turn(turn, rollout, traffic)
+            if rollout["status"] in ("completed", "rolled_back"):
+                ended = ended or now
+                if now - ended > AFTERMATH:
+                    return rollout
+            elif rollout["status"] == "awaiting_approval" or now > deadline:
+                return rollout
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def _turn(self, turn: Turn, rollout: dict[str, Any], traffic: Child) -> None:
+        self._news = turn.sentence
+        if turn.canary_rate is not None:
+            self._rate = min(self._rate, turn.canary_rate / rollout["share"])
+            await traffic.tell({"rate": self._rate})
+        if turn.arm:
+            await self._models[self._canary if turn.arm == "canary" else self._stable].turn(turn.knobs)
+
+
+async def _journal(api: httpx.AsyncClient) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = (await api.get("/v1/journal")).raise_for_status().json()["entries"]
+    return entries
+
+
+async def _last_line(traffic: Child) -> dict[str, Any]:
+    """What traffic says at its end: demo.tally.Tally.total. Its lines are read as they come, or it would have to wait for us."""
+    while True:
+        line = await traffic.line(LONGEST)
+        if line.get("final"):
+            return line
+
+
+async def run(settings: DemoSettings, show: Show, say: Callable[[str], None]) -> Result:
+    """A demo from the first process to the last; raises DemoError with the cause where it cannot go on."""
+    async with Processes() as processes:
+        return await Demo(settings, processes, show, say).run()
