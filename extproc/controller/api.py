@@ -26,7 +26,7 @@ from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.view import journal_document, status_document
 from extproc.domain import Action
-from extproc.errors import ExtprocError, Problem, RefusedError, StoreError
+from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
 from extproc.store import Store
 
 ACTIONS: Final = {
@@ -110,12 +110,12 @@ class Api:
 
 
 async def _reason(request: Request) -> tuple[str, str]:
-    """(why, actor) of an act; raises RefusedError where the body is not as it should be."""
+    """(why, actor) of an act; raises SettingsError where the body is not as it should be."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_BODY:
-            raise RefusedError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
+            raise SettingsError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
     try:
         document = orjson.loads(body)
         why, actor = document["why"], document.get("actor", "api")
@@ -123,16 +123,16 @@ async def _reason(request: Request) -> tuple[str, str]:
             raise ValueError("why and actor are texts")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = f'send {{"why": "...", "actor": "..."}}, texts of at most {LONGEST_TEXT} characters'
-        raise RefusedError(Problem("api.body", request.url.path, f"cannot be understood: {error}", hint)) from error
+        raise SettingsError(Problem("api.body", request.url.path, f"cannot be understood: {error}", hint)) from error
     if actor == "extproc":
-        raise RefusedError(Problem("api.actor", request.url.path, "'extproc' is the name of the automation", "send your own"))
+        raise SettingsError(Problem("api.actor", request.url.path, "'extproc' is the name of the automation", "send your own"))
     return why, actor
 
 
 def _number(request: Request, name: str, default: int) -> int:
     text = request.query_params.get(name, "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 16):
-        raise RefusedError(Problem("api.query", name, f"{text!r} is no number", "leave it out, or give a whole number"))
+        raise SettingsError(Problem("api.query", name, f"{text!r} is no number", "leave it out, or give a whole number"))
     return int(text) if text else default
 
 

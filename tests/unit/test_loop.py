@@ -1,0 +1,254 @@
+"""The evaluate loop on a real store, with outcomes made by hand and a clock that is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from extproc import spec as spec_room
+from extproc.cli.write import filled_template
+from extproc.controller.loop import Loop
+from extproc.domain import Action, Arm, Outcome, Status
+from extproc.errors import RefusedError, SpecError, StoreError
+from extproc.store import Store, open_store
+
+TEXT = filled_template("chat", "old", "new").replace("min_dwell: 30m", "min_dwell: 10s")
+NAME = "new"
+BEGIN = 1_000_000.0
+
+
+class World:
+    """A loop, its store and a clock: requests arrive evenly, 1 in 10 meets the canary, and end 0.2 s after their start."""
+
+    def __init__(self, path: Path, text: str = TEXT) -> None:
+        self.url = f"sqlite:{path / 'x.db'}"
+        self.store: Store = open_store(self.url, writer=True)
+        self.now = BEGIN
+        self.loop = Loop(text, self.store, self.now)
+        self._ids = count()
+
+    def restart(self, text: str = TEXT) -> None:
+        self.loop.save()
+        self.store.close()
+        self.store = open_store(self.url, writer=True)
+        self.loop = Loop(text, self.store, self.now)
+
+    @property
+    def status(self) -> Status:
+        return self.loop.state.rollouts[NAME].status
+
+    @property
+    def phase(self) -> int:
+        return self.loop.state.rollouts[NAME].phase
+
+    def second(self, requests: int = 200, canary_errors: float = 0.0, stable_errors: float = 0.0) -> None:
+        """One second of traffic, then a tick."""
+        state = self.loop.state.rollouts[NAME]
+        outcomes = []
+        for index in range(requests):
+            number = next(self._ids)
+            canary = number % 10 == 0 and state.status.exposes
+            failed = (number // 10 % 100) / 100 < (canary_errors if canary else stable_errors)
+            outcomes.append(outcome(number, self.now + index / requests, canary, failed, generation=state.generation))
+        self.now += 1.0
+        self.loop.receive(outcomes, self.now)
+        self.loop.tick(self.now, 1.0)
+
+
+def outcome(number: int, start: float, canary: bool, failed: bool, **changes: Any) -> Outcome:
+    plain: dict[str, Any] = {
+        "stream_id": f"s{number}",
+        "layer": "model",
+        "rollout": NAME,
+        "generation": 2,
+        "phase": "1%",
+        "cohort": "everyone",
+        "arm": Arm.CANARY if canary else Arm.REST,
+        "unit": f"{number % 5000:016x}",
+        "durable": True,
+        "start": start,
+        "duration": 0.2,
+        "final": True,
+        "status": 500 if failed else 200,
+        "failed": failed,
+        "client_aborted": False,
+        "throttled": False,
+        "attempts": 1,
+        "ttft": 0.1,
+        "answered_by": "new" if canary else "old",
+        "model": "new" if canary else "old",
+        "input_tokens": 10,
+        "cached_tokens": None,
+        "output_tokens": 20,
+        "reasoning_tokens": None,
+    }
+    return Outcome(**{**plain, **changes})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.store.close()
+
+
+def test_a_healthy_canary_moves_on_when_evidence_and_dwell_say_so(world: World) -> None:
+    """START at the first tick; ADVANCE only after watched dwell, units and safety; the Journal has the numbers."""
+    world.second()
+    assert (world.status, world.phase) == (Status.PROGRESSING, 0)
+    for _ in range(9):
+        world.second()
+        assert world.phase == 0, "not before the dwell was watched"
+    for _ in range(60):
+        world.second()
+        if world.phase:
+            break
+    assert world.phase == 1
+    entry = world.store.journal(NAME)[0]
+    assert entry.action is Action.ADVANCE
+    assert entry.actor == "extproc"
+    assert entry.numbers["from"] == {"status": "progressing", "phase": "1%"}
+    assert {finding["verdict"] for finding in entry.numbers["findings"]} == {"pass"}
+    assert "safety E" in entry.why
+
+
+def test_a_failing_canary_is_rolled_back_within_two_ticks_of_its_first_mature_failures(world: World) -> None:
+    """Everything fails at once: 20 canary requests a second are judged at the age of 1 s plus grace."""
+    for _ in range(6):
+        world.second()
+    for elapsed in range(1, 6):
+        world.second(canary_errors=1.0)
+        if world.status is Status.ROLLED_BACK:
+            break
+    assert world.status is Status.ROLLED_BACK
+    assert elapsed <= 3
+    assert "harm E" in world.store.journal(NAME)[0].why
+    for _ in range(5):
+        world.second()
+    assert world.status is Status.ROLLED_BACK, "only a person tries again"
+
+
+def test_both_arms_failing_is_an_incident_and_not_a_rollback(world: World) -> None:
+    """HOLD and page; the comparison sees no difference, the ceiling sees both."""
+    for _ in range(5):
+        world.second()
+    for _ in range(12):
+        world.second(canary_errors=0.6, stable_errors=0.6)
+    assert world.status is Status.PROGRESSING
+    assert world.loop.desks[NAME].decision.page
+    assert "incident in both arms" in world.loop.desks[NAME].decision.why
+
+
+def test_without_outcomes_the_dwell_does_not_count(world: World) -> None:
+    """An outage of the access log must not satisfy a dwell."""
+    world.second()
+    for _ in range(5):
+        world.second()
+    watched = world.loop.desks[NAME].evidence.watched
+    for _ in range(100):
+        world.second(requests=0)
+    assert world.loop.desks[NAME].evidence.watched <= watched + 30
+    assert world.phase == 0
+
+
+def test_a_restart_resumes_where_it_was(world: World) -> None:
+    """State, Evidence and attempt survive; only requests that began after the restart are looked at."""
+    for _ in range(8):
+        world.second()
+    before = world.loop.desks[NAME].evidence
+    units, harm = set(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
+    world.restart()
+    after = world.loop.desks[NAME].evidence
+    assert after is not before
+    assert after.canary_units == units
+    assert {cohort: one.vector for cohort, one in after.late.harm.items()} == harm
+    assert after.watched == pytest.approx(before.watched)
+    state = world.loop.state
+    world.loop.receive([outcome(999_999, world.now - 1.0, True, True, generation=state.rollouts[NAME].generation)], world.now)
+    assert after.foreign == 1
+
+
+def test_a_person_acts_and_it_is_committed_before_the_answer(world: World) -> None:
+    """pause, resume, promote, rollback, start: State in the store is what was answered; a retry is a new attempt with new Evidence."""
+    world.second()
+    for action, status in (
+        (Action.PAUSE, Status.PAUSED),
+        (Action.RESUME, Status.PROGRESSING),
+        (Action.ADVANCE, Status.PROGRESSING),
+        (Action.ROLL_BACK, Status.ROLLED_BACK),
+        (Action.START, Status.PROGRESSING),
+    ):
+        state = world.loop.act(NAME, action, "ann", "because", world.now)
+        assert state.status is status
+        stored = world.store.read_state()
+        assert stored is not None
+        assert stored.rollouts[NAME] == state
+        entry = world.store.journal(NAME)[0]
+        assert (entry.actor, entry.why, entry.generation) == ("ann", "because", stored.generation)
+    assert world.loop.state.rollouts[NAME].attempt == 2
+    assert world.loop.desks[NAME].evidence.attempt == 2
+    assert not world.loop.desks[NAME].evidence.late.harm
+
+
+def test_a_paused_rollout_stays_and_still_rolls_back(world: World) -> None:
+    """Automation never raises exposure against a person, and may always lower it."""
+    world.second()
+    world.loop.act(NAME, Action.PAUSE, "ann", "lunch", world.now)
+    for _ in range(60):
+        world.second()
+    assert (world.status, world.phase) == (Status.PAUSED, 0)
+    for _ in range(5):
+        world.second(canary_errors=1.0)
+    assert world.status is Status.ROLLED_BACK
+
+
+@pytest.mark.parametrize("action", [Action.START, Action.RESUME])
+def test_what_makes_no_sense_is_refused_and_changes_nothing(world: World, action: Action) -> None:
+    """The refusal says what is possible now."""
+    world.second()
+    before = world.loop.state
+    with pytest.raises(RefusedError, match="possible now: pause, promote, rollback"):
+        world.loop.act(NAME, action, "ann", "because", world.now)
+    with pytest.raises(RefusedError, match="no reason"):
+        world.loop.act(NAME, Action.PAUSE, "ann", "  ", world.now)
+    with pytest.raises(RefusedError, match="no such rollout"):
+        world.loop.act("nobody", Action.PAUSE, "ann", "because", world.now)
+    assert world.loop.state == before
+
+
+def test_where_the_store_refuses_nothing_moves_and_the_next_tick_tries_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk holds the release; it does not split State from Journal."""
+    with monkeypatch.context() as patched:
+        from extproc.errors import Problem
+
+        def refuse(*_: object) -> None:
+            raise StoreError(Problem("store.sqlite", "x", "database or disk is full", "make room"))
+
+        patched.setattr(world.store, "commit", refuse)
+        world.second()
+        assert world.status is Status.PENDING
+        with pytest.raises(StoreError):
+            world.loop.act(NAME, Action.START, "ann", "because", world.now)
+        assert world.status is Status.PENDING
+    world.second()
+    assert world.status is Status.PROGRESSING
+
+
+def test_a_changed_spec_is_adopted_or_refused_at_start(world: World) -> None:
+    """What runs is immutable; a bad Spec changes nothing; a new dwell of a rolled-back rollout is taken."""
+    world.second()
+    edited = TEXT.replace("min_dwell: 10s", "min_dwell: 20s")
+    with pytest.raises(RefusedError, match=r"state\.running-rollout-changed"):
+        world.restart(edited)
+    world.loop = Loop(TEXT, world.store, world.now)
+    world.loop.act(NAME, Action.ROLL_BACK, "ann", "because", world.now)
+    world.restart(edited)
+    assert world.status is Status.ROLLED_BACK
+    assert world.loop.state.spec_digest == spec_room.load(edited).digest
+    with pytest.raises(SpecError):
+        Loop("version: 2", world.store, world.now)
+    assert world.store.read_state() == world.loop.state
