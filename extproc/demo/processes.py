@@ -26,6 +26,8 @@ import orjson
 from extproc.errors import ExtprocError, Problem
 
 LAST_LINES: Final = 15
+LONGEST_LINE: Final = 400
+"""Characters of a line that are shown: Envoy repeats its whole configuration where it does not like it."""
 STOP_PATIENCE: Final = 15.0
 """Seconds between SIGTERM and SIGKILL: a router drains for about two, and its controller after it."""
 _PORTS: Final = range(12_000, 32_000)
@@ -79,7 +81,7 @@ class Child:
 
     def problem(self, id: str, what: str) -> Problem:
         """What happened to this child, with the last lines of its log."""
-        lines = self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        lines = [line[:LONGEST_LINE] for line in self.log.read_text(errors="replace").splitlines()[-LAST_LINES:]]
         return Problem(id, self.name, what, "its last lines:\n      " + "\n      ".join(lines) if lines else "it logged nothing")
 
 
