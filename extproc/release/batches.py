@@ -11,6 +11,8 @@ from typing import Final
 
 CLOSE_AT: Final = 0.8
 """A batch closes once this share of the expected number of the larger arm has gathered."""
+CLOSE_SOON_AT: Final = 0.3
+"""The same for means (BetE): several canary requests in a batch count there as one, so that small batches learn faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,10 @@ class Batcher:
 
     __slots__ = ("_n_c", "_n_s", "_needed", "_swapped", "_x", "_y")
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, close_at: float = CLOSE_AT) -> None:
         self._swapped = share > 0.5
         smaller = min(share, 1 - share)
-        self._needed = CLOSE_AT * (1 - smaller) / smaller if smaller > 0 else float("inf")
+        self._needed = close_at * (1 - smaller) / smaller if smaller > 0 else float("inf")
         self._x = self._n_c = self._y = self._n_s = 0
 
     def add(self, canary: bool, event: bool) -> Batch | None:

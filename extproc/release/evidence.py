@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from extproc.domain import Arm, Outcome, Rollout
-from extproc.release.batches import Batcher
+from extproc.release.batches import CLOSE_SOON_AT, Batcher
 from extproc.release.eprocess import BetE, RatioE
 from extproc.release.histogram import Histogram
 
@@ -96,7 +96,7 @@ class Maturity:
         self._deadline = deadline
         self._queue: list[tuple[float, int, _Member]] = []
         self._added = 0
-        self._batchers: dict[tuple[int, str], Batcher] = {}
+        self._batchers: dict[tuple[int, str], tuple[Batcher, Batcher]] = {}
         self.harm: dict[str, RatioE] = {}
         """By cohort, over the whole attempt; vectors are added when read."""
         self.safe: dict[str, BetE] = {}
@@ -128,12 +128,13 @@ class Maturity:
         """Into the batch of its stratum; `margin` is that of the present visit, None for requests of an earlier one."""
         stratum = member.generation, member.cohort
         if stratum not in self._batchers:
-            self._batchers[stratum] = Batcher(share)
-        batch = self._batchers[stratum].add(member.canary, harmed)
-        if batch is None:
-            return
-        self.harm.setdefault(member.cohort, RatioE()).record(batch.x, batch.y, batch.n_c, batch.n_s)
-        if margin is not None:
+            self._batchers[stratum] = Batcher(share), Batcher(share, CLOSE_SOON_AT)
+        for_harm, for_safe = self._batchers[stratum]
+        batch = for_harm.add(member.canary, harmed)
+        if batch is not None:
+            self.harm.setdefault(member.cohort, RatioE()).record(batch.x, batch.y, batch.n_c, batch.n_s)
+        batch = for_safe.add(member.canary, harmed)
+        if batch is not None and margin is not None and batch.n_c and batch.n_s:
             safe = self.safe.setdefault(member.cohort, BetE(1.0, abs_=-margin))
             safe.record(1 - batch.x / batch.n_c, 1 - batch.y / batch.n_s)
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from extproc.domain import Ceiling, Finding, Gate, Phase, Rollout, Verdict
 from extproc.release.eprocess import ceiling_log_e, combine
-from extproc.release.evidence import Counts, Evidence
+from extproc.release.evidence import Counts, Evidence, Maturity
 
 SAFE_LIMIT: Final = math.log(20.0)
 """Non-inferiority is shown at level .05."""
@@ -43,8 +43,10 @@ def evaluate(rollout: Rollout, evidence: Evidence) -> tuple[Finding, ...]:
 
 
 def _comparison(gate: Gate, evidence: Evidence, limit: float) -> Finding:
-    canary, stable = evidence.late.canary, evidence.late.stable
-    harm = combine([evidence.early.log_e_harm(), evidence.late.log_e_harm()], HALVES)
+    early, late = evidence.early.log_e_harm(), evidence.late.log_e_harm()
+    seen = _more_telling(evidence, early, late)
+    canary, stable = seen.canary, seen.stable
+    harm = combine([early, late], HALVES)
     safe = evidence.late.log_e_safe(gate.margin)
     if harm >= limit:
         verdict = Verdict.FAIL
@@ -81,12 +83,14 @@ def _comparison(gate: Gate, evidence: Evidence, limit: float) -> Finding:
 
 
 def _ceiling(ceiling: Ceiling, evidence: Evidence, limit: float) -> Finding:
-    canary, stable = evidence.late.canary, evidence.late.stable
-    over = _over(evidence.early.canary, canary, ceiling.limit)
-    stable_over = _over(evidence.early.stable, stable, ceiling.limit)
+    ages = (evidence.early, evidence.late)
+    early, late = [ceiling_log_e(age.canary.failures, age.canary.requests, ceiling.limit) for age in ages]
+    over = combine([early, late], HALVES)
+    stable_over = combine([ceiling_log_e(age.stable.failures, age.stable.requests, ceiling.limit) for age in ages], HALVES)
     both = over >= limit and stable_over >= limit
-    seen = canary.requests or evidence.early.canary.requests
-    verdict = Verdict.FAIL if over >= limit else Verdict.PASS if seen else Verdict.NO_DATA
+    seen = _more_telling(evidence, early, late)
+    canary, stable = seen.canary, seen.stable
+    verdict = Verdict.FAIL if over >= limit else Verdict.PASS if canary.requests else Verdict.NO_DATA
     sentence = f"{ceiling.measure}: canary {_said(canary)}, ceiling {_percent(ceiling.limit)}; E {_e(over)} of {_e(limit)}"
     if both:
         sentence += f"; stable is over it too ({_said(stable)}, E {_e(stable_over)})"
@@ -107,8 +111,9 @@ def _ceiling(ceiling: Ceiling, evidence: Evidence, limit: float) -> Finding:
     )
 
 
-def _over(early: Counts, late: Counts, limit: float) -> float:
-    return combine([ceiling_log_e(one.failures, one.requests, limit) for one in (early, late)], HALVES)
+def _more_telling(evidence: Evidence, early: float, late: float) -> Maturity:
+    """The age whose counts explain the verdict: the deadline, unless a fault has been seen early and is not old enough for it."""
+    return evidence.early if early > max(late, CALM) else evidence.late
 
 
 def waiting_for(phase: Phase, findings: Sequence[Finding], evidence: Evidence) -> tuple[str, ...]:
