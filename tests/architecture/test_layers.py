@@ -70,7 +70,9 @@ def test_a_room_imports_only_what_its_row_names(path: Path) -> None:
             assert target in ALLOWED[room] | {room, "errors"}, f"{path}:{line}: {room} must not import {target}"
 
 
-@pytest.mark.parametrize("path", [p for p in sources() if room_of(p) in PURE and p not in FILES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [p for p in sources() if room_of(p) in PURE and p not in FILES], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_a_pure_room_has_no_clock_no_chance_and_no_io(path: Path) -> None:
     """`now` and random draws are arguments: the same input always gives the same answer."""
     for line, name in imports(path):

@@ -1,0 +1,275 @@
+"""The long evidence, one section at a time or all of them; figures go to docs/proof. `make proof`.
+
+    python -m loadtest.proof                      everything (about half an hour)
+    python -m loadtest.proof statistics state     some of it
+
+statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
+first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import grpc
+import httpx
+from rich.console import Console
+from rich.progress import track
+
+from extproc import contract
+from extproc.cli.write import filled_template
+from extproc.demo.processes import free_port
+from extproc.demo.run import DemoSettings, run
+from extproc.demo.scenarios import scenario_named
+from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.release.eprocess import BetE, RatioE
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs" / "proof"
+CONSOLE = Console(highlight=False)
+
+
+def main() -> int:
+    """Entry point: exit code 1 if a figure is not what was promised."""
+    parser = argparse.ArgumentParser(description="The long evidence; writes docs/proof.")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
+    sections = parser.parse_args().sections or list(SECTIONS)
+    if unknown := set(sections) - set(SECTIONS):
+        parser.error(f"no section {' '.join(sorted(unknown))}; there are {' '.join(SECTIONS)}")
+    DOCS.mkdir(parents=True, exist_ok=True)
+    broken: list[str] = []
+    for name in sections:
+        CONSOLE.rule(name)
+        lines, problems = SECTIONS[name]()
+        stamp = f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {platform.machine()}"
+        text = "\n".join([f"# Proof: {name}", "", f"Written by `make proof` on {stamp}.", "", *lines, ""])
+        (DOCS / f"{name}.md").write_text(text)
+        CONSOLE.print(text, markup=False)
+        broken += [f"{name}: {problem}" for problem in problems]
+    for problem in broken:
+        CONSOLE.print(f"[red]✘ {problem}[/red]")
+    return 1 if broken else 0
+
+
+Section = tuple[list[str], list[str]]
+"""Lines of Markdown, and what was promised and not seen."""
+
+
+# ------------------------------------------------------------------------------------------------------------------ statistics
+SHARE = 0.05
+REQUESTS = 100_000
+
+
+def _statistics() -> Section:
+    """RatioE as in the published table: 100,000 requests, 5 % canary, alpha .01, a look after every canary request."""
+    lines = [
+        "The plain e-processes at request level (no strata, no maturity): 100,000 requests, 5 % canary, alpha .01, a look after every",
+        "canary request. Median over the runs that rolled back, in requests (canary requests in brackets).",
+        "",
+        "| errors, stable -> canary | runs | rolled back | median | published |",
+        "| --- | ---: | ---: | ---: | --- |",
+    ]
+    problems: list[str] = []
+    cells = [
+        (0.005, 0.005, 1000, ".33 %", lambda share, _: share <= 0.012),
+        (0.005, 0.01, 200, "82 % @ 48,980", lambda share, median: 0.70 <= share <= 0.92 and 38_000 <= median <= 60_000),
+        (0.005, 0.05, 300, "1,840 (92)", lambda share, median: share == 1 and 1_500 <= median <= 2_300),
+        (0.005, 1.0, 300, "60 (3)", lambda share, median: share == 1 and 40 <= median <= 100),
+    ]
+    for stable, canary, runs, published, holds in cells:
+        stops = [_stopped(Random(seed), stable, canary) for seed in track(range(runs), f"{stable:.1%} -> {canary:.1%}", console=CONSOLE)]
+        found = [stop for stop in stops if stop is not None]
+        share, median = len(found) / runs, statistics.median(found) if found else math.nan
+        told = f"{median * 1:,.0f} ({median * SHARE:,.0f})" if found else "-"
+        lines.append(f"| {stable:.1%} -> {canary:.0%} | {runs:,} | {share:.2%} | {told} | {published} |")
+        if not holds(share, median):
+            problems.append(f"{stable:.1%} -> {canary:.1%}: {share:.2%} @ {told}, published {published}")
+    lines += ["", "Canary requests until an identical canary is shown to be safe (median), BetE with an absolute margin:", ""]
+    lines += ["| base rate | margin | runs | median | published |", "| ---: | ---: | ---: | ---: | --- |"]
+    for base, margin, published in (
+        (0.0, 0.05, (106, 106)),
+        (0.0, 0.01, (542, 542)),
+        (0.0, 0.005, (1086, 1086)),
+        (0.005, 0.05, (100, 105)),
+        (0.005, 0.01, (894, 1032)),
+        (0.005, 0.005, (2407, 2810)),
+    ):
+        runs = 1 if base == 0 else 201
+        found = [_shown_safe(Random(seed), base, margin) for seed in range(runs)]
+        median = statistics.median(found)
+        lines.append(
+            f"| {base:.1%} | +{margin * 100:g} pp | {runs} | {median:,.0f} | {' to '.join(f'{one:,}' for one in sorted(set(published)))} |"
+        )
+        if not 0.8 * published[0] <= median <= 1.2 * published[1]:
+            problems.append(f"safety at {base:.1%}, +{margin * 100:g} pp: {median:,.0f}, published {published}")
+    return lines, problems
+
+
+def _stopped(random: Random, stable: float, canary: float) -> int | None:
+    """Requests until RatioE reaches 100, or None; one canary request against 19 stable ones at a time."""
+    e, per_batch = RatioE(), round((1 - SHARE) / SHARE)
+    limit = math.log(100)
+    for batch in range(REQUESTS // (per_batch + 1)):
+        y = _binomial(random, per_batch, stable)
+        e.record(int(random.random() < canary), y, 1, per_batch)
+        if e.log_e >= limit:
+            return (batch + 1) * (per_batch + 1)
+    return None
+
+
+def _binomial(random: Random, n: int, p: float) -> int:
+    return sum(random.random() < p for _ in range(n))
+
+
+def _shown_safe(random: Random, base: float, margin: float) -> int:
+    """Canary requests until BetE shows that the canary is within the margin of an identical stable."""
+    e, limit, requests = BetE(1.0, abs_=-margin), math.log(20), 0
+    while e.log_e < limit:
+        requests += 1
+        e.record(1 - int(random.random() < base), 1 - _binomial(random, 19, base) / 19)
+    return requests
+
+
+# ----------------------------------------------------------------------------------------------------------------------- state
+ACTS = 40
+WORKERS = 4
+
+
+def _state() -> Section:
+    """From an act's answer (committed) to the last worker that decides by it."""
+    with _serving() as (endpoints, api):
+        took = [asyncio.run(_propagation(endpoints, api)) for _ in track(range(ACTS), "acts", console=CONSOLE)]
+    took.sort()
+    figures = f"median {statistics.median(took) * 1000:.0f} ms, p95 {took[int(0.95 * ACTS)] * 1000:.0f} ms, worst {took[-1] * 1000:.0f} ms"
+    lines = [
+        f"`extproc serve` with {WORKERS} workers; every worker is asked all the time. From the answer of a person's rollback, or start",
+        f"and promotes, to the first decision of the last worker that follows it, over {ACTS} acts: {figures}. Promised: under 100 ms.",
+    ]
+    return lines, [f"worst {took[-1] * 1000:.0f} ms"] if took[-1] > 0.1 else []
+
+
+@contextmanager
+def _serving() -> Iterator[tuple[tuple[str, ...], httpx.Client]]:
+    with tempfile.TemporaryDirectory() as directory:
+        spec = Path(directory) / "release.yaml"
+        spec.write_text(filled_template("proof", "old", "new").replace("stable: old", "start: manual\n    stable: old"))
+        port = free_port()
+        command = [sys.executable, "-m", "extproc", "serve", "--spec", str(spec), "--store", f"sqlite:{directory}/x.db"]
+        command += ["--listen", f"unix:{directory}/r.sock", "--collector", f"unix:{directory}/c.sock", "--workers", str(WORKERS)]
+        command += ["--api-port", str(port), "--metrics-port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            try:
+                assert process.stdout is not None
+                ready = {process.stdout.readline().partition(":")[0] for _ in range(2)}
+                assert ready == {"router ready", "controller ready"}, ready
+                token = Path(f"{directory}/x.db.token").read_text().strip()
+                headers = {"authorization": f"Bearer {token}"}
+                with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as api:
+                    yield contract.endpoints(f"unix:{directory}/r.sock", WORKERS), api
+            finally:
+                process.terminate()
+                process.wait(20)
+
+
+async def _propagation(endpoints: tuple[str, ...], api: httpx.Client) -> float:
+    """One act to and fro; seconds to the last worker."""
+    status = api.get("/v1/status").json()["rollouts"]["new"]["status"]
+    up = status != "progressing"
+    for action in ("start", "promote", "promote", "promote", "promote") if up else ():
+        api.post(f"/v1/rollouts/new/{action}", json={"why": "proof"}).raise_for_status()
+    if not up:
+        api.post("/v1/rollouts/new/rollback", json={"why": "proof"}).raise_for_status()
+    begin = time.monotonic()
+    wanted = b"new" if up else b"old"
+    await asyncio.gather(*(_until(endpoint, wanted) for endpoint in endpoints))
+    return time.monotonic() - begin
+
+
+async def _until(endpoint: str, wanted: bytes) -> None:
+    message = ProcessingRequest()
+    for name, value in {":path": b"/v1/chat/completions", "x-user-id": b"somebody"}.items():
+        message.request_headers.headers.headers.add(key=name, raw_value=value)
+    message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: "old"})
+    async with grpc.aio.insecure_channel(endpoint) as channel:
+        while True:
+            call = channel.stream_stream(contract.PROCESS_METHOD)()
+            await call.write(message.SerializeToString())
+            reply = ProcessingResponse.FromString(await call.read())
+            call.cancel()
+            if reply.request_headers.response.header_mutation.set_headers[0].header.raw_value == wanted:
+                return
+
+
+# -------------------------------------------------------------------------------------------------------------------- rollback
+RUNS = 10
+
+
+def _rollback() -> Section:
+    """The demo's scenario `errors`, other people each time."""
+    took: list[float] = []
+    problems: list[str] = []
+    for seed in track(range(1, RUNS + 1), "rollbacks", console=CONSOLE):
+        settings = DemoSettings(scenario_named("errors"), fast=True, seed=seed)
+        result = asyncio.run(run(settings, lambda *_: None, lambda _: None))
+        problems += [f"seed {seed}: {problem}" for problem in result.problems]
+        took.append(result.rollback_seconds if result.rollback_seconds is not None else math.inf)
+    lines = [
+        "`extproc demo --scenario errors --fast`: the real Envoy, 25 % share, 20 canary requests per second, then every answer of the",
+        "canary is a 500. Seconds from the first failing response to the last canary request, by the model's own ledger:",
+        "",
+        f"{', '.join(f'{one:.1f}' for one in sorted(took))}; median {statistics.median(took):.1f}. Promised: at most 5.",
+        "",
+        f"In all {RUNS} runs extproc's counts of requests, failures and tokens were equal to the models' ledgers."
+        if not problems
+        else "Not all runs were as promised; see above.",
+    ]
+    return lines, problems
+
+
+# ------------------------------------------------------------------------------------------------------------------------ load
+def _load() -> Section:
+    """Locust for a minute at every phase."""
+    lines = ["`loadtest/run.py --users 200 --time 60s`, through the real Envoy with a real geoip database.", ""]
+    lines += ["| phase | requests | errors | splits (cohort: met the canary, standard deviations) | p99 canary / stable |"]
+    lines += ["| ---: | ---: | ---: | --- | --- |"]
+    problems: list[str] = []
+    for phase in ("1%", "5%", "25%", "50%", "100%"):
+        with tempfile.TemporaryDirectory() as directory:
+            command = [sys.executable, str(ROOT / "loadtest" / "run.py"), "--users", "200", "--time", "60s", "--phase", phase]
+            done = subprocess.run([*command, "--report", directory], capture_output=True, text=True, timeout=300)
+            reports = list(Path(directory).glob("*.json"))
+            if not reports:
+                problems.append(f"{phase}: {done.stderr[-300:]}")
+                continue
+            results: dict[str, Any] = json.loads(reports[0].read_text())
+        problems += [f"{phase}: {problem}" for problem in results["problems"]]
+        splits = "; ".join(_split(one) for one in results["splits"])
+        canary, stable = results["latency"]["canary"]["p99"], results["latency"]["stable"]["p99"]
+        lines.append(f"| {phase} | {results['requests']:,} | {sum(results['errors'].values())} | {splits} | {canary} s / {stable} s |")
+    return lines, problems
+
+
+def _split(split: dict[str, Any]) -> str:
+    deviations = "exact" if split["deviations"] is None else f"{split['deviations']:.1f}"
+    return f"{split['cohort']}: {split['canary']:,} of {split['people']:,}, {deviations}"
+
+
+SECTIONS: dict[str, Callable[[], Section]] = {"statistics": _statistics, "state": _state, "rollback": _rollback, "load": _load}
+
+if __name__ == "__main__":
+    sys.exit(main())
