@@ -96,7 +96,7 @@ def _statistics() -> Section:
         found = [stop for stop in stops if stop is not None]
         share, median = len(found) / runs, statistics.median(found) if found else math.nan
         told = f"{median * 1:,.0f} ({median * SHARE:,.0f})" if found else "-"
-        lines.append(f"| {stable:.1%} -> {canary:.0%} | {runs:,} | {share:.2%} | {told} | {published} |")
+        lines.append(f"| {stable:.1%} -> {canary:.1%} | {runs:,} | {share:.2%} | {told} | {published} |")
         if not holds(share, median):
             problems.append(f"{stable:.1%} -> {canary:.1%}: {share:.2%} @ {told}, published {published}")
     lines += ["", "Canary requests until an identical canary is shown to be safe (median), BetE with an absolute margin:", ""]
@@ -112,9 +112,8 @@ def _statistics() -> Section:
         runs = 1 if base == 0 else 201
         found = [_shown_safe(Random(seed), base, margin) for seed in range(runs)]
         median = statistics.median(found)
-        lines.append(
-            f"| {base:.1%} | +{margin * 100:g} pp | {runs} | {median:,.0f} | {' to '.join(f'{one:,}' for one in sorted(set(published)))} |"
-        )
+        told = " to ".join(f"{one:,}" for one in sorted(set(published)))
+        lines.append(f"| {base:.1%} | +{margin * 100:g} pp | {runs} | {median:,.0f} | {told} |")
         if not 0.8 * published[0] <= median <= 1.2 * published[1]:
             problems.append(f"safety at {base:.1%}, +{margin * 100:g} pp: {median:,.0f}, published {published}")
     return lines, problems
@@ -153,7 +152,7 @@ WORKERS = 4
 def _state() -> Section:
     """From an act's answer (committed) to the last worker that decides by it."""
     with _serving() as (endpoints, api):
-        took = [asyncio.run(_propagation(endpoints, api)) for _ in track(range(ACTS), "acts", console=CONSOLE)]
+        took = [_propagation(endpoints, api) for _ in track(range(ACTS), "acts", console=CONSOLE)]
     took.sort()
     figures = f"median {statistics.median(took) * 1000:.0f} ms, p95 {took[int(0.95 * ACTS)] * 1000:.0f} ms, worst {took[-1] * 1000:.0f} ms"
     lines = [
@@ -186,7 +185,7 @@ def _serving() -> Iterator[tuple[tuple[str, ...], httpx.Client]]:
                 process.wait(20)
 
 
-async def _propagation(endpoints: tuple[str, ...], api: httpx.Client) -> float:
+def _propagation(endpoints: tuple[str, ...], api: httpx.Client) -> float:
     """One act to and fro; seconds to the last worker."""
     status = api.get("/v1/status").json()["rollouts"]["new"]["status"]
     up = status != "progressing"
@@ -196,8 +195,12 @@ async def _propagation(endpoints: tuple[str, ...], api: httpx.Client) -> float:
         api.post("/v1/rollouts/new/rollback", json={"why": "proof"}).raise_for_status()
     begin = time.monotonic()
     wanted = b"new" if up else b"old"
-    await asyncio.gather(*(_until(endpoint, wanted) for endpoint in endpoints))
+    asyncio.run(_all(endpoints, wanted))
     return time.monotonic() - begin
+
+
+async def _all(endpoints: tuple[str, ...], wanted: bytes) -> None:
+    await asyncio.gather(*(_until(endpoint, wanted) for endpoint in endpoints))
 
 
 async def _until(endpoint: str, wanted: bytes) -> None:

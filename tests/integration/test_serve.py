@@ -123,7 +123,7 @@ def test_the_picture_shows_where_it_stands(served: Standing) -> None:
 
 
 def test_outcomes_become_evidence(served: Standing, client: httpx.Client) -> None:
-    """Requests through Envoy are counted in their arm, with tokens and time to the first token; the anonymous get one cookie and keep it."""
+    """Requests through Envoy are counted in their arm, with tokens and the time to the first token."""
     served.api("POST", f"/v1/rollouts/{ROLLOUT}/start", json={"why": "again"})
     for _ in range(3):
         served.api("POST", f"/v1/rollouts/{ROLLOUT}/promote", json={"why": "again"})

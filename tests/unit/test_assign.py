@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from math import sqrt
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_million_users_split_as_asked(points: list[int], share: float) -> None
 
 def test_raising_the_share_moves_nobody_out_of_the_canary(points: list[int]) -> None:
     """Up to 50 % nobody leaves the control either: it was never treated."""
-    for lower, higher in zip(SHARES, SHARES[1:], strict=False):
+    for lower, higher in pairwise(SHARES):
         before, after = thresholds(lower), thresholds(higher)
         assert not any(one < before.canary_below and one >= after.canary_below for one in points)
         if higher <= 0.5:

@@ -120,12 +120,9 @@ def test_a_failing_canary_is_rolled_back_within_two_ticks_of_its_first_mature_fa
     """Everything fails at once: 20 canary requests a second are judged at the age of 1 s plus grace."""
     for _ in range(6):
         world.second()
-    for elapsed in range(1, 6):
+    for _ in range(3):
         world.second(canary_errors=1.0)
-        if world.status is Status.ROLLED_BACK:
-            break
     assert world.status is Status.ROLLED_BACK
-    assert elapsed <= 3
     assert "harm E" in world.store.journal(NAME)[0].why
     for _ in range(5):
         world.second()
