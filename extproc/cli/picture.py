@@ -37,7 +37,7 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     head = Text.assemble(
         (f"{rollout['status'].replace('_', ' ')}", style),
         f"   {rollout['stable']} → {rollout['canary']}   canary share ",
-        (f"{rollout['share']:.4g}".rstrip("0") if rollout["share"] < 0.001 else f"{rollout['share']:.0%}", "bold"),
+        (f"{rollout['share'] * 100:.4g}%", "bold"),
         f"   for {duration(rollout['seconds'])}   attempt {rollout['attempt']}   generation {rollout['generation']}",
     )
     parts: list[RenderableType] = [head, _track(rollout), _arms(rollout)]

@@ -31,7 +31,7 @@ def http_filters(spec: Spec, settings: EnvoySettings) -> list[dict[str, Any]]:
     if by_model or not full:
         filters.append(_json_to_metadata(by_model, tokens=not full))
     if by_model:
-        filters.append(_resolve_route_again() if full else _resolve_route_again_by_lua())
+        filters.append(_resolve_route_again())
     if full:
         filters.append(_token_usage())
     if full and spec.listener.geoip_database is not None:
@@ -100,13 +100,6 @@ def _resolve_route_again() -> dict[str, Any]:
     }
     config = typed("envoy.extensions.filters.http.set_filter_state.v3.Config", on_request_headers=[value], clear_route_cache=True)
     return {"name": "envoy.filters.http.set_filter_state", "typed_config": config}
-
-
-def _resolve_route_again_by_lua() -> dict[str, Any]:
-    """The same before 1.40, where set_filter_state cannot clear the route cache."""
-    code = "function envoy_on_request(request)\n  request:clearRouteCache()\nend\n"
-    config = typed("envoy.extensions.filters.http.lua.v3.Lua", default_source_code={"inline_string": code})
-    return {"name": "envoy.filters.http.lua", "typed_config": config}
 
 
 def _token_usage() -> dict[str, Any]:
