@@ -18,7 +18,6 @@ COPY --from=build /opt/extproc /opt/extproc
 ENV PATH=/opt/extproc/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER extproc
 VOLUME ["/var/lib/extproc", "/run/extproc"]
-EXPOSE 9970 9971
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["extproc", "health"]
 ENTRYPOINT ["extproc"]

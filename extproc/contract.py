@@ -44,6 +44,8 @@ JSON_USAGE_NAMESPACE = "extproc.usage"
 """Tokens as the core profile finds them (json_to_metadata): {model, input, cached, output, reasoning}."""
 
 # -- Envoy: clusters, stat prefixes, runtime keys, access log -------------------------------------------------------------------
+HEALTH_PATH = "/extproc/healthz"
+"""Envoy itself answers here, without a decision and without an access-log entry."""
 ROUTER_CLUSTER = "extproc_router"
 COLLECTOR_CLUSTER = "extproc_collector"
 ACCESS_LOG_NAME = "extproc"

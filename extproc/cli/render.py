@@ -1,53 +1,77 @@
-"""Write: render."""
+"""Write: render, files made from a Spec."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from extproc import contract
-from extproc.render.settings import Profile
+from extproc.cli.write import SpecArgument
+from extproc.render import EnvoySettings, Profile, envoy_snippet, envoy_yaml, lost_features
+from extproc.render.settings import CA_BUNDLE
 
-group = typer.Typer(help="Write files from a Spec: render envoy.", no_args_is_help=True)
+RouterOption = Annotated[str, typer.Option(help="Where the router listens (its --listen): unix:PATH or HOST:PORT.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="The router's worker processes, one endpoint each.")]
+CollectorOption = Annotated[str, typer.Option(help="Where the controller takes the access log (its --collector): unix:PATH or HOST:PORT.")]
+ProfileOption = Annotated[Profile, typer.Option(help="full: Envoy 1.40 with alpha extensions. core: Envoy 1.36.4 and newer, without them.")]
+BundleOption = Annotated[str, typer.Option(help="Authorities (PEM) on Envoy's machine, for models whose Spec names no ca_file.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output by default.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WRITE
 
-    app.add_typer(group, name="render", rich_help_panel=WRITE)
+    render = typer.Typer(no_args_is_help=True)
+    render.callback()(_render)
+    render.command()(envoy)
+    app.add_typer(render, name="render", rich_help_panel=WRITE)
 
 
-@group.callback()
-def render() -> None:
-    """Write files from a Spec."""
+def _render() -> None:
+    """Write what runs around extproc from the Spec: Envoy's configuration."""
 
 
-@group.command()
 def envoy(
-    path: Annotated[Path, typer.Argument(metavar="SPEC", help="The Spec: one YAML file.", show_default=False)],
-    router: Annotated[str, typer.Option(help="Where `extproc router` listens: unix:PATH or HOST:PORT.")] = contract.DEFAULT_ROUTER_LISTEN,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Its number of workers.")] = 2,
-    collector: Annotated[str, typer.Option(help="Where the controller takes the access log.")] = contract.DEFAULT_COLLECTOR_LISTEN,
-    profile: Annotated[Profile, typer.Option(help="full: Envoy 1.40. core: 1.36 or newer, no alpha extension.")] = Profile.FULL,
-    snippet: Annotated[bool, typer.Option("--snippet", help="Only the parts to merge into an existing configuration.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output without it.")] = None,
+    spec: SpecArgument,
+    router: RouterOption = contract.DEFAULT_ROUTER_LISTEN,
+    workers: WorkersOption = 2,
+    collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    profile: ProfileOption = Profile.FULL,
+    ca_bundle: BundleOption = CA_BUNDLE,
+    snippet: Annotated[bool, typer.Option("--snippet", help="Only the parts to merge into an Envoy of your own.")] = False,
+    output: OutputOption = None,
 ) -> None:
-    """Envoy's configuration: complete, or a snippet."""
-    from extproc import render as render_room
-    from extproc import spec
-    from extproc.transport import parse_address
+    """A configuration for Envoy: strips what clients must not say, asks the router, sends each request to its model."""
+    from extproc import spec as specs
 
-    for text in (router, collector):
-        parse_address(text)
-    settings = render_room.EnvoySettings(router, workers, collector, profile)
-    loaded = spec.read(str(path))
-    text = render_room.envoy.snippet(loaded, settings) if snippet else render_room.envoy.static(loaded, settings)
-    for feature in render_room.lost(loaded, settings):
-        typer.echo(f"not in the {profile.value} profile: {feature}", err=True)
+    chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--profile": profile.value, "--ca-bundle": ca_bundle}
+    made_by = _command(spec, chosen, snippet)
+    settings = EnvoySettings(contract.endpoints(router, workers), collector, profile, ca_bundle)
+    loaded = specs.read(str(spec))
+    text = envoy_snippet(loaded, settings, made_by) if snippet else envoy_yaml(loaded, settings, made_by)
     if output is None:
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
+    for feature in lost_features(settings):
+        typer.echo(f"profile {profile.value} does without {feature}", err=True)
+
+
+def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
+    """The command again, without what is a default anyway."""
+    defaults = {
+        "--router": contract.DEFAULT_ROUTER_LISTEN,
+        "--workers": "2",
+        "--collector": contract.DEFAULT_COLLECTOR_LISTEN,
+        "--profile": Profile.FULL.value,
+        "--ca-bundle": CA_BUNDLE,
+    }
+    words = ["extproc", "render", "envoy", str(spec)]
+    for option, value in chosen.items():
+        if value != defaults[option]:
+            words += [option, value]
+    return shlex.join([*words, "--snippet"] if snippet else words)

@@ -1,6 +1,6 @@
-"""Files made from a Spec. Pure: text out, the caller writes it."""
+"""Files made from a Spec. Pure: the same Spec and settings always give the same text."""
 
-from extproc.render import envoy
-from extproc.render.settings import EnvoySettings, Profile, lost
+from extproc.render.envoy import envoy_snippet, envoy_yaml, lost_features
+from extproc.render.settings import EnvoySettings, Profile, RenderError
 
-__all__ = ["EnvoySettings", "Profile", "envoy", "lost"]
+__all__ = ["EnvoySettings", "Profile", "RenderError", "envoy_snippet", "envoy_yaml", "lost_features"]

@@ -1,105 +1,165 @@
-"""Clusters: the models, the router's workers, the collector."""
+"""Clusters: a model each, the router, the collector."""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import Credential, Endpoint, Model, Spec, Tls
-from extproc.render.settings import EnvoySettings, Profile
-from extproc.render.words import address, typed
+from extproc.domain import Credential, Model, Spec, Tls
+from extproc.render.body import lua_string
+from extproc.render.headers import kept_from_models
+from extproc.render.settings import EnvoySettings, Profile, routed_models
+from extproc.render.yamltext import Block, typed
 
-SYSTEM_CA = "/etc/ssl/certs/ca-certificates.crt"
-MANY = 10_000
-"""Requests to a model that may be open at once: answers take seconds, and Envoy's default of 1,024 would refuse the next."""
-_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_PREFIX_SCRIPT: Final = """\
+-- Envoy 1.36 puts no prefix before a key, and sends the newline at the end of a key file, which it then refuses itself.
+function envoy_on_request(handle)
+  local key = handle:headers():get({header})
+  if key then handle:headers():replace({header}, {prefix} .. key:gsub('%s+$', '')) end
+end
+"""
 
 
-def clusters(spec: Spec, settings: EnvoySettings) -> list[dict[str, Any]]:
-    """Models that have an endpoint, then extproc's own."""
-    return [*(_model(model, settings) for model in spec.models.values() if model.endpoints), _router(settings), _collector(settings)]
-
-
-def secrets(spec: Spec, settings: EnvoySettings) -> list[dict[str, Any]]:
-    """Credentials by reference: Envoy reads the file or the environment variable, this text never holds a secret."""
+def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
+    """All clusters, with comments between them."""
+    models = [model_cluster(spec, model, settings) for model in routed_models(spec) if model.endpoints]
     return [
-        {"name": _secret_name(model), "generic_secret": {"secret": _source(model.credential)}}
-        for model in spec.models.values()
-        if model.endpoints and model.credential is not None and injected(model.credential, settings)
+        "# One cluster per model. Keys are read by Envoy from a file or its environment; they are not in this file.",
+        *models,
+        "# extproc's workers, one endpoint each. A dead or frozen worker costs no decision while another one lives.",
+        router_cluster(settings),
+        "# extproc's collector: what became of each request.",
+        {**_gathered(contract.COLLECTOR_CLUSTER, [_address(settings.collector)]), "connect_timeout": "1s", **_protocol(_http2())},
     ]
 
 
-def injected(credential: Credential, settings: EnvoySettings) -> bool:
-    """True where the credential injector sends it; before 1.40 that cannot put a prefix before an environment variable, a route can."""
-    return settings.profile is Profile.FULL or credential.file is not None
-
-
-def _source(credential: Credential) -> dict[str, Any]:
-    return {"filename": credential.file} if credential.file is not None else {"environment_variable": credential.env}
-
-
-def _secret_name(model: Model) -> str:
-    return f"credential-{model.name}"
-
-
-def _model(model: Model, settings: EnvoySettings) -> dict[str, Any]:
-    by_address = all(_is_address(one.host) for one in model.endpoints)
-    tls = model.endpoints[0].tls
-    options = typed(_HTTP_OPTIONS)
-    options |= {"auto_config": {}} if tls is not None else {"explicit_http_config": {"http_protocol_options": {}}}
-    if model.credential is not None and injected(model.credential, settings):
-        codec = typed("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec")
-        options["http_filters"] = [
-            _injector(model, model.credential, settings),
-            {"name": "envoy.filters.http.upstream_codec", "typed_config": codec},
-        ]
-    limits = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}
-    cluster: dict[str, Any] = {
-        "name": model.cluster,
-        "type": "STATIC" if by_address else "STRICT_DNS",
-        "connect_timeout": "5s",
-        "lb_policy": "LEAST_REQUEST",
-        "circuit_breakers": {"thresholds": [limits]},
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: options},
-        "load_assignment": {"cluster_name": model.cluster, "endpoints": [{"lb_endpoints": [_endpoint(one) for one in model.endpoints]}]},
+def router_cluster(settings: EnvoySettings) -> Block:
+    """Every value is needed: without one of them, requests fail open while a worker still lives (seen on 1.40)."""
+    outlier = {
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": 1,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "interval": "0.5s",
+        "base_ejection_time": "3s",
+        "max_ejection_percent": 100,
     }
-    if not by_address:
-        cluster["dns_lookup_family"] = "V4_PREFERRED"
+    health = {
+        "timeout": "0.2s",
+        "interval": "0.5s",
+        "no_traffic_interval": "0.5s",
+        "unhealthy_threshold": 1,
+        "healthy_threshold": 1,
+        "grpc_health_check": {},
+    }
+    limits = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 1024}
+    return {
+        **_gathered(contract.ROUTER_CLUSTER, [_address(one) for one in settings.router]),
+        "connect_timeout": "0.05s",
+        "lb_policy": "LEAST_REQUEST",
+        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
+        "circuit_breakers": {"thresholds": [limits]},
+        "health_checks": [health],
+        "outlier_detection": outlier,
+        **_protocol(_http2()),
+    }
+
+
+def model_cluster(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
+    """The way to a model: addresses, TLS, and the last look at a request before it leaves."""
+    tls = model.endpoints[0].tls
+    protocol: Block = {"auto_config": {}} if tls is not None else {"explicit_http_config": {"http_protocol_options": {}}}
+    cluster = {
+        **_gathered(model.cluster, [_socket(one.host, one.port) for one in model.endpoints]),
+        "connect_timeout": "5s",
+        **_protocol({**protocol, "http_filters": upstream_filters(spec, model, settings)}),
+    }
     if tls is not None:
-        cluster["transport_socket"] = _tls(tls)
+        cluster["transport_socket"] = _tls(tls, settings)
     return cluster
 
 
-def _injector(model: Model, credential: Credential, settings: EnvoySettings) -> dict[str, Any]:
-    with_prefix = credential.prefix and settings.profile is Profile.FULL
-    generic = typed(
-        "envoy.extensions.http.injected_credentials.generic.v3.Generic",
-        credential={"name": _secret_name(model)},
-        header=credential.header,
-        **({"header_value_prefix": credential.prefix} if with_prefix else {}),
+def upstream_filters(spec: Spec, model: Model, settings: EnvoySettings) -> list[Any]:
+    """Filters of the cluster: they run after routing and rewriting, so nothing that Envoy itself adds escapes them."""
+    prefixes = (contract.HEADER_PREFIX, "x-envoy-", "x-forwarded-")
+    mutations: list[Block] = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes]
+    mutations += [{"remove": name} for name in kept_from_models(spec) if not name.startswith(prefixes)]
+    filters: list[Any] = [_mutate("extproc.keep_from_model", mutations)]
+    if model.credential is not None:
+        filters += _inject(model, model.credential, settings.profile)
+    filters.append(
+        {"name": "envoy.filters.http.upstream_codec", "typed_config": typed("filters.http.upstream_codec.v3.UpstreamCodec")},
     )
-    config = typed(
-        "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
+    return filters
+
+
+def secrets(spec: Spec) -> list[Block]:
+    """The models' keys, by reference; Envoy reads each once, when it starts."""
+    return [
+        {"name": _secret_name(model), "generic_secret": {"secret": _source(model.credential)}}
+        for model in routed_models(spec)
+        if model.credential is not None and model.endpoints
+    ]
+
+
+def _inject(model: Model, credential: Credential, profile: Profile) -> list[Block]:
+    generic = typed("http.injected_credentials.generic.v3.Generic", credential={"name": _secret_name(model)}, header=credential.header)
+    if credential.prefix and profile is Profile.FULL:
+        generic["header_value_prefix"] = credential.prefix
+    injector = typed(
+        "filters.http.credential_injector.v3.CredentialInjector",
         overwrite=True,
         credential={"name": "envoy.http.injected_credentials.generic", "typed_config": generic},
     )
-    return {"name": "envoy.filters.http.credential_injector", "typed_config": config}
+    filters: list[Block] = [{"name": "envoy.filters.http.credential_injector", "typed_config": injector}]
+    if profile is Profile.CORE:
+        script = _PREFIX_SCRIPT.format(header=lua_string(credential.header), prefix=lua_string(credential.prefix))
+        config = typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": script})
+        filters.append({"name": "envoy.filters.http.lua", "typed_config": config})
+    return filters
 
 
-def _tls(tls: Tls) -> dict[str, Any]:
-    validation = {
-        "trusted_ca": {"filename": tls.ca_file or SYSTEM_CA},
-        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": tls.sni}}],
-    }
-    context = typed(
-        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", sni=tls.sni, common_tls_context={"validation_context": validation}
-    )
-    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+def _secret_name(model: Model) -> str:
+    return f"{model.cluster}.key"
 
 
-def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
-    return {"endpoint": {"address": {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}}}
+def _source(credential: Credential) -> Block:
+    return {"filename": credential.file} if credential.file is not None else {"environment_variable": credential.env}
+
+
+def _mutate(name: str, mutations: list[Block]) -> Block:
+    config = typed("filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": mutations})
+    return {"name": name, "typed_config": config}
+
+
+def _tls(tls: Tls, settings: EnvoySettings) -> Block:
+    trusted: Block = {"trusted_ca": {"filename": tls.ca_file or settings.ca_bundle}}
+    context: Block = {"common_tls_context": {"validation_context": trusted}}
+    if _is_address(tls.sni):
+        # A server name is never an address (RFC 6066): the certificate has to name the address instead.
+        trusted["match_typed_subject_alt_names"] = [{"san_type": "IP_ADDRESS", "matcher": {"exact": tls.sni}}]
+    else:
+        context |= {"sni": tls.sni, "auto_sni_san_validation": True}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": typed("transport_sockets.tls.v3.UpstreamTlsContext", **context)}
+
+
+def _gathered(name: str, addresses: list[Block]) -> Block:
+    hosts = [one["socket_address"]["address"] for one in addresses if "socket_address" in one]
+    names = not all(_is_address(host) for host in hosts)
+    kind: Block = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"} if names else {"type": "STATIC"}
+    endpoints = [{"endpoint": {"address": address}} for address in addresses]
+    return {"name": name, **kind, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}}
+
+
+def _address(address: str) -> Block:
+    if address.startswith("unix:"):
+        return {"pipe": {"path": address.removeprefix("unix:")}}
+    host, _, port = address.rpartition(":")
+    return _socket(host.strip("[]"), int(port))
+
+
+def _socket(host: str, port: int) -> Block:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _is_address(host: str) -> bool:
@@ -110,45 +170,10 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _router(settings: EnvoySettings) -> dict[str, Any]:
-    """One endpoint per worker; every setting here was needed when workers were killed (ADR 0001 names the runs)."""
-    listens = contract.endpoints(settings.router, settings.workers)
-    limits = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 1024}
-    check = {"timeout": "0.2s", "interval": "0.5s", "no_traffic_interval": "0.5s", "unhealthy_threshold": 1, "healthy_threshold": 1}
-    return {
-        "name": contract.ROUTER_CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": "0.050s",
-        "lb_policy": "LEAST_REQUEST",
-        "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
-        "circuit_breakers": {"thresholds": [limits]},
-        "health_checks": [{**check, "grpc_health_check": {}}],
-        "outlier_detection": {
-            "split_external_local_origin_errors": True,
-            "consecutive_local_origin_failure": 1,
-            "enforcing_consecutive_local_origin_failure": 100,
-            "interval": "0.5s",
-            "base_ejection_time": "3s",
-            "max_ejection_percent": 100,
-        },
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http2()},
-        "load_assignment": _load(contract.ROUTER_CLUSTER, listens),
-    }
+def _protocol(options: Block) -> Block:
+    name = "upstreams.http.v3.HttpProtocolOptions"
+    return {"typed_extension_protocol_options": {f"envoy.extensions.{name}": typed(name, **options)}}
 
 
-def _collector(settings: EnvoySettings) -> dict[str, Any]:
-    return {
-        "name": contract.COLLECTOR_CLUSTER,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "typed_extension_protocol_options": {_HTTP_OPTIONS: _http2()},
-        "load_assignment": _load(contract.COLLECTOR_CLUSTER, (settings.collector,)),
-    }
-
-
-def _http2() -> dict[str, Any]:
-    return typed(_HTTP_OPTIONS, explicit_http_config={"http2_protocol_options": {}})
-
-
-def _load(name: str, listens: tuple[str, ...]) -> dict[str, Any]:
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(one)}} for one in listens]}]}
+def _http2() -> Block:
+    return {"explicit_http_config": {"http2_protocol_options": {}}}

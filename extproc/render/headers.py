@@ -1,58 +1,68 @@
-"""Which request headers a Spec reads, believes, and keeps from the models."""
+"""Which request headers Envoy removes at the door, forwards to the router, and keeps from the models."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
 from extproc import contract
-from extproc.domain import ListenerKind, SourceKind, Spec
+from extproc.domain import ListenerKind, Rollout, SourceKind, Spec
 
-FORWARDED = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port")
-OF_ENVOY = (
-    "x-envoy-external-address",
-    "x-envoy-internal",
-    "x-envoy-original-path",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-attempt-count",
-)
-
-
-def identity_headers(spec: Spec) -> tuple[str, ...]:
-    """Headers that say who somebody is: units, tier, country, cohorts. Credentials and cookies prove themselves and are not among them."""
-    found: list[str] = []
-    for rollout in spec.rollouts.values():
-        found += [source.name for source in rollout.unit.sources if source.kind is SourceKind.HEADER]
-        for cohort in rollout.cohorts:
-            found += [spec.tier_header] * bool(cohort.tiers) + [spec.country_header] * bool(cohort.countries)
-            found += [rule.name for rule in cohort.headers]
-    return tuple(dict.fromkeys(found))
+FORWARDING_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto")
+"""Who the client is and how it came: nothing that a model has to know."""
 
 
 def needed_headers(spec: Spec) -> tuple[str, ...]:
-    """Headers that a decision may look at: the only ones that Envoy forwards to the router."""
-    needed = [contract.REQUEST_ID_HEADER, *identity_headers(spec)]
+    """Headers that a decision may look at, sorted; Envoy forwards only these. Equal to `assign`'s own set (tested)."""
+    needed = {contract.REQUEST_ID_HEADER}
     for rollout in spec.rollouts.values():
-        needed += [":authority"] * bool(rollout.match.hosts) + [":path"] * bool(rollout.match.paths)
-        for source in rollout.unit.sources:
-            if source.kind is not SourceKind.HEADER:
-                needed.append("cookie" if source.kind is SourceKind.COOKIE else source.name)
-    return tuple(sorted(dict.fromkeys(needed)))
+        if rollout.match.hosts:
+            needed.add(":authority")
+        if rollout.match.paths:
+            needed.add(":path")
+        needed.update("cookie" if source.kind is SourceKind.COOKIE else source.name for source in rollout.unit.sources)
+        needed.update(_cohort_headers(spec, rollout))
+    return tuple(sorted(needed))
 
 
-def stripped_early(spec: Spec) -> tuple[str, ...]:
-    """Headers that no client may send: at an edge every identity header that nobody in front of Envoy sets; what geoip sets, always."""
-    stripped = [spec.country_header] if spec.listener.geoip_database is not None else []
-    if spec.listener.kind is ListenerKind.EDGE:
-        stripped += [header for header in identity_headers(spec) if header not in spec.listener.set_by]
-    return tuple(dict.fromkeys(stripped))
+def identity_headers(spec: Spec) -> tuple[str, ...]:
+    """Headers that the Spec believes about a user, sorted: no credentials, no cookies. Equal to `spec`'s own set (tested)."""
+    read: set[str] = set()
+    for rollout in spec.rollouts.values():
+        read.update(source.name for source in rollout.unit.sources if source.kind is SourceKind.HEADER)
+        read.update(_cohort_headers(spec, rollout))
+    return tuple(sorted(read))
+
+
+def stripped_at_the_door(spec: Spec) -> tuple[str, ...]:
+    """Identity headers that only Envoy itself may set, sorted. x-llm-* goes besides, as a prefix."""
+    listener = spec.listener
+    stripped = set(identity_headers(spec)) - set(listener.set_by) if listener.kind is ListenerKind.EDGE else set()
+    if listener.geoip_database is not None:
+        # A miss of the geoip filter leaves the header as it came (seen on 1.40).
+        stripped.add(spec.country_header)
+    return tuple(sorted(stripped))
 
 
 def kept_from_models(spec: Spec) -> tuple[str, ...]:
-    """Headers that no model vendor gets to see: ours, who the user is, cookies, and what Envoy tells the next proxy."""
-    layers = dict.fromkeys(rollout.layer for rollout in spec.rollouts.values() if rollout.layer != contract.MODEL_LAYER)
+    """Headers by name that no model gets to see: ours, what identifies the user, and the client's own credentials."""
+    layers = sorted({rollout.layer for rollout in spec.rollouts.values()} - {contract.MODEL_LAYER})
     ours = [contract.CLUSTER_HEADER, *(contract.VARIANT_PREFIX + layer for layer in layers)]
-    return tuple(dict.fromkeys([*ours, *identity_headers(spec), spec.country_header, "cookie", *FORWARDED, *OF_ENVOY]))
+    identity = {*identity_headers(spec), spec.country_header, spec.tier_header}
+    return (*ours, *sorted(identity), "cookie", *_client_credentials(spec), *FORWARDING_HEADERS)
 
 
-def api_key_headers(spec: Spec) -> tuple[str, ...]:
-    """Headers in which clients of the application send their own keys."""
-    sources = (source for rollout in spec.rollouts.values() for source in rollout.unit.sources)
-    return tuple(dict.fromkeys(source.name for source in sources if source.kind is SourceKind.API_KEY))
+def _client_credentials(spec: Spec) -> list[str]:
+    """Headers in which clients send keys: API-key sources, and where a model has a key of its own, every header that carries one."""
+    names = {source.name for rollout in spec.rollouts.values() for source in rollout.unit.sources if source.kind is SourceKind.API_KEY}
+    carrying = {model.credential.header for model in spec.models.values() if model.credential is not None}
+    return sorted(names | carrying | ({"authorization"} if carrying else set()))
+
+
+def _cohort_headers(spec: Spec, rollout: Rollout) -> Iterator[str]:
+    for cohort in rollout.cohorts:
+        if cohort.countries:
+            yield spec.country_header
+        if cohort.tiers:
+            yield spec.tier_header
+        yield from (rule.name for rule in cohort.headers)

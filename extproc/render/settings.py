@@ -1,16 +1,25 @@
-"""What the rendering of an Envoy configuration needs beside the Spec: where extproc listens, and which extensions may be used."""
+"""What an Envoy configuration depends on besides the Spec: where the processes listen, and how new the Envoy is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from extproc import contract
-from extproc.domain import Spec
+from extproc.domain import Model, Spec
+from extproc.errors import ExtprocError, Problem
+
+CA_BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
+"""The system's bundle of authorities in Debian, Ubuntu and Envoy's own images."""
+
+
+class RenderError(ExtprocError):
+    """No configuration can be made from this Spec and these settings."""
 
 
 class Profile(StrEnum):
-    """`full`: Envoy 1.40 and its work-in-progress extensions. `core`: 1.36 or newer, without them."""
+    """`full`: Envoy 1.40, with extensions that are still alpha. `core`: from Envoy 1.36 on, without them."""
 
     FULL = "full"
     CORE = "core"
@@ -18,25 +27,43 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EnvoySettings:
-    """Addresses as Envoy reaches them: `unix:PATH` or `HOST:PORT`."""
+    """Addresses are `unix:PATH` or `HOST:PORT`, as Envoy sees them."""
 
-    router: str = contract.DEFAULT_ROUTER_LISTEN
-    workers: int = 2
+    router: tuple[str, ...] = contract.endpoints(contract.DEFAULT_ROUTER_LISTEN, 2)
+    """One address per worker."""
     collector: str = contract.DEFAULT_COLLECTOR_LISTEN
     profile: Profile = Profile.FULL
+    ca_bundle: str = CA_BUNDLE
+    """PEM bundle on Envoy's machine for models whose Spec names no `ca_file`."""
+    message_timeout: float = 0.05
+    """Seconds that a request waits for its decision before it goes to stable: far above a decision, far below an answer."""
 
 
-def lost(spec: Spec, settings: EnvoySettings) -> list[str]:
-    """Features of this Spec that the profile leaves out, because Envoy has them only as work in progress."""
-    if settings.profile is Profile.FULL:
-        return []
-    found = ["token counts of streamed answers (SSE); those of JSON answers are read"]
-    for model in spec.models.values():
-        if model.send_model is not None:
-            found.append(f"send_model of {model.name}: its requests keep the model name they came with; rewrite it behind Envoy")
-        if model.credential is not None and model.credential.file is not None and model.credential.prefix:
-            value = f"{model.credential.prefix}<secret>"
-            found.append(f"credential prefix of {model.name}: its file must hold the whole header value, `{value}`")
-    if spec.listener.geoip_database is not None:
-        found.append(f"geoip: nobody sets {spec.country_header}, so country cohorts match nobody; let a CDN set it and name it in set_by")
-    return found
+def routed_models(spec: Spec) -> tuple[Model, ...]:
+    """Models that a request can be sent to: both of every rollout of the layer `model`, and the default; in the Spec's order."""
+    names = {
+        name for rollout in spec.rollouts.values() if rollout.layer == contract.MODEL_LAYER for name in (rollout.stable, rollout.canary)
+    }
+    if spec.listener.default_model is not None:
+        names.add(spec.listener.default_model)
+    return tuple(model for name, model in spec.models.items() if name in names)
+
+
+def refuse_what_cannot_work(spec: Spec, snippet: bool) -> None:
+    """Raise RenderError with everything that keeps a configuration from being made."""
+    problems = []
+    for model in routed_models(spec):
+        path = f"models.{model.name}"
+        if model.cluster in (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER):
+            message = f"cluster {model.cluster!r} is extproc's own"
+            problems.append(Problem("render.reserved-cluster", path, message, "give the model another cluster name"))
+        if model.endpoints:
+            continue
+        if not snippet:
+            message = "has no endpoint, and a whole configuration needs one"
+            problems.append(Problem("render.no-endpoint", path, message, "add an endpoint, or render --snippet for your own Envoy"))
+        elif model.credential is not None:
+            message = "has a credential and no endpoint: the key belongs to a cluster that is defined elsewhere"
+            problems.append(Problem("render.credential-elsewhere", path, message, "add an endpoint, or put the key into your own cluster"))
+    if problems:
+        raise RenderError(problems)

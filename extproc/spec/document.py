@@ -6,7 +6,7 @@ From these come the parser's shape checks and the JSON Schema for editors; `reso
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -15,18 +15,42 @@ from extproc.measures import MEASURES
 from extproc.spec import units
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+COUNTRY_PATTERN = r"^[A-Z]{2}$"
+COOKIE_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9a-z-]{1,128}$"
 
 
 def _printable(value: Any) -> Any:
     # Such values end up in headers, where CR or LF would be answered to clients with 500 (seen on Envoy 1.40).
     if isinstance(value, str) and any(ord(character) < 32 or ord(character) == 127 for character in value):
-        raise ValueError(f"{value!r} holds a control character")
+        raise ValueError("holds a control character")
     return value
 
 
 def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
+
+
+def _headers(value: Any) -> Any:
+    # Header names have no case: written twice in different case, one of them would be lost silently.
+    names = [key.lower() for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"header {twice[0]!r} is there twice, in different case")
+    return value
+
+
+def _tls(value: Any) -> Any:
+    if isinstance(value, bool):
+        return TlsBlock() if value else None
+    if not isinstance(value, dict):
+        raise ValueError("must be true, false, or a block with sni and ca_file")
+    return value
+
+
+def _true_or_block(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"$ref": "#/$defs/TlsBlock"}, {"type": "boolean"}]
+    schema["default"] = False
 
 
 def _listed(value: Any) -> Any:
@@ -36,19 +60,22 @@ def _listed(value: Any) -> Any:
 Text = Annotated[str, BeforeValidator(_printable), Field(min_length=1, max_length=1024)]
 Name = Annotated[str, BeforeValidator(_printable), Field(pattern=NAME_PATTERN)]
 Header = Annotated[str, BeforeValidator(_lower), Field(pattern=HEADER_PATTERN)]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Country = Annotated[str, Field(pattern=COUNTRY_PATTERN)]
 Texts = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1, le=10**12)]
 Duration = Annotated[
     float,
     BeforeValidator(units.duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[smhd]))+$", "examples": ["500ms", "8s", "30m", "1h30m"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(ms|[smhd]) *)+$", "examples": ["500ms", "8s", "30m", "1h30m"]}),
 ]
 Percent = Annotated[
-    float, BeforeValidator(units.share), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$", "examples": ["1%", "99.9%"]})
+    float,
+    BeforeValidator(units.share),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? *%$", "examples": ["1%", "99.9%"]}),
 ]
 Dollars = Annotated[
-    Decimal, BeforeValidator(units.money), WithJsonSchema({"type": "string", "pattern": r"^\$\s*\d+(\.\d+)?$", "examples": ["$2.50"]})
+    Decimal, BeforeValidator(units.money), WithJsonSchema({"type": "string", "pattern": r"^\$ *[0-9]+(\.[0-9]+)?$", "examples": ["$2.50"]})
 ]
 MeasureName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(MEASURES)})]
 
@@ -72,8 +99,8 @@ class ApplicationBlock(Block):
 
     name: Annotated[Name, Field(description="Name in dashboards and reports.")]
     type: Annotated[ApplicationType, Field(strict=False, description="What it does; chooses defaults of later measures.")]
-    daily_requests: Annotated[int, Field(gt=0, description="LLM requests on a usual day.")]
-    daily_units: Annotated[int, Field(gt=0, description="Distinct units (users, tenants) active on a usual day.")]
+    daily_requests: Annotated[Count, Field(description="LLM requests on a usual day.")]
+    daily_units: Annotated[Count, Field(description="Distinct units (users, tenants) active on a usual day.")]
     sla: Annotated[SlaBlock, Field(description="Service levels.")]
     infrastructure: Annotated[Infrastructure, Field(strict=False, description="Where it runs.")]
 
@@ -96,6 +123,7 @@ class ListenerBlock(Block):
     geoip: Annotated[GeoipBlock | None, Field(description="Look countries up in a database.")] = None
     set_by: Annotated[
         dict[Header, Text],
+        BeforeValidator(_headers),
         Field(
             description="Identity header: who sets it in front of Envoy, overwriting what clients send. All others are stripped at an edge."
         ),
@@ -123,7 +151,11 @@ class EndpointBlock(Block):
 
     host: Annotated[Text, Field(description="Host name or address.")]
     port: Annotated[Port, Field(description="Port.")]
-    tls: Annotated[TlsBlock | bool, Field(description="true, or a block with sni and ca_file.")] = False
+    tls: Annotated[
+        TlsBlock | None,
+        BeforeValidator(_tls),
+        Field(description="true, or a block with sni and ca_file.", json_schema_extra=_true_or_block),
+    ] = None
 
 
 class PathRewriteBlock(Block):
@@ -190,7 +222,7 @@ class SourceBlock(Block):
 
     header: Annotated[Header | None, Field(description="Request header.")] = None
     api_key: Annotated[Header | None, Field(description="Header with an API key; it is hashed first.")] = None
-    cookie: Annotated[Text | None, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Cookie; Envoy sets it for the anonymous.")] = None
+    cookie: Annotated[Text | None, Field(pattern=COOKIE_PATTERN, description="Cookie; Envoy sets it for the anonymous.")] = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> SourceBlock:
@@ -202,9 +234,9 @@ class SourceBlock(Block):
 class CookieBlock(Block):
     """Attributes of the anonymous cookie."""
 
-    max_age: Annotated[Duration, Field(gt=0, description="Lifetime.")] = 365 * 86400.0
+    max_age: Annotated[Duration, Field(gt=0, description="Lifetime.", json_schema_extra={"default": "365d"})] = 365 * 86400.0
     secure: Annotated[bool, Field(description="Send over TLS only.")] = True
-    same_site: Annotated[str, Field(pattern="^(Strict|Lax|None)$", description="Strict, Lax or None.")] = "Lax"
+    same_site: Annotated[Literal["Strict", "Lax", "None"], Field(description="Strict, Lax or None.")] = "Lax"
 
 
 class UnitBlock(Block):
@@ -221,7 +253,9 @@ class CohortBlock(Block):
     name: Annotated[Name, Field(description="Name in metrics and reports.")]
     country: Annotated[list[Country] | None, Field(min_length=1, description="ISO codes, upper case.")] = None
     tier: Annotated[Texts | None, Field(description="Values of the tier header.")] = None
-    header: Annotated[dict[Header, Texts] | None, Field(min_length=1, description="Header: exact values.")] = None
+    header: Annotated[dict[Header, Texts] | None, BeforeValidator(_headers), Field(min_length=1, description="Header: exact values.")] = (
+        None
+    )
     random: Annotated[Percent | None, Field(gt=0, description="A random share of units.")] = None
 
 
@@ -237,10 +271,14 @@ class PhaseBlock(Block):
 
     share: Annotated[Percent, Field(gt=0, description="Share of units that meet the canary.")]
     name: Annotated[Text | None, Field(max_length=32, description="Name; the share by default.")] = None
-    min_dwell: Annotated[Duration, Field(ge=0, description="Least watched time before the next phase.")] = 600.0
-    max_dwell: Annotated[Duration, Field(gt=0, description="Time after which a person is asked.")] = 86400.0
-    min_units: Annotated[int, Field(ge=1, description="Least distinct canary units.")] = 50
-    min_requests: Annotated[int, Field(ge=1, description="Least canary requests.")] = 100
+    min_dwell: Annotated[
+        Duration, Field(ge=0, description="Least watched time before the next phase.", json_schema_extra={"default": "10m"})
+    ] = 600.0
+    max_dwell: Annotated[Duration, Field(gt=0, description="Time after which a person is asked.", json_schema_extra={"default": "24h"})] = (
+        86400.0
+    )
+    min_units: Annotated[Count, Field(description="Least distinct canary units.")] = 50
+    min_requests: Annotated[Count, Field(description="Least canary requests.")] = 100
     gates: Annotated[dict[MeasureName, GateBlock] | None, Field(description="Comparisons with stable; errors by default.")] = None
     ceilings: Annotated[dict[MeasureName, Percent] | None, Field(description="Absolute limits; errors: 5% by default, {} for none.")] = None
 
@@ -255,7 +293,7 @@ class RolloutBlock(Block):
     unit: Annotated[UnitBlock, Field(description="What is kept on one side.")]
     cohorts: Annotated[list[CohortBlock], Field(min_length=1, description="Tried in order.")]
     phases: Annotated[list[PhaseBlock], Field(min_length=1, description="Rising shares, up to 100%.")]
-    holdback: Annotated[Percent, Field(lt=0.5, description="Share kept on stable at 100%.")] = 0.0
+    holdback: Annotated[Percent, Field(lt=0.5, description="Share kept on stable at 100%.", json_schema_extra={"default": "0%"})] = 0.0
     start: Annotated[StartMode, Field(strict=False, description="automatic, or manual by `extproc start`.")] = StartMode.AUTOMATIC
     salt: Annotated[Name | None, Field(description="Seed of the ring; the rollout's name by default.")] = None
     alpha: Annotated[float, Field(gt=0, le=0.5, description="Probability of rolling back a harmless canary, over the whole release.")] = (

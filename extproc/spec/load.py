@@ -1,40 +1,71 @@
-"""Text -> Spec. All problems at once: text, shape, then what no single block can see."""
+"""Text -> Spec, with all problems at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from extproc.domain import Rollout, Spec
 from extproc.errors import Problem, SpecError
 from extproc.spec.check import check, did_you_mean
-from extproc.spec.document import Document
+from extproc.spec.document import COOKIE_PATTERN, COUNTRY_PATTERN, HEADER_PATTERN, NAME_PATTERN, Document
 from extproc.spec.resolve import resolve
+from extproc.spec.units import show_share
 from extproc.spec.yamltext import Lines, Path, parse, show
 
-_IDS = {"extra_forbidden": "spec.unknown-key", "missing": "spec.missing-key", "value_error": "spec.value", "enum": "spec.choice"}
-_HINTS = {
-    "^[a-z0-9][a-z0-9._-]{0,62}$": "names are lower-case letters, digits, dot, dash and underscore",
-    "^[A-Z]{2}$": "countries are two upper-case letters, such as DE",
-    "^/": "paths start with /",
+_IDS = {"extra_forbidden": "spec.unknown-key", "missing": "spec.missing-key", "literal_error": "spec.choice", "enum": "spec.choice"}
+_LONGEST = 80
+"""Characters of a value that a message repeats."""
+_SHAPES = {
+    "model_type": "must be a block of keys",
+    "dict_type": "must be a block of keys",
+    "list_type": "must be a list, such as [a, b]",
+    "int_type": "must be a whole number, without quotes",
+    "float_type": "must be a number, without quotes",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "string_unicode": "holds half a character (a surrogate)",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+}
+"""pydantic's kinds of error, as a person says them; the rest is worded by the blocks themselves."""
+_PATTERNS = {
+    NAME_PATTERN: "must be a name: lower-case letters, digits, dot, dash and underscore, at most 63, beginning with a letter or digit",
+    HEADER_PATTERN: "must be a header name: letters, digits and !#$%&'*+.^_`|~- without blanks",
+    COUNTRY_PATTERN: "must be a country code: two upper-case letters, such as DE",
+    COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
+    "^/": "must start with /",
 }
 
 
 def load(text: str) -> Spec:
-    """The Spec in a YAML text; raises SpecError with every problem found."""
+    """The Spec in a YAML text; raises SpecError with every problem found, in the order of lines.
+
+    A text that is no YAML is told as such, alone: nothing can be read of it. Otherwise faults of shape and faults between blocks
+    come together; only what depends on a block that cannot be read has to wait for the next run.
+    """
     values, lines = parse(text)
+    problems: list[Problem] = []
+    document: Document | None = None
     try:
         document = Document.model_validate(values)
     except ValidationError as error:
         problems = [_problem(detail, lines) for detail in error.errors(include_url=False)]
-        raise SpecError(_in_order(problems)) from None
-    found = [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(document)]
-    if found:
-        raise SpecError(_in_order(found))
+    problems += [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(values)]
+    if problems or document is None:
+        raise SpecError(sorted(problems, key=lambda problem: (problem.line, problem.path, problem.id)))
     return resolve(document, digest(values))
 
 
@@ -54,59 +85,76 @@ def fingerprint(rollout: Rollout) -> str:
     return sha256(orjson.dumps(rollout, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
 
 
-def _in_order(problems: list[Problem]) -> list[Problem]:
-    return sorted(problems, key=lambda problem: (problem.line, problem.path, problem.id))
-
-
 def _problem(detail: ErrorDetails, lines: Lines) -> Problem:
-    kind = detail["type"]
-    path = _written_path(detail["loc"])
-    identity = _IDS.get(kind, "spec.value")
+    kind, context = detail["type"], detail.get("ctx", {})
+    path: Path = detail["loc"][:-1] if detail["loc"][-1:] == ("[key]",) else detail["loc"]
+    given, hint = detail["input"], _described(path)
     if kind == "extra_forbidden":
-        return Problem(identity, show(path), f"unknown key {path[-1]!r}", did_you_mean(str(path[-1]), _keys_at(path[:-1])), lines.of(path))
-    if kind == "missing":
-        return Problem(identity, show(path), f"the key {path[-1]!r} is missing", _described(path), lines.of(path))
-    if kind == "value_error":
-        return Problem(identity, show(path), str(detail["ctx"]["error"]), _described(path), lines.of(path))
-    pattern = detail.get("ctx", {}).get("pattern", "")
-    given = repr(detail["input"])
-    message = f"{given if len(given) < 80 else given[:77] + '...'}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
-    return Problem(identity, show(path), message, _HINTS.get(pattern, _described(path)), lines.of(path))
+        message, hint = f"unknown key {path[-1]!r}", did_you_mean(str(path[-1]), _keys_at(path[:-1]))
+    elif kind == "missing":
+        message = f"the key {path[-1]!r} is missing"
+    elif kind in ("enum", "literal_error"):
+        message, hint = f"{_said(given)} is not one of the choices", _choice(given, str(context["expected"]))
+    elif kind == "value_error":
+        message = f"{context['error']}" if isinstance(given, dict | list) else f"{_said(given)} {context['error']}"
+    else:
+        pattern = _PATTERNS.get(context.get("pattern", ""))
+        message = f"{_said(given)} {pattern or _SHAPES.get(kind, detail['msg']).format(**_limits(given, context))}"
+        if kind == "string_type" and not isinstance(given, dict | list | None):
+            hint = "put it in quotes: YAML reads NO, yes, on as true or false, and 4.1 as a number"
+    return Problem(_IDS.get(kind, "spec.value"), show(path), message, hint, lines.of(path))
 
 
-def _written_path(location: tuple[int | str, ...]) -> Path:
-    """A pydantic location without the names that unions and keys add (`bool`, `TlsBlock`, `[key]`)."""
-    return tuple(
-        part for part in location if part != "[key]" and not (isinstance(part, str) and (part == "bool" or part.endswith("Block")))
-    )
+def _said(value: Any) -> str:
+    """A written value in a sentence: short, and without what is inside a block."""
+    if isinstance(value, dict):
+        return "a block"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    said = repr(value)
+    return said if len(said) <= _LONGEST else f"{said[: _LONGEST - 3]}..."
 
 
-def _model_at(path: Path) -> tuple[type[BaseModel] | None, Any]:
-    """The block that a path leads into, and the last field on the way."""
-    current: type[BaseModel] | None = Document
-    field: Any = None
+def _limits(given: Any, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits in the unit in which the value is written."""
+    percent = isinstance(given, str) and given.rstrip().endswith("%")
+    return {key: show_share(limit) if percent and key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
+
+
+def _choice(given: Any, expected: str) -> str:
+    return did_you_mean(str(given), expected.replace(" or ", ", ").replace("'", "").split(", "))
+
+
+def _field_at(path: Path) -> tuple[Any, FieldInfo | None]:
+    """The annotation of what a path leads to, and the last field on the way. Names inside a mapping are no fields."""
+    annotation: Any = Document
+    field: FieldInfo | None = None
     for part in path:
-        if current is not None and isinstance(part, str) and part in current.model_fields:
-            field = current.model_fields[part]
-            current = _block_of(field.annotation)
-    return current, field
+        inner = _plain(annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            field = inner.model_fields.get(str(part))
+            annotation = field.annotation if field is not None else None
+        else:
+            annotation = (get_args(inner) or (None,))[-1]
+    return _plain(annotation), field
 
 
-def _block_of(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        block = _block_of(inner)
-        if block is not None:
-            return block
-    return None
+def _plain(annotation: Any) -> Any:
+    """An annotation without `Annotated` and `| None`."""
+    while get_origin(annotation) in (Annotated, Union, UnionType):
+        annotation = get_args(annotation)[0]
+    return annotation
 
 
 def _keys_at(path: Path) -> list[str]:
-    block, _ = _model_at(path)
-    return list(block.model_fields) if block is not None else []
+    block, _ = _field_at(path)
+    return list(block.model_fields)
 
 
 def _described(path: Path) -> str:
-    _, field = _model_at(path)
-    return str(field.description) if field is not None and field.description else ""
+    _, field = _field_at(path)
+    return (field.description or "") if field is not None else ""

@@ -39,7 +39,6 @@ from extproc.spec.document import (
     PricesBlock,
     RolloutBlock,
     SourceBlock,
-    TlsBlock,
     UnitBlock,
 )
 from extproc.spec.units import show_share
@@ -97,10 +96,8 @@ def _model(name: str, block: ModelBlock) -> Model:
 
 
 def _endpoint(block: EndpointBlock) -> Endpoint:
-    if block.tls is False:
-        return Endpoint(block.host, block.port, None)
-    tls = block.tls if isinstance(block.tls, TlsBlock) else TlsBlock()
-    return Endpoint(block.host, block.port, Tls(tls.sni or block.host, tls.ca_file))
+    tls = Tls(block.tls.sni or block.host, block.tls.ca_file) if block.tls is not None else None
+    return Endpoint(block.host, block.port, tls)
 
 
 def _credential(block: CredentialBlock | None) -> Credential | None:

@@ -6,41 +6,46 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|[smhd]))")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhd]) *")
+_DURATIONS = re.compile(rf"(?:{_DURATION.pattern})+")
+_LONGEST = 10 * 365 * 86400.0
+"""A duration above ten years is a slip of the finger."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_MONEY = re.compile(r"\$\s*(\d+(?:\.\d+)?)")
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) *%")
+_MONEY = re.compile(r"\$ *([0-9]+(?:\.[0-9]+)?)")
 
 
 def duration(value: Any) -> float:
-    """Seconds of `500ms`, `8s`, `30m`, `1h30m`, `365d`; raises ValueError otherwise."""
-    text = value.replace(" ", "") if isinstance(value, str) else ""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{value!r} is no duration; write a number with its unit, such as 500ms, 8s, 30m, 1h30m or 2d")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    """Seconds of `500ms`, `8s`, `30m`, `1h30m`, `365d`; raises ValueError with the rest of a sentence that begins with the value."""
+    text = value.strip(" ") if isinstance(value, str) else ""
+    if not _DURATIONS.fullmatch(text):
+        raise ValueError("is no duration; write a number with its unit, such as 500ms, 8s, 30m, 1h30m or 2d")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+    if seconds > _LONGEST:
+        raise ValueError("is longer than ten years")
+    return seconds
 
 
 def share(value: Any) -> float:
     """Fraction of `5%`; a bare number is refused, because 1 could be one per cent or everybody."""
-    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _PERCENT.fullmatch(value.strip(" ")) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is no percentage; write it with its sign, such as 1% or 99.9%")
+        raise ValueError("is no percentage; write it with its sign, such as 1% or 99.9%")
     fraction = float(Decimal(match[1]) / 100)
     if fraction > 1:
-        raise ValueError(f"{value!r} is more than 100%")
+        raise ValueError("is more than 100%")
     return fraction
 
 
 def money(value: Any) -> Decimal:
     """Dollars of `$2.50`."""
-    match = _MONEY.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _MONEY.fullmatch(value.strip(" ")) if isinstance(value, str) else None
     try:
         if match is not None:
             return Decimal(match[1])
     except InvalidOperation:  # more digits than Decimal's context holds
         pass
-    raise ValueError(f"{value!r} is no amount of money; write it with its sign, such as $2.50")
+    raise ValueError("is no amount of money; write it with its sign, such as $2.50")
 
 
 def show_share(fraction: float) -> str:

@@ -35,16 +35,7 @@ def parse(text: str) -> tuple[Any, Lines]:
     """The document and its lines; raises SpecError with every problem of the text."""
     if len(text) > MAX_CHARACTERS:
         raise SpecError(Problem("spec.too-large", "spec", f"{len(text)} characters", f"a Spec has at most {MAX_CHARACTERS}"))
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = mark.line + 1 if mark is not None else 0
-        raise SpecError(
-            Problem("spec.yaml", "spec", error.problem or "is no YAML", error.context or "check indentation and quotes", line)
-        ) from error
-    except yaml.YAMLError as error:
-        raise SpecError(Problem("spec.yaml", "spec", str(error).splitlines()[0], "the file must be UTF-8 text")) from error
+    root = _composed(text)
     if root is None:
         raise SpecError(Problem("spec.empty", "spec", "the file is empty", "`extproc init` writes a Spec to start from"))
     builder = _Builder()
@@ -52,6 +43,28 @@ def parse(text: str) -> tuple[Any, Lines]:
     if builder.problems:
         raise SpecError(builder.problems)
     return document, builder.lines
+
+
+def _composed(text: str) -> yaml.Node | None:
+    try:
+        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        return root
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
+        message = ": ".join(part for part in (error.context, error.problem) if part)
+        problem = Problem("spec.yaml", "spec", message, "check indentation, brackets and quotes here and on the line above", line)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = Problem("spec.yaml", "spec", f"holds the character {chr(error.character)!r}", "YAML is printable text: delete it", line)
+    except RecursionError:
+        problem = _too_deep("spec", 0)
+    except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
+        problem = Problem("spec.yaml", "spec", f"holds an escape that is no character: {error}", "write the character itself")
+    raise SpecError(problem)
+
+
+def _too_deep(path: str, line: int) -> Problem:
+    return Problem("spec.too-deep", path, f"is nested more than {MAX_DEPTH} deep", "a Spec needs far fewer: check the brackets", line)
 
 
 class _Builder:
@@ -69,10 +82,10 @@ class _Builder:
         if not isinstance(node, yaml.ScalarNode):
             # An alias brings the same node again; without this a few lines could describe billions of values.
             if id(node) in self._seen:
-                return self._problem("spec.alias", path, "is an alias of another block", "write the block out", line)
+                return self._problem("spec.alias", path, "is an alias of another block", "write the block out again here", line)
             self._seen.add(id(node))
             if len(path) > MAX_DEPTH:
-                return self._problem("spec.too-deep", path, f"is nested more than {MAX_DEPTH} deep", "a Spec is flat", line)
+                return self.problems.append(_too_deep(show(path), line))
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
@@ -84,26 +97,30 @@ class _Builder:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str) or key == "<<":
-                self._problem("spec.key", path, "has a key that is no plain text", "keys are words", line)
+            if not isinstance(key, str) or key == "<<" or not key.isprintable():
+                what = f"has the key {key!r}" if isinstance(key, str) else "has a block or a list as a key"
+                self._problem("spec.key", path, what, "keys are plain words; YAML's merge key << is not supported", line)
                 continue
             if key in values:
-                self._problem("spec.duplicate-key", (*path, key), "is written twice", "keep one of them", line)
+                first = self.lines.of((*path, key))
+                self._problem("spec.duplicate-key", (*path, key), f"is there already, on line {first}", "keep one of the two", line)
                 continue
             values[key] = self.build(value_node, (*path, key))
             self.lines.put((*path, key), line)
         return values
 
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
-        if node.tag.startswith("tag:yaml.org,2002:") and node.tag.rpartition(":")[2] in ("str", "int", "float", "bool", "null"):
+        kind = node.tag.removeprefix("tag:yaml.org,2002:")
+        # Dates are words here: 2024-05-13 may well be part of a model's name.
+        if kind == "timestamp":
+            return node.value
+        if kind in ("str", "int", "float", "bool", "null"):
             try:
                 return self._scalars.construct_object(node)
-            except (ValueError, yaml.YAMLError):
-                pass
-        # Dates and other implicit types are words here: 2024-05-13 may well be part of a model's name.
-        if node.tag == "tag:yaml.org,2002:timestamp":
-            return node.value
-        return self._problem("spec.tag", path, f"has the type {node.tag}", "write plain text, a number, true or false", line)
+            except (ValueError, LookupError, ArithmeticError, yaml.YAMLError):
+                # PyYAML itself stumbles over `!!int ""`, `!!bool maybe` and numbers of thousands of digits.
+                return self._problem("spec.scalar", path, f"cannot be read as {kind}", "write plain text, a number, true or false", line)
+        return self._problem("spec.tag", path, f"has the YAML type {kind}", "put it in quotes if it is text, and write no !tags", line)
 
     def _problem(self, identity: str, path: Path, message: str, hint: str, line: int) -> None:
         self.problems.append(Problem(identity, show(path), message, hint, line))

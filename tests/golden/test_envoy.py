@@ -1,0 +1,156 @@
+"""The files in envoy/ are what the command writes, and what Envoy accepts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from extproc import cli, spec
+from extproc.assign import matchers
+from extproc.cli import render
+from extproc.demo.envoy import find_envoy
+from extproc.domain import Endpoint, HeaderRule, ListenerKind, Source, SourceKind, Spec, Unit
+from extproc.render import EnvoySettings, Profile, RenderError, envoy_snippet, envoy_yaml, lost_features
+from extproc.render.headers import identity_headers, needed_headers, stripped_at_the_door
+from extproc.spec import blindspots
+from loadtest.geography import write_country_database
+from tests.support.envoy_stand import OLD_ENVOY
+from tests.support.specs import cohort, model, rollout
+from tests.support.specs import spec as a_spec
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "envoy" / "release.yaml"
+FILES = {"static.yaml": [], "static-core.yaml": ["--profile", "core"], "snippet.yaml": ["--snippet"]}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_are_what_the_command_writes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their first line says which command: run it again after a change, and read the difference."""
+    monkeypatch.chdir(ROOT)
+    arguments = ["render", "envoy", "envoy/release.yaml", *FILES[name]]
+    render.register(cli.app)
+    written = CliRunner().invoke(cli.app, arguments)
+    assert written.exit_code == 0, written.output
+    expected = (ROOT / "envoy" / name).read_text()
+    assert written.stdout == expected, f"extproc {' '.join(arguments)} -o envoy/{name}"
+    assert expected.startswith(f"# Made by `extproc {' '.join(arguments)}`")
+
+
+@pytest.mark.parametrize(("name", "envoy"), [("static.yaml", None), ("static-core.yaml", None), ("static-core.yaml", OLD_ENVOY)])
+def test_envoy_accepts_them(name: str, envoy: Path | None, tmp_path: Path) -> None:
+    """full on Envoy 1.40, core on 1.36.4 and 1.40; only the country database is put somewhere else."""
+    database = write_country_database(tmp_path / "country.mmdb")
+    config = tmp_path / name
+    config.write_text((ROOT / "envoy" / name).read_text().replace("/etc/extproc/country.mmdb", str(database)))
+    keys = {"OPENAI_API_KEY": "one", "OPENAI_CANARY_API_KEY": "two"}
+    command = [str(envoy or find_envoy()), "--mode", "validate", "-c", str(config)]
+    said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **keys}, timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
+
+
+def test_a_missing_key_is_refused_at_the_start(tmp_path: Path) -> None:
+    """Envoy does not come up and send requests without a key."""
+    config = tmp_path / "static.yaml"
+    database = write_country_database(tmp_path / "country.mmdb")
+    config.write_text((ROOT / "envoy" / "static.yaml").read_text().replace("/etc/extproc/country.mmdb", str(database)))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
+    command = [str(find_envoy()), "--mode", "validate", "-c", str(config)]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert said.returncode != 0
+    assert "OPENAI_API_KEY" in said.stderr
+
+
+def test_comments_are_comments() -> None:
+    """What a person reads is no part of what Envoy reads."""
+    for name in FILES:
+        text = (ROOT / "envoy" / name).read_text()
+        assert "# Rollout gpt-5-mini." in text
+        assert not any(word.startswith("# ") for word in _strings(yaml.safe_load(text)))
+
+
+def test_the_core_profile_says_what_it_lacks() -> None:
+    """In the file and by the command; the full profile lacks nothing."""
+    lost = lost_features(EnvoySettings(profile=Profile.CORE))
+    assert any("SSE" in feature for feature in lost)
+    for feature in lost:
+        assert f"#   * {feature}\n" in (ROOT / "envoy" / "static-core.yaml").read_text()
+    assert lost_features(EnvoySettings()) == ()
+
+
+def test_the_core_profile_uses_nothing_that_envoy_calls_alpha() -> None:
+    """Neither an AI filter nor transform; only what was there in 1.36."""
+    text = (ROOT / "envoy" / "static-core.yaml").read_text()
+    for young in ("ai_protocol_manager", "filters.http.transform", "sse_to_metadata", "header_value_prefix", "COMMON_DURATION"):
+        assert young not in text
+
+
+# ------------------------------------------------------------------------------------------------------- the Spec's other readers
+MANY = a_spec(
+    rollout(
+        cohorts=(cohort("a", headers=(HeaderRule("x-beta", ("1",)),)), cohort("b", countries=("DE",)), cohort("c")),
+        unit=Unit("user", (Source(SourceKind.API_KEY, "x-key"), Source(SourceKind.HEADER, "x-tenant")), None),
+    ),
+    rollout("second", cohorts=(cohort("t", tiers=("gold",)),)),
+)
+
+
+@pytest.mark.parametrize("given", [a_spec(), MANY, spec.read(str(EXAMPLE))], ids=["plain", "many", "example"])
+def test_envoy_forwards_what_a_decision_reads(given: Spec) -> None:
+    """render works this out on its own (rooms do not import each other): it must be what `assign` and `spec` say."""
+    assert set(needed_headers(given)) == matchers.needed_headers(given)
+    assert set(identity_headers(given)) == set(blindspots.identity_headers(given))
+
+
+def test_an_edge_believes_only_named_headers() -> None:
+    """On an internal listener identity is trusted; at an edge each header needs somebody who sets it; geoip sets its own everywhere."""
+    internal = replace(MANY.listener, kind=ListenerKind.INTERNAL)
+    edge = replace(MANY.listener, kind=ListenerKind.EDGE, set_by={"x-tenant": "the gateway"})
+    assert stripped_at_the_door(replace(MANY, listener=internal)) == ()
+    assert stripped_at_the_door(replace(MANY, listener=replace(internal, geoip_database="/db"))) == ("x-geo-country",)
+    assert stripped_at_the_door(replace(MANY, listener=edge)) == ("x-beta", "x-geo-country", "x-user-id", "x-user-tier")
+
+
+# ------------------------------------------------------------------------------------------------------------------------ refusals
+def test_a_model_without_endpoint_is_refused_with_every_other() -> None:
+    """A whole configuration needs addresses; the hint names the way out, and the snippet does without."""
+    with pytest.raises(RenderError) as refused:
+        envoy_yaml(a_spec(), EnvoySettings(), "a test")
+    assert [problem.path for problem in refused.value.problems] == ["models.old", "models.new"]
+    assert {problem.id for problem in refused.value.problems} == {"render.no-endpoint"}
+    assert "--snippet" in refused.value.problems[0].hint
+    assert "name: old" not in envoy_snippet(a_spec(), EnvoySettings(), "a test")
+
+
+def test_our_own_clusters_are_not_models() -> None:
+    """A model must not take the cluster name of the router or the collector."""
+    taken = model("old", cluster="extproc_router", endpoints=(Endpoint("127.0.0.1", 1, None),))
+    with pytest.raises(RenderError) as refused:
+        envoy_snippet(a_spec(models={"old": taken, "new": model("new")}), EnvoySettings(), "a test")
+    assert [problem.id for problem in refused.value.problems] == ["render.reserved-cluster"]
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_bodies_are_held_only_where_somebody_reads_them(profile: Profile) -> None:
+    """Without a model to read or to write, requests stream through."""
+    endpoint = (Endpoint("127.0.0.1", 1, None),)
+    models = {name: model(name, endpoints=endpoint) for name in ("old", "new")}
+    plain = envoy_yaml(a_spec(models=models), EnvoySettings(profile=profile), "a test")
+    assert "envoy.filters.http.buffer" not in plain
+    assert "request_rules" not in plain
+    writing = models | {"new": model("new", endpoints=endpoint, send_model="new")}
+    text = envoy_yaml(a_spec(models=writing), EnvoySettings(profile=profile), "a test")
+    assert ("envoy.filters.http.buffer" in text) == (profile is Profile.CORE)
+
+
+def _strings(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for pair in value.items() for one in pair for text in _strings(one)]
+    if isinstance(value, list):
+        return [text for one in value for text in _strings(one)]
+    return [value] if isinstance(value, str) else []
