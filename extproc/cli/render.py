@@ -47,7 +47,10 @@ def envoy(
 ) -> None:
     """A configuration for Envoy: strips what clients must not say, asks the router, sends each request to its model."""
     from extproc import spec as specs
+    from extproc.transport import parse_address
 
+    for address in (router, collector):
+        parse_address(address)
     chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--profile": profile.value, "--ca-bundle": ca_bundle}
     made_by = _command(spec, chosen, snippet)
     settings = EnvoySettings(contract.endpoints(router, workers), collector, profile, ca_bundle)

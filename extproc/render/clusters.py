@@ -12,6 +12,8 @@ from extproc.render.headers import kept_from_models
 from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.yamltext import Block, typed
 
+MANY: Final = 10_000
+"""Requests to a model that may be open at once: answers take seconds, and Envoy's default of 1,024 would refuse the next (503)."""
 _PREFIX_SCRIPT: Final = """\
 -- Envoy 1.36 puts no prefix before a key, and sends the newline at the end of a key file, which it then refuses itself.
 function envoy_on_request(handle)
@@ -72,6 +74,8 @@ def model_cluster(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
     cluster = {
         **_gathered(model.cluster, [_socket(one.host, one.port) for one in model.endpoints]),
         "connect_timeout": "5s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [{"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}]},
         **_protocol({**protocol, "http_filters": upstream_filters(spec, model, settings)}),
     }
     if tls is not None:

@@ -96,6 +96,7 @@ def _listener(spec: Spec, settings: EnvoySettings) -> Block:
         use_remote_address=True,
         xff_num_trusted_hops=spec.listener.trusted_hops,
         normalize_path=True,
+        merge_slashes=True,
         stream_idle_timeout=IDLE_TIMEOUT,
         early_header_mutation_extensions=early_mutations(spec),
         access_log_options=LOG_OPTIONS,
@@ -118,6 +119,8 @@ def _heading(spec: Spec, settings: EnvoySettings, made_by: str, use: str) -> str
     lost = lost_features(settings)
     if lost:
         lines += ["This profile does without:", *(f"  * {feature}" for feature in lost)]
+        if spec.listener.geoip_database is not None:
+            lines.append("Envoy itself calls its geoip filter work in progress, in every version; without `listener.geoip` it is not used.")
     keys = sorted({s.name for r in spec.rollouts.values() for s in r.unit.sources if s.kind is SourceKind.API_KEY})
     if keys:
         lines.append(f"Clients' own keys ({', '.join(keys)}) stay here: a model that needs one has a `credential` in the Spec.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import ListenerKind, Spec
@@ -11,6 +11,9 @@ from extproc.render.headers import needed_headers, stripped_at_the_door
 from extproc.render.routes import BODY_LIMIT, EXT_PROC
 from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.yamltext import Block, typed
+
+JSON_TYPES: Final = r"(?i)application/(?:[^;]*\+)?json\s*(?:;.*)?"
+"""Envoy's default is `application/json` alone: with a charset behind it, a request would have no model (seen)."""
 
 
 def early_mutations(spec: Spec) -> list[Block]:
@@ -81,6 +84,7 @@ def ext_proc(spec: Spec, settings: EnvoySettings) -> Block:
         failure_mode_allow=True,
         message_timeout=f"{settings.message_timeout:g}s",
         route_cache_action="CLEAR",
+        disable_immediate_response=True,
         processing_mode=modes,
         forward_rules={"allowed_headers": {"patterns": [{"exact": name} for name in needed_headers(spec)]}},
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^{contract.HEADER_PREFIX}.*"}},
@@ -96,6 +100,7 @@ def access_log(settings: EnvoySettings) -> list[Block]:
         "transport_api_version": "V3",
         "grpc_service": {"envoy_grpc": {"cluster_name": contract.COLLECTOR_CLUSTER, "skip_envoy_headers": True}},
         "buffer_flush_interval": "0.1s",
+        "buffer_size_bytes": 65536,
     }
     if settings.profile is Profile.FULL:
         state = "%FILTER_STATE(envoy.filters.http.ext_proc:FIELD:request_header_{field})%"
@@ -153,6 +158,7 @@ def _json_to_metadata(spec: Spec, settings: EnvoySettings) -> Block:
     if _reads_model(spec):
         config["request_rules"] = {
             "rules": [_rule(("model",), contract.REQUEST_NAMESPACE, contract.REQUEST_MODEL_FIELD, "STRING")],
+            "allow_content_types_regex": {"regex": JSON_TYPES},
             "allow_empty_content_type": True,
         }
     if settings.profile is Profile.CORE:
@@ -166,7 +172,7 @@ def _json_to_metadata(spec: Spec, settings: EnvoySettings) -> Block:
         # No on_error: it also fires where the answer is not JSON.
         rules = [_rule(("model",), usage, "model", "STRING")]
         rules += [_rule(keys, usage, field, "NUMBER") for field, keys in found.items()]
-        config["response_rules"] = {"rules": rules}
+        config["response_rules"] = {"rules": rules, "allow_content_types_regex": {"regex": JSON_TYPES}}
     return {"name": "envoy.filters.http.json_to_metadata", "typed_config": config}
 
 

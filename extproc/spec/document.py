@@ -49,7 +49,7 @@ def _tls(value: Any) -> Any:
 
 
 def _true_or_block(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [{"$ref": "#/$defs/TlsBlock"}, {"type": "boolean"}]
+    schema["anyOf"] = [{"type": "boolean"} if one == {"type": "null"} else one for one in schema["anyOf"]]
     schema["default"] = False
 
 
@@ -57,8 +57,8 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_printable), Field(min_length=1, max_length=1024)]
-Name = Annotated[str, BeforeValidator(_printable), Field(pattern=NAME_PATTERN)]
+Text = Annotated[str, Field(min_length=1, max_length=1024), BeforeValidator(_printable)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_printable)]
 Header = Annotated[str, BeforeValidator(_lower), Field(pattern=HEADER_PATTERN)]
 Country = Annotated[str, Field(pattern=COUNTRY_PATTERN)]
 Texts = Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)]

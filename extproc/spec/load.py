@@ -31,10 +31,10 @@ _SHAPES = {
     "float_type": "must be a number, without quotes",
     "bool_type": "must be true or false",
     "string_type": "must be text",
-    "string_unicode": "holds half a character (a surrogate)",
     "too_short": "must not be empty",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} characters",
     "greater_than": "must be more than {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
@@ -71,8 +71,15 @@ def load(text: str) -> Spec:
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the Spec, for editors."""
-    schema = Document.model_json_schema()
+    schema = _standard(Document.model_json_schema())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _standard(schema: Any) -> Any:
+    # Limits of a share, which is text such as "5%", come out as keywords that no draft of JSON Schema knows.
+    if isinstance(schema, dict):
+        return {key: _standard(value) for key, value in schema.items() if key not in ("gt", "ge", "lt", "le")}
+    return [_standard(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def digest(values: object) -> str:
@@ -110,9 +117,9 @@ def _said(value: Any) -> str:
     if isinstance(value, dict):
         return "a block"
     if isinstance(value, list):
-        return "a list" if value else "an empty list"
+        return "a list"
     if value is None:
-        return "nothing"
+        return "an empty value"
     if isinstance(value, bool):
         return str(value).lower()
     said = repr(value)
@@ -122,7 +129,7 @@ def _said(value: Any) -> str:
 def _limits(given: Any, context: Mapping[str, Any]) -> dict[str, Any]:
     """Limits in the unit in which the value is written."""
     percent = isinstance(given, str) and given.rstrip().endswith("%")
-    return {key: show_share(limit) if percent and key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
+    return {key: show_share(float(limit)) if percent and key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
 
 
 def _choice(given: Any, expected: str) -> str:

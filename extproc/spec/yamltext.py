@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -11,6 +12,9 @@ from extproc.errors import Problem, SpecError
 MAX_CHARACTERS = 1 << 20
 """A Spec is written by people: more than 1 MiB is a mistake."""
 MAX_DEPTH = 32
+
+_NO_CHARACTER = re.compile(r"\\U(?!000|0010)")
+"""Where PyYAML's scanner ends with a plain ValueError."""
 
 Path = tuple[str | int, ...]
 
@@ -51,15 +55,17 @@ def _composed(text: str) -> yaml.Node | None:
         return root
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
-        message = ": ".join(part for part in (error.context, error.problem) if part)
+        message = ", ".join(part for part in (error.context, error.problem) if part)
         problem = Problem("spec.yaml", "spec", message, "check indentation, brackets and quotes here and on the line above", line)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = Problem("spec.yaml", "spec", f"holds the character {chr(error.character)!r}", "YAML is printable text: delete it", line)
     except RecursionError:
         problem = _too_deep("spec", 0)
-    except (ValueError, OverflowError) as error:  # an escape such as "\UFFFFFFFF"
-        problem = Problem("spec.yaml", "spec", f"holds an escape that is no character: {error}", "write the character itself")
+    except (ValueError, OverflowError):
+        found = _NO_CHARACTER.search(text)
+        line = text.count("\n", 0, found.start()) + 1 if found is not None else 0
+        problem = Problem("spec.yaml", "spec", "holds an escape \\U... that is no character", "write the character itself", line)
     raise SpecError(problem)
 
 
@@ -116,7 +122,11 @@ class _Builder:
             return node.value
         if kind in ("str", "int", "float", "bool", "null"):
             try:
+                if kind == "str":
+                    node.value.encode()
                 return self._scalars.construct_object(node)
+            except UnicodeEncodeError:  # nothing downstream could write such a text
+                return self._problem("spec.scalar", path, "holds half a character (a surrogate)", "write the whole character", line)
             except (ValueError, LookupError, ArithmeticError, yaml.YAMLError):
                 # PyYAML itself stumbles over `!!int ""`, `!!bool maybe` and numbers of thousands of digits.
                 return self._problem("spec.scalar", path, f"cannot be read as {kind}", "write plain text, a number, true or false", line)

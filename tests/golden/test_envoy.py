@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,25 @@ def test_our_own_clusters_are_not_models() -> None:
     with pytest.raises(RenderError) as refused:
         envoy_snippet(a_spec(models={"old": taken, "new": model("new")}), EnvoySettings(), "a test")
     assert [problem.id for problem in refused.value.problems] == ["render.reserved-cluster"]
+
+
+@pytest.mark.parametrize("option", ["--router", "--collector"])
+def test_an_address_that_is_none_is_refused(option: str) -> None:
+    """Before a file is written that Envoy would refuse."""
+    arguments = [sys.executable, "-m", "extproc", "render", "envoy", str(EXAMPLE), option, "nowhere"]
+    said = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert "nowhere" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_many_answers_may_be_open_at_once() -> None:
+    """Answers take seconds: Envoy's default of 1,024 open requests per cluster would turn a busy hour into 503s."""
+    written = yaml.safe_load((ROOT / "envoy" / "static.yaml").read_text())["static_resources"]["clusters"]
+    for cluster in written:
+        if not cluster["name"].startswith("extproc_"):
+            assert cluster["circuit_breakers"]["thresholds"][0]["max_requests"] >= 10_000
 
 
 @pytest.mark.parametrize("profile", Profile)

@@ -45,6 +45,14 @@ def test_a_user_meets_one_model_again_and_again(stand: Stand) -> None:
         assert stand.answered("/v2/chat", {"model": "older"}, x_user_id=user) == model
 
 
+def test_slashes_and_dots_do_not_hide_a_path(stand: Stand) -> None:
+    """Envoy and the router match the same, normalised path."""
+    user = user_on(stand, "new")
+    for path in ("/v1//chat", "/v9/%2e%2e/v1/chat", "/v1/%2e/chat?x=/../y"):
+        assert stand.answered(path, x_user_id=user) == "new"
+        assert stand.last("new").path.startswith("/v1/chat")
+
+
 def test_a_country_comes_from_the_clients_address(stand: Stand) -> None:
     """The geoip filter looks up the address that the trusted proxy in front wrote; only Germany is in the cohort."""
     for country, address in ADDRESSES.items():
@@ -58,6 +66,12 @@ def test_a_host_and_its_port_choose_a_rollout(stand: Stand) -> None:
         assert stand.answered("/host/chat", x_user_id="anyone", host=host) == "new"
     for host in ("llmxexample", "llm.example.evil", "evil.llm.example"):
         assert stand.ask("/host/chat", x_user_id="anyone", host=host).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/json;charset=UTF-8", "application/vnd.api+json", ""])
+def test_the_model_is_read_from_every_json_body(stand: Stand, kind: str) -> None:
+    """With a charset, as a vendor's own JSON type, and where the client names no type at all."""
+    assert stand.answered(x_user_id=user_on(stand, "old"), content_type=kind) == "old"
 
 
 def test_another_model_has_its_own_rollout(stand: Stand) -> None:

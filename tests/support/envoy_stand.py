@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18}
         answer = orjson.dumps({"object": "chat.completion", "model": model.name, "choices": [], "usage": usage})
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", "application/json; charset=utf-8")
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -230,7 +230,8 @@ class Stand:
         """POST a JSON body; `x_user_id` stands for the header x-user-id."""
         content = body if isinstance(body, bytes) else orjson.dumps(body if body is not None else {"model": "old"})
         named = {key.replace("_", "-"): value for key, value in headers.items()}
-        return self.client.post(path, content=content, headers={"content-type": "application/json", **named})
+        sent = {key: value for key, value in {"content-type": "application/json", **named}.items() if value}
+        return self.client.post(path, content=content, headers=sent)
 
     def answered(self, path: str = "/v1/chat", body: Document | bytes | None = None, **headers: str) -> str:
         """The name of the model that answered; fails on anything but 200."""
@@ -245,11 +246,15 @@ class Stand:
     @contextmanager
     def runtime(self, key: str, value: int) -> Iterator[None]:
         """A runtime key has this value, set as an operator would; afterwards it has its default again."""
-        for said in (str(value), ""):
-            answer = self.admin.post("/runtime_modify", params={key: said})
-            assert answer.status_code == 200, answer.text
-            if said:
-                yield
+        self._set(key, str(value))
+        try:
+            yield
+        finally:
+            self._set(key, "")
+
+    def _set(self, key: str, value: str) -> None:
+        answer = self.admin.post("/runtime_modify", params={key: value})
+        assert answer.status_code == 200, answer.text
 
     def workers(self) -> list[int]:
         """Process ids of the router's children."""
