@@ -91,7 +91,7 @@ class Loop:
             try:
                 return Evidence.from_json(rollout, deadline, orjson.loads(document), now + WARM_UP)
             except (KeyError, TypeError, ValueError, IndexError) as error:
-                log.error("Evidence of %s cannot be understood and begins anew: %s", rollout.name, error)
+                log.warning("Evidence of %s is not used and begins anew: %s", rollout.name, error)
         return Evidence(rollout, deadline, attempt, now + WARM_UP)
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes

@@ -2,7 +2,9 @@
 
 The rules:
 * A request enters the statistics at two fixed ages, never at its completion: at EARLY (failed by then?) and at the deadline (failed by
-  then, or still open?). Batching by completion would let an arm that fails fast look worse than one that fails slowly.
+  then, or still open?). Batching by completion would let an arm that fails fast look worse than one that fails slowly at every age;
+  here only EARLY sees speed, on purpose: a canary that fails within a second where stable fails after seven *is* worse at that age,
+  and is rolled back for it although the rates are equal at the deadline.
 * At each age requests are taken in the order of their start, within a stratum: (generation, cohort). Generation names the visit of a
   phase, so membership never depends on clocks.
 * Comparisons see units that will be recognised again; ceilings see every request. Requests outside of every cohort are not looked at.
@@ -269,6 +271,7 @@ class Evidence:
         """What a restart needs. Requests that are still being waited for are not in it: after a restart only those that began after
         it are looked at, in both arms alike."""
         return {
+            "models": [self._rollout.stable, self._rollout.canary],
             "attempt": self.attempt,
             "generation": self.generation,
             "phase": self.phase,
@@ -293,7 +296,12 @@ class Evidence:
 
     @classmethod
     def from_json(cls, rollout: Rollout, deadline: float, document: dict[str, Any], not_before: float) -> Evidence:
-        """Evidence as `to_json` wrote it; raises KeyError, TypeError or ValueError on anything else."""
+        """Evidence as `to_json` wrote it; raises KeyError, TypeError or ValueError on anything else, IndexError where phases are gone.
+
+        Evidence of other models is refused too: what an earlier canary of this name did says nothing about the present one.
+        """
+        if document["models"] != [rollout.stable, rollout.canary]:
+            raise ValueError(f"is about the models {document['models']}, not about {rollout.stable} and {rollout.canary}")
         evidence = cls(rollout, deadline, document["attempt"], not_before)
         evidence.generation, evidence.phase = document["generation"], document["phase"]
         evidence._visits = {int(generation): phase for generation, phase in document["visits"].items()}

@@ -13,9 +13,10 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -44,10 +45,12 @@ class SqliteStore:
     def __init__(self, path: Path, writer: bool) -> None:
         self._path = path
         self._lock: int | None = None
-        with _explained(path):
+        # A start that fails gives back lock and connection: whoever mends the file can open it in the same process.
+        with _explained(path), ExitStack() as undo:
             if writer:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = _lock(path)
+                undo.callback(os.close, self._lock)
                 # Created by us and not by SQLite: the file holds the key of the units' hashes, and is nobody else's business.
                 os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             mode = "rw" if writer else "ro"
@@ -58,13 +61,11 @@ class SqliteStore:
                 isolation_level=None,
                 check_same_thread=False,
             )
-            try:
-                if writer:
-                    self._prepare()
-                self._check_schema()
-            except BaseException:
-                self.close()
-                raise
+            undo.callback(self._db.close)
+            if writer:
+                self._prepare()
+            self._check_schema()
+            undo.pop_all()
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -134,7 +135,7 @@ class SqliteStore:
                 " ORDER BY sequence DESC LIMIT ?3",
                 (rollout, before, limit),
             ).fetchall()
-        return [JournalEntry(row[0], row[1], row[2], row[3], Action(row[4]), row[5], row[6], orjson.loads(row[7])) for row in rows]
+        return [_entry(row) for row in rows]
 
     # ----------------------------------------------------------------------------------------------------------------- others
     def unit_key(self) -> bytes:
@@ -167,6 +168,14 @@ class SqliteStore:
 def _row(entry: JournalEntry) -> tuple[object, ...]:
     numbers = orjson.dumps(entry.numbers)
     return entry.sequence, entry.at, entry.rollout, entry.actor, entry.action.value, entry.why, entry.generation, numbers
+
+
+def _entry(row: tuple[Any, ...]) -> JournalEntry:
+    try:
+        return JournalEntry(row[0], row[1], row[2], row[3], Action(row[4]), row[5], row[6], orjson.loads(row[7]))
+    except ValueError as error:
+        hint = "use the version of extproc that wrote it, or restore a backup"
+        raise StoreError(Problem("store.journal", f"journal[{row[0]}]", f"cannot be understood: {error}", hint)) from error
 
 
 def _lock(path: Path) -> int:

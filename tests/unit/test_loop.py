@@ -235,6 +235,21 @@ def test_where_the_store_refuses_nothing_moves_and_the_next_tick_tries_again(wor
     assert world.status is Status.PROGRESSING
 
 
+def test_another_canary_does_not_inherit_the_evidence_of_the_last_one(world: World) -> None:
+    """Rolled back for total failure; then the Spec names another model: it begins with clean Evidence, and is not rolled back for it."""
+    for _ in range(6):
+        world.second()
+    for _ in range(3):
+        world.second(canary_errors=1.0)
+    assert world.status is Status.ROLLED_BACK
+    world.restart(TEXT.replace("canary: new", "canary: third").replace("  new:\n    endpoint", "  third:\n    endpoint", 1))
+    assert world.status is Status.PENDING
+    assert not world.loop.desks[NAME].evidence.late.harm
+    for _ in range(5):
+        world.second()
+    assert world.status is Status.PROGRESSING
+
+
 def test_a_changed_spec_is_adopted_or_refused_at_start(world: World) -> None:
     """What runs is immutable; a bad Spec changes nothing; a new dwell of a rolled-back rollout is taken."""
     world.second()

@@ -1,0 +1,139 @@
+"""adopt: what runs is immutable, what rests may change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from extproc.domain import Rollout, RolloutState, Spec, State, Status
+from extproc.errors import RefusedError
+from extproc.release import adopt
+from tests.support.specs import rollout, spec
+
+NOW = 500.0
+EXPOSING = (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
+
+
+def prints(given: Spec, **changed: str) -> dict[str, str]:
+    return {name: changed.get(name, f"print-{name}") for name in given.rollouts}
+
+
+def stood(status: Status, phase: int = 2, attempt: int = 3) -> RolloutState:
+    return RolloutState(status, phase, 100.0, 7, attempt, "as it was", "print-new")
+
+
+def state(**rollouts: RolloutState) -> State:
+    return State(9, "old", rollouts)
+
+
+def before(*rollouts: Rollout) -> Spec:
+    return spec(*(rollouts or (rollout(),)), digest="old")
+
+
+def after(*rollouts: Rollout) -> Spec:
+    return spec(*(rollouts or (rollout(),)), digest="new")
+
+
+def pending(fingerprint: str) -> RolloutState:
+    return RolloutState(Status.PENDING, 0, NOW, 0, 1, "has not been started", fingerprint)
+
+
+def test_the_first_spec_makes_the_first_state() -> None:
+    """Generation 1, everybody pending."""
+    given = after(rollout("a"), rollout("b"))
+    assert adopt(None, None, given, prints(given), NOW) == State(1, "new", {"a": pending("print-a"), "b": pending("print-b")})
+
+
+def test_the_same_spec_changes_nothing() -> None:
+    """A restart is no decision: not even the generation moves."""
+    given = before()
+    stands = state(new=stood(Status.PROGRESSING))
+    assert adopt(stands, given, given, prints(given, new="whatever"), NOW) is stands
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_an_unchanged_rollout_stays_where_it_is(status: Status) -> None:
+    """Another part of the Spec was edited: the digest is new, the rollout is not touched."""
+    stands = state(new=stood(status))
+    assert adopt(stands, before(), after(), prints(after()), NOW) == State(10, "new", {"new": stood(status)})
+
+
+@pytest.mark.parametrize("status", EXPOSING)
+def test_a_new_rollout_is_pending_beside_a_running_one(status: Status) -> None:
+    """Adding one disturbs nobody."""
+    given = after(rollout(), rollout("second"))
+    adopted = adopt(state(new=stood(status)), before(), given, prints(given), NOW)
+    assert adopted.rollouts == {"new": stood(status), "second": pending("print-second")}
+
+
+def test_everything_that_runs_and_was_changed_or_removed_is_said_at_once() -> None:
+    """Two changed, one removed, one unchanged, one that rests: three Problems, each with the way out."""
+    names = ("one", "two", "gone", "same", "rests")
+    stands = State(
+        9,
+        "old",
+        {
+            name: replace(stood(status), fingerprint=f"print-{name}")
+            for name, status in zip(names, (*EXPOSING, Status.PROGRESSING, Status.ROLLED_BACK), strict=True)
+        },
+    )
+    given = after(*(rollout(name) for name in ("one", "two", "same", "rests")))
+    with pytest.raises(RefusedError) as caught:
+        adopt(stands, before(*(rollout(name) for name in names)), given, prints(given, one="x", two="y", rests="z"), NOW)
+    assert [(problem.id, problem.path) for problem in caught.value.problems] == [
+        ("state.running-rollout-changed", "rollouts.one"),
+        ("state.running-rollout-changed", "rollouts.two"),
+        ("state.running-rollout-removed", "rollouts.gone"),
+    ]
+    first, second, gone = caught.value.problems
+    assert first.message == "is progressing: its salt, unit, cohorts, models, phases and gates must stay as they are"
+    assert second.message.startswith("is paused: ")
+    assert gone.message == "is awaiting_approval and no longer in the Spec"
+    for problem, name in zip(caught.value.problems, ("one", "two", "gone"), strict=True):
+        assert problem.hint == f"undo the edit, or `extproc rollback {name}` first and start it again"
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.COMPLETED, Status.ROLLED_BACK])
+def test_what_rests_can_be_removed(status: Status) -> None:
+    """It is in the Journal, and nowhere else."""
+    given = after(rollout("other"))
+    assert adopt(state(new=stood(status)), before(), given, prints(given), NOW).rollouts == {"other": pending("print-other")}
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.ROLLED_BACK])
+def test_an_end_stays_while_the_models_stay(status: Status) -> None:
+    """An edited dwell sends nobody back to stable, and does not start by itself what was rolled back."""
+    edited = after(rollout(phases=tuple(replace(phase, min_dwell=5.0) for phase in rollout().phases)))
+    adopted = adopt(state(new=stood(status)), before(), edited, prints(edited, new="edited"), NOW)
+    assert adopted == State(10, "new", {"new": replace(stood(status), fingerprint="edited")})
+
+
+def test_an_end_stays_within_the_phases_that_are_left() -> None:
+    """The new Spec has fewer phases: the phase of a completed rollout is the last of them."""
+    edited = after(rollout(phases=rollout().phases[-2:]))
+    adopted = adopt(state(new=stood(Status.COMPLETED, phase=4)), before(), edited, prints(edited, new="edited"), NOW)
+    assert (adopted.rollouts["new"].status, adopted.rollouts["new"].phase) == (Status.COMPLETED, 1)
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.ROLLED_BACK, Status.PENDING])
+@pytest.mark.parametrize("changes", [{"canary": "third"}, {"stable": "third"}])
+def test_other_models_are_another_release(status: Status, changes: dict[str, str]) -> None:
+    """Pending, first attempt, whatever became of the one before."""
+    edited = after(rollout(**changes))
+    adopted = adopt(state(new=stood(status)), before(), edited, prints(edited, new="edited"), NOW)
+    assert adopted.rollouts == {"new": pending("edited")}
+
+
+def test_a_pending_rollout_takes_the_new_spec() -> None:
+    """Nobody has met it yet."""
+    edited = after(rollout(salt="other"))
+    assert adopt(state(new=stood(Status.PENDING)), before(), edited, prints(edited, new="edited"), NOW).rollouts == {
+        "new": pending("edited")
+    }
+
+
+def test_a_spec_that_was_lost_is_no_proof_of_the_same_models() -> None:
+    """Without the old Spec an end that was edited begins anew."""
+    edited = after()
+    assert adopt(state(new=stood(Status.COMPLETED)), None, edited, prints(edited, new="edited"), NOW).rollouts == {"new": pending("edited")}

@@ -1,0 +1,295 @@
+"""decide, human, apply: one test for each row of the table, and a refusal for everything that is not in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import orjson
+import pytest
+
+from extproc.domain import Action, Decision, Finding, JournalEntry, Rollout, RolloutState, StartMode, State, Status, Verdict
+from extproc.errors import RefusedError
+from extproc.release import AUTOMATION, Evidence, apply, decide, human
+from tests.support.outcomes import outcome
+from tests.support.specs import rollout
+
+ROLLOUT = rollout()
+MANUAL = rollout(start=StartMode.MANUAL)
+LAST = len(ROLLOUT.phases) - 1
+NOW = 10_000.0
+EXPOSING = (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
+
+
+def finding(verdict: Verdict, gate: str = "errors", both_arms: bool = False) -> Finding:
+    return Finding(
+        gate=gate,
+        verdict=verdict,
+        sentence=f"{gate} {verdict.value}",
+        estimate=None,
+        interval=None,
+        margin=0.01,
+        canary_samples=0,
+        stable_samples=0,
+        canary_value=None,
+        stable_value=None,
+        log_e_harm=0.0,
+        log_e_safe=0.0,
+        both_arms=both_arms,
+    )
+
+
+PASSES = (finding(Verdict.PASS), finding(Verdict.PASS, "ceiling:errors"))
+
+
+def standing(status: Status, phase: int = 1, since: float = NOW - 100.0, attempt: int = 1) -> RolloutState:
+    return RolloutState(status, phase, since, 7, attempt, f"it is {status.value}", "print")
+
+
+def watched(seconds: float = 60.0, units: int = 50, requests: int = 100, phase: int = 1) -> Evidence:
+    evidence = Evidence(ROLLOUT, 8.0)
+    evidence.begin_visit(2, phase)
+    evidence.watch(seconds)
+    for number in range(requests):
+        evidence.observe(outcome(number, unit=str(number % units) if units else "", durable=units > 0), 101.0)
+    return evidence
+
+
+def decided(
+    state: RolloutState, *findings: Finding, evidence: Evidence | None = None, given: Rollout = ROLLOUT, now: float = NOW
+) -> Decision:
+    return decide(given, state, findings, evidence or watched(phase=state.phase), now)
+
+
+def applied(status: Status, decision: Decision, phase: int = 1, actor: str = AUTOMATION) -> tuple[RolloutState, JournalEntry]:
+    before = State(9, "digest", {"new": standing(status, phase), "other": standing(Status.PAUSED)})
+    after, entry = apply(before, ROLLOUT, decision, actor, NOW)
+    assert after.generation == entry.generation == 10
+    assert after.spec_digest == "digest"
+    assert after.rollouts["other"] == before.rollouts["other"], "nobody else moves"
+    assert before.rollouts["new"] == standing(status, phase), "State is a value"
+    assert (entry.sequence, entry.at, entry.rollout, entry.actor) == (0, NOW, "new", actor)
+    assert (entry.action, entry.why) == (decision.action, decision.why)
+    changed = after.rollouts["new"]
+    assert changed.why == decision.why
+    assert changed.fingerprint == "print"
+    return changed, entry
+
+
+# ------------------------------------------------------------------------------------------------------------- rows: automation
+def test_row_pending_starts_by_itself() -> None:
+    """start: automatic."""
+    decision = decided(standing(Status.PENDING, 0))
+    assert (decision.action, decision.to_phase, decision.why) == (Action.START, 0, "starts by itself")
+    changed, entry = applied(Status.PENDING, decision, 0)
+    assert changed == RolloutState(Status.PROGRESSING, 0, NOW, 10, 1, "starts by itself", "print")
+    assert entry.numbers["share"] == 0.01
+
+
+def test_row_pending_waits_for_a_person() -> None:
+    """start: manual says which command it waits for."""
+    decision = decided(standing(Status.PENDING, 0), given=MANUAL)
+    assert (decision.action, decision.why) == (Action.HOLD, "waits for `extproc start new`")
+
+
+def test_row_every_gate_passes() -> None:
+    """Dwell and minimums are met: the next phase, with the sentences of the gates as its reason."""
+    decision = decided(standing(Status.PROGRESSING, 1), *PASSES)
+    assert (decision.action, decision.to_phase) == (Action.ADVANCE, 2)
+    assert decision.why == "errors pass; ceiling:errors pass"
+    assert decision.findings == PASSES
+    changed, entry = applied(Status.PROGRESSING, decision)
+    assert (changed.status, changed.phase, changed.since, changed.generation) == (Status.PROGRESSING, 2, NOW, 10)
+    assert entry.numbers["from"] == {"status": "progressing", "phase": "5%"}
+    assert entry.numbers["to"] == {"status": "progressing", "phase": "25%"}
+    assert entry.numbers["share"] == 0.25
+    assert [one["gate"] for one in entry.numbers["findings"]] == ["errors", "ceiling:errors"]
+
+
+def test_row_the_last_phase_completes() -> None:
+    """The canary is the default then."""
+    decision = decided(standing(Status.PROGRESSING, LAST), PASSES[1])
+    assert (decision.action, decision.to_phase) == (Action.COMPLETE, None)
+    changed, entry = applied(Status.PROGRESSING, decision, LAST)
+    assert (changed.status, changed.phase, changed.since, changed.generation) == (Status.COMPLETED, LAST, NOW, 10)
+    assert entry.numbers["share"] == 1.0
+
+
+def test_a_phase_without_gates_moves_on_by_dwell_and_minimums() -> None:
+    """And says so."""
+    assert decided(standing(Status.PROGRESSING, 1)).why == "dwell and minimums are met, the phase has no gate"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "findings", "wish"),
+    [
+        (watched(seconds=59.0), PASSES, "1 s more of watched time"),
+        (watched(units=49), PASSES, "1 more distinct canary units"),
+        (watched(requests=99), PASSES, "1 more canary requests"),
+        (watched(units=0), PASSES, "50 more distinct canary units"),
+        (watched(), (finding(Verdict.INCONCLUSIVE),), "evidence that errors are within +1.00 pp (safety E 1 of 20, harm E 1)"),
+        (watched(), (finding(Verdict.PASS), finding(Verdict.NO_DATA, "ceiling:errors")), "data for ceiling:errors"),
+    ],
+)
+def test_whatever_is_missing_holds(evidence: Evidence, findings: tuple[Finding, ...], wish: str) -> None:
+    """Dwell, units, requests, evidence, data: each alone."""
+    decision = decided(standing(Status.PROGRESSING), *findings, evidence=evidence)
+    assert (decision.action, decision.why, decision.page) == (Action.HOLD, f"needs {wish}", False)
+
+
+def test_row_max_dwell_is_over() -> None:
+    """A person is asked, with what is missing; at the last moment before it is not."""
+    state = standing(Status.PROGRESSING, since=NOW - 3600.0)
+    decision = decided(state, finding(Verdict.NO_DATA))
+    assert (decision.action, decision.why) == (Action.ASK, "max dwell is over and there is no decision; missing: data for errors")
+    assert decided(state, finding(Verdict.NO_DATA), now=NOW - 0.1).action is Action.HOLD
+    assert decided(state, *PASSES).action is Action.ADVANCE, "what is there counts, even at the last moment"
+    changed, entry = applied(Status.PROGRESSING, decision)
+    assert (changed.status, changed.phase, changed.generation) == (Status.AWAITING_APPROVAL, 1, 7)
+    assert entry.numbers["share"] == 0.05, "the share stays"
+
+
+@pytest.mark.parametrize("status", EXPOSING)
+@pytest.mark.parametrize("gate", ["errors", "ceiling:errors"])
+def test_row_a_gate_fails(status: Status, gate: str) -> None:
+    """Rolled back at once, in whatever state exposes; no dwell and no minimum is asked for."""
+    bad = finding(Verdict.FAIL, gate)
+    decision = decided(standing(status), PASSES[0], bad, evidence=watched(0.0, requests=0))
+    assert (decision.action, decision.why, decision.findings) == (Action.ROLL_BACK, f"{gate} fail", (PASSES[0], bad))
+    changed, entry = applied(status, decision)
+    assert (changed.status, changed.phase, changed.since, changed.generation) == (Status.ROLLED_BACK, 1, NOW, 10)
+    assert entry.numbers["share"] == 0.0
+
+
+@pytest.mark.parametrize("status", EXPOSING)
+def test_row_both_arms_break_a_ceiling(status: Status) -> None:
+    """An incident: held and paged, even past max dwell and with all else passing; the canary's own fault still rolls back."""
+    both = finding(Verdict.FAIL, "ceiling:errors", both_arms=True)
+    decision = decided(standing(status, since=0.0), PASSES[0], both)
+    assert (decision.action, decision.page) == (Action.HOLD, True)
+    assert decision.why == "incident in both arms, held: ceiling:errors fail"
+    alone = decided(standing(status), finding(Verdict.FAIL), both)
+    assert (alone.action, alone.why, alone.page) == (Action.ROLL_BACK, "errors fail", False)
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.AWAITING_APPROVAL])
+@pytest.mark.parametrize("findings", [PASSES, (finding(Verdict.INCONCLUSIVE),), (finding(Verdict.NO_DATA),), ()])
+def test_automation_never_raises_exposure_against_a_person(status: Status, findings: tuple[Finding, ...]) -> None:
+    """Paused, or a person is asked: whatever passes, it holds, and keeps the reason."""
+    decision = decided(standing(status, since=0.0), *findings)
+    assert (decision.action, decision.why) == (Action.HOLD, f"it is {status.value}")
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.ROLLED_BACK, Status.SHADOW])
+@pytest.mark.parametrize("findings", [PASSES, (finding(Verdict.FAIL),)])
+@pytest.mark.parametrize("given", [ROLLOUT, MANUAL])
+def test_what_rests_is_left_alone(status: Status, findings: tuple[Finding, ...], given: Rollout) -> None:
+    """Only a person leads out of an end, also where rollouts start by themselves."""
+    assert decided(standing(status), *findings, given=given) == Decision(Action.HOLD, f"it is {status.value}")
+
+
+# ----------------------------------------------------------------------------------------------------------------- rows: people
+@pytest.mark.parametrize("given", [ROLLOUT, MANUAL])
+def test_row_a_person_starts(given: Rollout) -> None:
+    """From pending: the first attempt."""
+    decision = human(given, standing(Status.PENDING, 0), Action.START, "go")
+    assert (decision.action, decision.to_phase, decision.why) == (Action.START, 0, "go")
+    changed, _ = applied(Status.PENDING, decision, 0, "ada")
+    assert (changed.status, changed.phase, changed.attempt) == (Status.PROGRESSING, 0, 1)
+
+
+def test_row_a_person_starts_again() -> None:
+    """From rolled back, at whatever phase it stood: the first phase, and one attempt more."""
+    decision = human(ROLLOUT, standing(Status.ROLLED_BACK, 3), Action.START, "fixed")
+    changed, entry = applied(Status.ROLLED_BACK, decision, 3, "ada")
+    assert (changed.status, changed.phase, changed.attempt, changed.generation) == (Status.PROGRESSING, 0, 2, 10)
+    assert entry.numbers["attempt"] == 2
+
+
+@pytest.mark.parametrize("status", [Status.PROGRESSING, Status.AWAITING_APPROVAL])
+def test_row_a_person_pauses(status: Status) -> None:
+    """The share stays: whoever wants it gone rolls back. The visit goes on."""
+    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.PAUSE, "look"), 1, "ada")
+    assert changed == replace(standing(Status.PAUSED), why="look")
+    assert entry.numbers["share"] == 0.05
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.AWAITING_APPROVAL])
+def test_row_a_person_resumes(status: Status) -> None:
+    """The same visit; the clock of max dwell begins anew."""
+    changed, _ = applied(status, human(ROLLOUT, standing(status), Action.RESUME, "fine"), 1, "ada")
+    assert changed == replace(standing(Status.PROGRESSING), why="fine", since=NOW)
+
+
+@pytest.mark.parametrize("status", EXPOSING)
+@pytest.mark.parametrize(("phase", "action"), [(1, Action.ADVANCE), (LAST, Action.COMPLETE)])
+def test_row_a_person_promotes(status: Status, phase: int, action: Action) -> None:
+    """The next phase, or the end, whatever the gates say."""
+    decision = human(ROLLOUT, standing(status, phase), Action.ADVANCE, "I know")
+    assert decision.action is action
+    changed, entry = applied(status, decision, phase, "ada")
+    assert changed.status is (Status.PROGRESSING if action is Action.ADVANCE else Status.COMPLETED)
+    assert changed.phase == min(phase + 1, LAST)
+    assert (entry.actor, entry.why) == ("ada", "I know")
+
+
+@pytest.mark.parametrize("status", [*EXPOSING, Status.COMPLETED])
+def test_row_a_person_rolls_back(status: Status) -> None:
+    """Any time, also after completion."""
+    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.ROLL_BACK, "no"), 1, "ada")
+    assert (changed.status, changed.generation, entry.numbers["share"]) == (Status.ROLLED_BACK, 10, 0.0)
+
+
+POSSIBLE: dict[Status, list[str]] = {
+    Status.PENDING: ["start"],
+    Status.SHADOW: [],
+    Status.PROGRESSING: ["pause", "promote", "rollback"],
+    Status.PAUSED: ["resume", "promote", "rollback"],
+    Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "rollback"],
+    Status.COMPLETED: ["rollback"],
+    Status.ROLLED_BACK: ["start"],
+}
+WORDS = {"start": Action.START, "pause": Action.PAUSE, "resume": Action.RESUME, "promote": Action.ADVANCE, "rollback": Action.ROLL_BACK}
+
+
+@pytest.mark.parametrize(("status", "word"), [(s, w) for s, w in product(Status, WORDS) if w not in POSSIBLE[s]])
+def test_what_the_table_does_not_name_is_refused(status: Status, word: str) -> None:
+    """With where it stands, and everything that is possible instead."""
+    with pytest.raises(RefusedError) as caught:
+        human(ROLLOUT, standing(status), WORDS[word], "please")
+    (problem,) = caught.value.problems
+    assert (problem.id, problem.path) == ("act.refused", "new")
+    assert problem.message == f"cannot {word} while it is {status.value}: it is {status.value}"
+    possible = POSSIBLE[status]
+    assert problem.hint == (f"possible now: {', '.join(possible)}" if possible else "nothing can be done from here")
+
+
+@pytest.mark.parametrize(("status", "word"), [(s, w) for s, words in POSSIBLE.items() for w in words])
+def test_what_the_table_names_is_possible(status: Status, word: str) -> None:
+    """The counterpart: exactly these pairs are not refused."""
+    assert human(ROLLOUT, standing(status), WORDS[word], "please").why == "please"
+
+
+@pytest.mark.parametrize("why", ["", "  ", "\n\t"])
+def test_a_person_gives_a_reason(why: str) -> None:
+    """The Journal is read by those who come later."""
+    with pytest.raises(RefusedError) as caught:
+        human(ROLLOUT, standing(Status.PROGRESSING), Action.PAUSE, why)
+    assert [problem.id for problem in caught.value.problems] == ["act.why"]
+    assert "--why" in caught.value.problems[0].hint
+
+
+@pytest.mark.parametrize("action", [Action.HOLD, Action.ADOPT, Action.ROLL_BACK_COHORT])
+def test_what_changes_no_rollout_is_not_applied(action: Action) -> None:
+    """A HOLD that reaches State would be a defect of ours, and is loud."""
+    with pytest.raises(AssertionError, match="changes no rollout"):
+        applied(Status.PROGRESSING, Decision(action, "nothing"))
+
+
+def test_numbers_are_ready_for_json() -> None:
+    """The Journal keeps them as they are."""
+    decision = decided(standing(Status.PROGRESSING), finding(Verdict.FAIL))
+    numbers: dict[str, Any] = orjson.loads(orjson.dumps(applied(Status.PROGRESSING, decision)[1].numbers))
+    assert numbers["findings"][0]["verdict"] == "fail"
+    assert numbers["findings"][0]["margin"] == 0.01
