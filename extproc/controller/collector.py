@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
 from extproc.domain import Outcome
-from extproc.transport import Address, start_on
+from extproc.transport import Address
+from extproc.transport.grpcio import start_on
 
 Receive = Callable[[Sequence[Outcome], int], None]
 """(outcomes, entries without an assignment)."""
