@@ -401,6 +401,17 @@ class Outcome:
     reasoning_tokens: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """One request that ended without an assignment: no rollout matched it, or Envoy served stable because no decision came in time."""
+
+    answered_by: str
+    """Cluster."""
+    model: str
+    failed: bool
+    output_tokens: int | None
+
+
 # ------------------------------------------------------------------------------------------------------------------ control nouns
 class Verdict(StrEnum):
     """PASS < INCONCLUSIVE < NO_DATA < FAIL; the worst of several is the verdict of all."""

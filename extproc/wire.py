@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
-from extproc.domain import Arm, Assignment, Outcome, Subject
+from extproc.domain import Arm, Assignment, Outcome, Subject, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
 from extproc.pb.ext_proc_pb2 import HeaderMutation, ProcessingRequest, ProcessingResponse
 
@@ -106,19 +106,30 @@ def _set_header(mutation: HeaderMutation, name: str, value: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------------- outcomes
-def read_outcomes(message: bytes) -> tuple[list[Outcome], int]:
-    """Outcomes of one StreamAccessLogsMessage, one per entry and layer, and the number of entries that carry no assignment.
+def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
+    """Outcomes of one StreamAccessLogsMessage, one per entry and layer, and the ends of requests that carry no assignment.
 
-    Entries without an assignment are requests that met no rollout, or were failed open (Envoy served stable without a decision).
     Raises google.protobuf.message.DecodeError on bytes that are no such message.
     """
     outcomes: list[Outcome] = []
-    unassigned = 0
+    undecided: list[Undecided] = []
     for entry in StreamAccessLogsMessage.FromString(message).http_logs.log_entry:
         before = len(outcomes)
         outcomes.extend(_outcomes_of(entry))
-        unassigned += len(outcomes) == before
-    return outcomes, unassigned
+        if len(outcomes) == before and _is_final(entry.common_properties):
+            undecided.append(_undecided(entry))
+    return outcomes, undecided
+
+
+def _is_final(common: AccessLogCommon) -> bool:
+    return common.access_log_type not in (AccessLogType.DOWNSTREAM_PERIODIC, AccessLogType.DOWNSTREAM_START)
+
+
+def _undecided(entry: HttpAccessLogEntry) -> Undecided:
+    common, status = entry.common_properties, entry.response.response_code.value
+    model, tokens = _tokens(common)
+    failed = status != 429 and _failed(common, status, _client_aborted(common.response_flags))
+    return Undecided(common.upstream_cluster, model, failed, tokens[2])
 
 
 def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:

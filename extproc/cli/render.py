@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from extproc import contract
-from extproc.cli.write import SpecArgument
+from extproc.cli.write import SpecArgument, write_file
 from extproc.render import EnvoySettings, Profile, envoy_snippet, envoy_yaml, lost_features
 from extproc.render.settings import CA_BUNDLE
 
@@ -59,7 +59,7 @@ def envoy(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        write_file(output, text)
     for feature in lost_features(settings):
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
 

@@ -36,7 +36,7 @@ def init(
         raise SettingsError(Problem("settings.exists", str(path), "is there already", "choose another name, or --force to overwrite it"))
     text = filled_template(application, stable, canary)
     spec.load(text)
-    path.write_text(text, encoding="utf-8")
+    write_file(path, text)
     typer.echo(f"{path}: edit the listener, the models' endpoints and prices; then `extproc check {path}`")
 
 
@@ -58,6 +58,14 @@ def schema() -> None:
     from extproc import spec
 
     typer.echo(orjson.dumps(spec.json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write what a command made; raises SettingsError where that is not possible."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(Problem("settings.write", str(path), f"cannot be written: {error}", "does its directory exist?")) from error
 
 
 def filled_template(application: str, stable: str, canary: str) -> str:

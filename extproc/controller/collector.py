@@ -9,12 +9,11 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
-from extproc.domain import Outcome
-from extproc.transport import Address
+from extproc.domain import Outcome, Undecided
 from extproc.transport.grpcio import start_on
 
-Receive = Callable[[Sequence[Outcome], int], None]
-"""(outcomes, entries without an assignment)."""
+Receive = Callable[[Sequence[Outcome], Sequence[Undecided]], None]
+"""(outcomes, ends of requests without an assignment)."""
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
 
 log = logging.getLogger(__name__)
@@ -47,12 +46,12 @@ class Collector:
         try:
             async for message in messages:
                 try:
-                    outcomes, unassigned = wire.read_outcomes(message)
+                    outcomes, undecided = wire.read_outcomes(message)
                 except (DecodeError, ValueError) as error:
                     self.bad_messages += 1
                     log.error("an access-log message of %d bytes was dropped: %s", len(message), error)
                     continue
-                self._receive(outcomes, unassigned)
+                self._receive(outcomes, undecided)
         finally:
             self.streams -= 1
         return b""

@@ -55,8 +55,8 @@ class Loop:
         self.spec: Spec = spec_room.load(spec_text)
         self.state: State = self._adopt(spec_text, now)
         self._unsaved = 0.0
-        self.unassigned = 0
-        """Access-log entries without an assignment: no rollout matched, or Envoy served stable without a decision."""
+        self.undecided = 0
+        """Requests that ended without an assignment."""
         self.unknown = 0
         """Outcomes of a rollout that the Spec does not know."""
         self.ticks = 0

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
-from extproc.domain import Arm, Outcome, Status
+from extproc.domain import Arm, Outcome, Status, Undecided
 
 SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
 """Bucket ends for answers of LLMs, from a cached word to a long report."""
@@ -29,7 +29,12 @@ class ControllerMetrics:
         )
         self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", [*arm, "model", "type"], registry=registry)
         self._late = Gauge(contract.METRIC_LATE_OUTCOMES, "Outcomes that came too late to be looked at.", ["rollout"], registry=registry)
-        self._unassigned = Gauge(contract.METRIC_UNASSIGNED, "Access-log entries without an assignment.", registry=registry)
+        self._undecided = Counter(
+            contract.METRIC_UNDECIDED,
+            "Requests that ended without an assignment: no rollout matched, or no decision came in time.",
+            ["cluster", "result"],
+            registry=registry,
+        )
         self._generation = Gauge(contract.METRIC_GENERATION, "Generation of State.", registry=registry)
         self._phase = Gauge(contract.METRIC_PHASE, "Index of the phase, from 1; 0 outside of one.", ["rollout"], registry=registry)
         self._share = Gauge(contract.METRIC_SHARE, "Share of units that meet the canary.", ["rollout"], registry=registry)
@@ -56,6 +61,13 @@ class ControllerMetrics:
             if count:
                 self._tokens.labels(*labels, outcome.model or outcome.answered_by, kind).inc(count)
 
+    def count_undecided(self, undecided: Sequence[Undecided]) -> None:
+        """Requests without an assignment; their tokens count under no rollout."""
+        for one in undecided:
+            self._undecided.labels(one.answered_by, "failed" if one.failed else "ok").inc()
+            if one.output_tokens:
+                self._tokens.labels("", "", "", one.model or one.answered_by, "output").inc(one.output_tokens)
+
     def lagged(self, seconds: float) -> None:
         """By how much the last tick was late."""
         self._lag.set(seconds)
@@ -63,7 +75,6 @@ class ControllerMetrics:
     def exposition(self, loop: Loop) -> bytes:
         """Prometheus text."""
         self._generation.set(loop.state.generation)
-        self._unassigned.set(loop.unassigned)
         self._e.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]

@@ -17,7 +17,7 @@ from extproc.controller.collector import Collector
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.token import server_token
-from extproc.domain import Outcome
+from extproc.domain import Outcome, Undecided
 from extproc.runtime import HttpServer, stop_on_signals
 from extproc.store import open_store
 from extproc.transport import parse_address
@@ -52,9 +52,10 @@ async def _run(settings: ControllerSettings) -> None:
         loop = Loop(text, store, time.time())
         metrics = ControllerMetrics()
 
-        def receive(outcomes: Sequence[Outcome], unassigned: int) -> None:
-            loop.unassigned += unassigned
+        def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
+            loop.undecided += len(undecided)
             metrics.count(outcomes)
+            metrics.count_undecided(undecided)
             loop.receive(outcomes, time.time())
 
         collector = Collector(address, receive)

@@ -23,7 +23,7 @@ def status_document(loop: Loop, collector: Collector, now: float) -> dict[str, A
         "collector": {
             "streams": collector.streams,
             "bad_messages": collector.bad_messages,
-            "unassigned": loop.unassigned,
+            "undecided": loop.undecided,
             "unknown": loop.unknown,
         },
         "rollouts": {name: _rollout(desk, loop.state.rollouts[name], now) for name, desk in loop.desks.items()},

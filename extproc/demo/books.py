@@ -23,6 +23,8 @@ class Belief:
     stable: int
     """Requests assigned to stable (control and rest) that ended, and those that Envoy answered without a decision."""
     stable_failed: int
+    undecided: int
+    """How many of them had no decision: on a busy machine some come too late, and Envoy serves stable."""
     output_tokens: Mapping[str, int]
     """By the model that answered."""
 
@@ -32,7 +34,7 @@ class Belief:
         requests: Counter[str] = Counter()
         failed: Counter[str] = Counter()
         tokens: Counter[str] = Counter()
-        undecided = 0
+        undecided: Counter[str] = Counter()
         for family in text_string_to_metric_families(exposition):
             for sample in family.samples:
                 if sample.name == contract.METRIC_OUTCOMES:
@@ -41,9 +43,16 @@ class Belief:
                     failed[side] += int(sample.value) if sample.labels["result"] == "failed" else 0
                 elif sample.name == contract.METRIC_TOKENS and sample.labels["type"] == "output":
                     tokens[sample.labels["model"]] += int(sample.value)
-                elif sample.name == contract.METRIC_UNASSIGNED:
-                    undecided += int(sample.value)
-        return cls(requests["canary"], failed["canary"], requests["stable"] + undecided, failed["stable"], dict(tokens))
+                elif sample.name == contract.METRIC_UNDECIDED:
+                    undecided[sample.labels["result"]] += int(sample.value)
+        return cls(
+            canary=requests["canary"],
+            canary_failed=failed["canary"],
+            stable=requests["stable"] + undecided.total(),
+            stable_failed=failed["stable"] + undecided["failed"],
+            undecided=undecided.total(),
+            output_tokens=dict(tokens),
+        )
 
 
 def disagreements(belief: Belief, stable: dict[str, Any], canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
@@ -68,7 +77,7 @@ def disagreements(belief: Belief, stable: dict[str, Any], canary: dict[str, Any]
     return found
 
 
-def shortcomings(scenario: Scenario, status: str, canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
+def shortcomings(scenario: Scenario, status: str, belief: Belief, canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
     """Why the story did not end as the scenario says; empty where it did."""
     found = []
     if status != scenario.ends:
@@ -77,8 +86,9 @@ def shortcomings(scenario: Scenario, status: str, canary: dict[str, Any], client
     if scenario.promise is None:
         if failed:
             found.append(f"{failed:,} requests of clients failed: {clients['errors']}")
-        if clients["flips"]:
-            found.append(f"{clients['flips']:,} requests of people who had met the canary were answered by stable")
+        if clients["flips"] > belief.undecided:
+            moved = f"{clients['flips']:,} requests of people who had met the canary were answered by stable"
+            found.append(f"{moved}, and only {belief.undecided:,} had no decision")
         return found
     took = rollback_seconds(canary)
     if took is None:
@@ -104,6 +114,7 @@ def told(
     journal: list[dict[str, Any]],
     canary: dict[str, Any],
     clients: dict[str, Any],
+    undecided: int,
     seconds: float,
 ) -> str:
     """What happened, in one paragraph."""
@@ -122,5 +133,6 @@ def told(
             f"{canary['since']['errors']:,} requests failed."
         )
     elif not sum(clients["errors"].values()):
-        text += f" No client saw an error, and {clients['flips']:,} people were moved back."
+        text += " No client saw an error"
+        text += f"; {undecided:,} decisions came too late, and stable answered." if undecided else ", and nobody was moved back."
     return text

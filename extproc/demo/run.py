@@ -87,9 +87,9 @@ class Demo:
             journal = await _journal(api)
         stable, canary = [await self._models[name].ledger() for name in (self._stable, self._canary)]
         problems = books.disagreements(belief, stable, canary, clients)
-        problems += books.shortcomings(self._settings.scenario, status["status"], canary, clients)
+        problems += books.shortcomings(self._settings.scenario, status["status"], belief, canary, clients)
         seconds = time.monotonic() - begun
-        story = books.told(self._settings.scenario, status, journal, canary, clients, seconds)
+        story = books.told(self._settings.scenario, status, journal, canary, clients, belief.undecided, seconds)
         return Result(story, problems, books.rollback_seconds(canary), seconds)
 
     # ------------------------------------------------------------------------------------------------------------------ start

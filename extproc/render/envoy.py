@@ -61,13 +61,17 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
 
 
 def lost_features(settings: EnvoySettings) -> tuple[str, ...]:
-    """What the core profile cannot do, one sentence each; nothing for the full one."""
+    """What the core profile cannot do, one sentence each; nothing for the full one.
+
+    Envoy has these only in extensions that it calls work in progress, or newer than 1.36.
+    """
     if settings.profile is Profile.FULL:
         return ()
     return (
         "token usage of streamed (SSE) answers, and of other answer formats than OpenAI's",
         "time to first token",
         "latency and status of the decision in access-log entries",
+        "the country from the client's address (geoip): let a CDN set the country header, and name it in listener.set_by",
     )
 
 
@@ -119,8 +123,6 @@ def _heading(spec: Spec, settings: EnvoySettings, made_by: str, use: str) -> str
     lost = lost_features(settings)
     if lost:
         lines += ["This profile does without:", *(f"  * {feature}" for feature in lost)]
-        if spec.listener.geoip_database is not None:
-            lines.append("Envoy itself calls its geoip filter work in progress, in every version; without `listener.geoip` it is not used.")
     keys = sorted({s.name for r in spec.rollouts.values() for s in r.unit.sources if s.kind is SourceKind.API_KEY})
     if keys:
         lines.append(f"Clients' own keys ({', '.join(keys)}) stay here: a model that needs one has a `credential` in the Spec.")

@@ -43,8 +43,11 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
         filters += ["# Requests: the model asked for. It waits for the body, and never rejects one.", _json_to_metadata(spec, settings)]
     if settings.profile is Profile.FULL:
         filters += ["# Answers: token usage of JSON and SSE (OpenAI, Anthropic, Gemini). Alpha.", _token_usage()]
-    if spec.listener.geoip_database is not None:
-        filters += ["# The country, from the client's address.", _geoip(spec, spec.listener.geoip_database, settings)]
+    if spec.listener.geoip_database is not None and settings.profile is Profile.FULL:
+        filters += [
+            "# The country, from the client's address. Envoy calls this filter work in progress.",
+            _geoip(spec, spec.listener.geoip_database),
+        ]
     filters += ["# The decision: one message with these headers only; dead, slow or silent routers mean stable.", ext_proc(spec, settings)]
     if any(model.send_model is not None for model in routed_models(spec)):
         filters += ["# Writes the model's name into bodies, on routes that ask for it.", send_model_filter(settings.profile)]
@@ -189,13 +192,8 @@ def _token_usage() -> Block:
     return {"name": "envoy.filters.http.ai_protocol_manager", "typed_config": config}
 
 
-def _geoip(spec: Spec, database: str, settings: EnvoySettings) -> Block:
-    country = {"country": spec.country_header}
-    if settings.profile is Profile.FULL:
-        maxmind: Block = {"country_db_path": database, "common_provider_config": {"geo_field_keys": country}}
-    else:
-        # The names that Envoy 1.36 knows; a country database answers a city lookup's question for the country.
-        maxmind = {"city_db_path": database, "common_provider_config": {"geo_headers_to_add": country}}
+def _geoip(spec: Spec, database: str) -> Block:
+    maxmind = {"country_db_path": database, "common_provider_config": {"geo_field_keys": {"country": spec.country_header}}}
     provider = {"name": "envoy.geoip_providers.maxmind", "typed_config": typed("geoip_providers.maxmind.v3.MaxMindConfig", **maxmind)}
     hops = {"xff_num_trusted_hops": spec.listener.trusted_hops}
     return {"name": "envoy.filters.http.geoip", "typed_config": typed("filters.http.geoip.v3.Geoip", xff_config=hops, provider=provider)}

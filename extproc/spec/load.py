@@ -76,9 +76,11 @@ def json_schema() -> dict[str, Any]:
 
 
 def _standard(schema: Any) -> Any:
-    # Limits of a share, which is text such as "5%", come out as keywords that no draft of JSON Schema knows.
+    # Limits of a share, which is text such as "5%", come out as keywords that no draft of JSON Schema knows; and names of models
+    # and rollouts as a pattern that lets all other names through.
     if isinstance(schema, dict):
-        return {key: _standard(value) for key, value in schema.items() if key not in ("gt", "ge", "lt", "le")}
+        closed = {"additionalProperties": False} if "patternProperties" in schema else {}
+        return {key: _standard(value) for key, value in schema.items() if key not in ("gt", "ge", "lt", "le")} | closed
     return [_standard(value) for value in schema] if isinstance(schema, list) else schema
 
 

@@ -124,7 +124,10 @@ class _Builder:
             try:
                 if kind == "str":
                     node.value.encode()
-                return self._scalars.construct_object(node)
+                value = self._scalars.construct_object(node)
+                if isinstance(value, int):
+                    str(value)  # beyond 4300 digits Python itself refuses: hexadecimal digits come here unseen
+                return value
             except UnicodeEncodeError:  # nothing downstream could write such a text
                 return self._problem("spec.scalar", path, "holds half a character (a surrogate)", "write the whole character", line)
             except (ValueError, LookupError, ArithmeticError, yaml.YAMLError):

@@ -20,7 +20,7 @@ class Collector:
 
     def __init__(self, address: str) -> None:
         self.outcomes: list[Outcome] = []
-        self.unassigned = 0
+        self.undecided = 0
         self._server = grpc.server(ThreadPoolExecutor(4))
         service, _, method = contract.ACCESS_LOG_METHOD.strip("/").partition("/")
         handler = grpc.stream_unary_rpc_method_handler(self._take)
@@ -30,9 +30,9 @@ class Collector:
 
     def _take(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         for message in messages:
-            outcomes, unassigned = wire.read_outcomes(message)
+            outcomes, undecided = wire.read_outcomes(message)
             self.outcomes += outcomes
-            self.unassigned += unassigned
+            self.undecided += len(undecided)
         return b""
 
     def final(self, request_id: str) -> Outcome:
@@ -117,15 +117,15 @@ def test_who_is_in_no_cohort_is_an_outcome_of_none(seen: tuple[Stand, Collector,
 
 
 def test_health_checks_are_not_logged(seen: tuple[Stand, Collector, Profile]) -> None:
-    """A load balancer's probes are no unassigned requests; what matches no rollout is one."""
+    """A load balancer's probes are no undecided requests; what matches no rollout is one."""
     stand, collector, _ = seen
     collector.final(asked(stand, "old", b'{"model":"old"}', x_user_id=user_on(stand, "old")))
-    before = collector.unassigned
+    before = collector.undecided
     for _ in range(20):
         stand.client.get("/extproc/healthz")
     stand.ask("/v9/none", b"{}")
     collector.final(asked(stand, "old", b'{"model":"old"}', x_user_id=user_on(stand, "old")))
     deadline = time.monotonic() + 3
-    while collector.unassigned == before and time.monotonic() < deadline:
+    while collector.undecided == before and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert collector.unassigned == before + 1
+    assert collector.undecided == before + 1

@@ -11,7 +11,7 @@ import pytest
 
 from extproc import contract
 from extproc.render import EnvoySettings, Profile
-from tests.support.envoy_stand import ADDRESSES, OLD_ENVOY, Stand, routing_stand, user_on
+from tests.support.envoy_stand import OLD_ENVOY, Stand, routing_stand, user_on
 
 CANARY = contract.RUNTIME_CANARY.format(rollout="chat")
 COMPLETED = contract.RUNTIME_COMPLETED.format(rollout="chat")
@@ -41,7 +41,7 @@ def test_an_operator_rolls_back_by_one_runtime_key(stand: Stand) -> None:
     user = user_on(stand, "new")
     with stand.runtime(CANARY, 0):
         assert {stand.answered(x_user_id=one) for one in (user, *USERS)} == {"old"}
-        assert stand.answered("/geo/chat", x_user_id=user, x_forwarded_for=ADDRESSES["DE"]) == "new"
+        assert stand.answered(body={"model": "other"}, x_user_id=user) == "other-new"
     assert stand.answered(x_user_id=user) == "new"
 
 

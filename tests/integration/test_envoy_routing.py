@@ -53,11 +53,17 @@ def test_slashes_and_dots_do_not_hide_a_path(stand: Stand) -> None:
         assert stand.last("new").path.startswith("/v1/chat")
 
 
-def test_a_country_comes_from_the_clients_address(stand: Stand) -> None:
+def test_a_country_comes_from_the_clients_address(full: Stand) -> None:
     """The geoip filter looks up the address that the trusted proxy in front wrote; only Germany is in the cohort."""
     for country, address in ADDRESSES.items():
         expected = "new" if country == "DE" else "old"
-        assert stand.answered("/geo/chat", x_user_id="anyone", x_forwarded_for=address) == expected, country
+        assert full.answered("/geo/chat", x_user_id="anyone", x_forwarded_for=address) == expected, country
+
+
+def test_without_geoip_a_country_cohort_is_empty(core: Stand) -> None:
+    """The core profile has no geoip, and says so: nobody is in the cohort, whatever the client's address or header says."""
+    for address in ADDRESSES.values():
+        assert core.answered("/geo/chat", x_user_id="anyone", x_forwarded_for=address, x_geo_country="DE") == "old"
 
 
 def test_a_host_and_its_port_choose_a_rollout(stand: Stand) -> None:

@@ -158,6 +158,13 @@ def test_what_is_written_wins_over_every_default() -> None:
     assert rollout.phases[0] == Phase("first", 0.01, 0.5 * HOUR, 24 * HOUR, 50, 7, (Gate("errors", 0.03, 1.0),), ())
 
 
+def test_a_cookie_is_safe_unless_told_otherwise() -> None:
+    """Another lifetime takes no protection away."""
+    values = example()
+    values["rollouts"]["gpt-5-mini"]["unit"]["cookie"] = {"max_age": "1d"}
+    assert load(values).rollouts["gpt-5-mini"].unit.cookie == Cookie("llm_uid", 86400, "Path=/; HttpOnly; Secure; SameSite=Lax")
+
+
 def test_without_tls_the_host_header_stays() -> None:
     """A model in the own network sees the host that the client named."""
     values = example()
@@ -206,7 +213,7 @@ def test_every_problem_of_this_room_has_a_bad_file() -> None:
 
 
 def test_a_text_that_is_too_large_is_not_read() -> None:
-    """A Spec is written by people; megabytes are a mistake and would take a minute to parse."""
+    """A Spec is written by people; megabytes are a mistake, and PyYAML would parse them for seconds."""
     (problem,) = faults_of("#" * ((1 << 20) + 1))
     assert str(problem) == "spec: 1048577 characters [spec.too-large]\n    a Spec has at most 1048576"
 
@@ -252,8 +259,21 @@ def test_a_damaged_block_accuses_no_other() -> None:
         ("spec.unknown-key", "rollouts.gpt-5-mini.unit.sources[0].cookies"),
         ("spec.value", "rollouts.gpt-5-mini.holdback"),
         ("spec.value", "rollouts.gpt-5-mini.phases[4].share"),
-        ("spec.value", "rollouts.gpt-5-mini.unit.sources[0]"),
     ]
+
+
+def test_models_that_cannot_be_read_make_no_name_unknown() -> None:
+    """One fault is told once: a list where the models belong says nothing about the names of rollouts."""
+    values = example()
+    values["models"] = list(values["models"])
+    assert [(problem.id, problem.path) for problem in faults_of(yaml.safe_dump(values))] == [("spec.value", "models")]
+
+
+def test_at_half_stable_is_enough_to_compare_with() -> None:
+    """A phase of exactly 50 % needs no ceiling: control is as large as canary."""
+    values = example()
+    values["rollouts"]["gpt-5-mini"]["phases"][3]["ceilings"] = {}
+    assert load(values).rollouts["gpt-5-mini"].phases[3].ceilings == ()
 
 
 @pytest.mark.parametrize("name", ["bool", "key", "tlsblock", "credential", "phases"])
@@ -456,11 +476,15 @@ def test_the_schema_is_draft_2020_12() -> None:
 
 def test_the_schema_describes_every_key_and_refuses_unknown_ones() -> None:
     """Completion in an editor shows a sentence for each key, and a typo is underlined."""
-    for path, one in schemas(spec.json_schema()):
-        if "properties" in one:
+    schema = spec.json_schema()
+    for path, one in schemas(schema):
+        if "properties" in one or "patternProperties" in one:
             assert one["additionalProperties"] is False, path
+            assert "properties" in one or one.get("description"), path
+        if "properties" in one:
             for name, field in one["properties"].items():
-                assert field.get("description"), f"{path}/properties/{name}"
+                target = schema["$defs"].get(field.get("$ref", "").removeprefix("#/$defs/"), {})
+                assert field.get("description") or target.get("description"), f"{path}/properties/{name}"
 
 
 def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
@@ -469,7 +493,9 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
         return accepts(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], value, root)
     if "anyOf" in schema:
         return any(accepts(one, value, root) for one in schema["anyOf"])
-    types = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)}
+    types: dict[str, type | tuple[type, ...]] = {
+        "object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool, "null": type(None)
+    }  # fmt: skip
     if "type" in schema and (not isinstance(value, types[schema["type"]]) or (isinstance(value, bool) and schema["type"] != "boolean")):
         return False
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):
@@ -479,22 +505,20 @@ def accepts(schema: dict[str, Any], value: Any, root: dict[str, Any]) -> bool:
     if isinstance(value, list):
         return all(accepts(schema["items"], one, root) for one in value)
     if isinstance(value, dict):
-        known, other = schema.get("properties", {}), schema.get("additionalProperties", True)
-        names = schema.get("propertyNames", {})
         return set(schema.get("required", [])) <= set(value) and all(
-            accepts(names, name, root)
-            and (accepts(known[name], one, root) if name in known else other is True or _other(schema, name, one, root))
-            for name, one in value.items()
+            accepts(schema.get("propertyNames", {}), name, root) and _accepts_key(schema, name, one, root) for name, one in value.items()
         )
-    return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
+    return value is None or bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
 
 
-def _other(schema: dict[str, Any], name: str, value: Any, root: dict[str, Any]) -> bool:
+def _accepts_key(schema: dict[str, Any], name: str, value: Any, root: dict[str, Any]) -> bool:
+    if name in schema.get("properties", {}):
+        return accepts(schema["properties"][name], value, root)
     for pattern, inner in schema.get("patternProperties", {}).items():
         if re.search(pattern, name):
             return accepts(inner, value, root)
-    other = schema.get("additionalProperties", False)
-    return isinstance(other, dict) and accepts(other, value, root)
+    other = schema.get("additionalProperties", True)
+    return accepts(other, value, root) if isinstance(other, dict) else bool(other)
 
 
 def test_the_schema_accepts_the_example_and_all_defaults() -> None:
@@ -508,7 +532,7 @@ def test_the_schema_accepts_the_example_and_all_defaults() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["unknown-key", "missing-key", "choice", "value-port-in-quotes", "value-port-range", "value-percent", "value-tls", "value-duration"],
+    ["unknown-key", "missing-key", "choice", "value-port-in-quotes", "value-port-range", "value-percent", "value-tls", "value-name"],
 )
 def test_the_schema_refuses_what_check_refuses(name: str) -> None:
     """An editor underlines the same faults of shape."""

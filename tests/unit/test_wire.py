@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from extproc import contract, wire
-from extproc.domain import Arm, Assignment, Outcome, Reason
+from extproc.domain import Arm, Assignment, Outcome, Reason, Undecided
 from extproc.pb.access_log_pb2 import DOWNSTREAM_PERIODIC, DOWNSTREAM_START, HttpAccessLogEntry, StreamAccessLogsMessage, TokenUsage
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 
@@ -37,7 +37,7 @@ def entry(**changes: object) -> HttpAccessLogEntry:
     return made
 
 
-def read(*entries: HttpAccessLogEntry) -> tuple[list[Outcome], int]:
+def read(*entries: HttpAccessLogEntry) -> tuple[list[Outcome], list[Undecided]]:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.extend(entries)
     return wire.read_outcomes(message.SerializeToString())
@@ -110,9 +110,9 @@ def test_replies_of_several_layers_and_a_cookie_are_joined_by_appending() -> Non
 
 def test_an_outcome_belongs_to_the_assigned_arm() -> None:
     """All that the access log says of a good request."""
-    outcomes, unassigned = read(entry())
+    outcomes, undecided = read(entry())
     (outcome,) = outcomes
-    assert unassigned == 0
+    assert undecided == []
     assert (outcome.rollout, outcome.generation, outcome.phase, outcome.cohort, outcome.arm) == ("new", 12, "25%", "everyone", Arm.CANARY)
     assert (outcome.start, outcome.duration, outcome.ttft) == (100.5, 1.25, 0.152833)
     assert (outcome.final, outcome.failed, outcome.client_aborted, outcome.throttled) == (True, False, False, False)
@@ -155,14 +155,19 @@ def test_an_open_request_is_no_failure_yet() -> None:
     assert not outcome.failed
     begun = entry()
     begun.common_properties.access_log_type = DOWNSTREAM_START
-    assert read(begun) == ([], 1)
+    assert read(begun) == ([], [])
 
 
 def test_entries_without_an_assignment_are_counted() -> None:
     """Fail-open requests and foreign routes stay out of Evidence and are not forgotten."""
     plain = entry()
     plain.common_properties.metadata.Clear()
-    assert read(plain, entry())[1] == 1
+    (undecided,) = read(plain, entry())[1]
+    assert (undecided.answered_by, undecided.failed) == (plain.common_properties.upstream_cluster, False)
+    plain.response.response_code.value = 503
+    assert read(plain)[1][0].failed
+    plain.common_properties.access_log_type = DOWNSTREAM_PERIODIC
+    assert read(plain)[1] == [], "still open: it is counted at its end"
 
 
 def test_tokens_from_both_profiles() -> None:
