@@ -10,87 +10,25 @@ ends that stream alone.
 
 from __future__ import annotations
 
-from collections import deque
-
-from extproc.transport.base import Process
-from extproc.transport.native import frames, grpc, states
+from extproc.transport.native import frames, grpc, outbound, states
+from extproc.transport.native.control import DRAIN_PING, Control
 from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
-from extproc.transport.native.frames import frame, rst_stream, unpack_head, window_update
+from extproc.transport.native.frames import frame, unpack_head, window_update
 from extproc.transport.native.grpc import Method, Status
-from extproc.transport.native.headers import HeaderReader, Request
-from extproc.transport.native.limits import DEFAULT, Limits
 from extproc.transport.native.states import TABLE
-
-_RESPONSE_HEAD = len(grpc.RESPONSE).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS))
-_TRAILERS_HEAD = len(grpc.TRAILERS_OK).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
-_TRAILERS_FLAGS = frames.END_HEADERS | frames.END_STREAM
-_DRAIN_PING = b"extproc\0"
-_IGNORED_AFTER_RESET = 512
-"""Streams that we reset and remember, so that what was still on its way is not taken for a fault."""
+from extproc.transport.native.streams import Shared, Stream
 
 
-class Stream:
-    """One request."""
-
-    __slots__ = ("answered", "buffer", "deadline", "left", "method", "pending", "receive_window", "send_window", "sid", "state")
-
-    def __init__(self, sid: int, state: int, request: Request, send_window: int, receive_window: int) -> None:
-        self.sid = sid
-        self.state = state
-        self.method = request.method
-        self.left = request.content_length
-        """Bytes that content-length still promises; None where it promised nothing."""
-        self.send_window = send_window
-        self.receive_window = receive_window
-        self.buffer = b""
-        """The beginning of a message that is not complete."""
-        self.pending: deque[tuple[bytes, bool]] | None = None
-        """What waits for windows: (payload of DATA or a whole HEADERS frame, is DATA)."""
-        self.answered = False
-        """Response headers were sent."""
-        self.deadline = 0.0
-        """In ticks of the connection's `now`; 0 for none."""
-
-
-class Shared:
-    """What the connections of one server have in common."""
-
-    def __init__(self, process: Process, limits: Limits = DEFAULT) -> None:
-        self.process = process
-        self.limits = limits
-        self.serving = False
-        self.errors = 0
-        """Decisions that ended in an exception."""
-        self.faults: dict[str, int] = {}
-        """Connections that were ended for the peer's fault, by error code."""
-
-
-class Connection:
+class Connection(Control):
     """One peer."""
 
     def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-        self._limits = limits = shared.limits
-        self._headers = HeaderReader(limits)
-        self._streams: dict[int, Stream] = {}
-        self._reset_by_us: deque[int] = deque(maxlen=_IGNORED_AFTER_RESET)
-        self._half_closed = 0
-        self._highest = 0
+        super().__init__(shared)
         self._rest = b""
-        self._out: list[bytes] = []
-        self._prefaced = self._settled = False
+        self._prefaced = False
         self._block: tuple[int, int, list[bytes]] | None = None
         """(stream, flags, fragments) of a header block that CONTINUATION goes on with."""
-        self._send_window = frames.DEFAULT_WINDOW
-        self._peer_window = frames.DEFAULT_WINDOW
-        self._peer_frame = 16_384
-        self._receive_window = limits.connection_window
-        self._consumed = 0
-        self._stalled = 0
-        self._watching: set[int] = set()
-        self._counts = [0] * 7
-        self._final = frames.LARGEST_ID
-        """Streams above it are not begun: the last one that our GOAWAY named."""
+        self._receive_window = shared.limits.connection_window
         self.now = 0.0
         self.closed = False
         """Nothing more will be read; the adapter writes what there is and closes."""
@@ -118,7 +56,8 @@ class Connection:
             frames.MAX_FRAME_SIZE: limits.frame,
             frames.MAX_HEADER_LIST_SIZE: limits.header_list,
         }
-        return frames.settings(values) + window_update(0, limits.connection_window - frames.DEFAULT_WINDOW)
+        more = limits.connection_window - frames.DEFAULT_WINDOW
+        return frames.settings(values) + (window_update(0, more) if more else b"")
 
     def receive(self, data: bytes) -> bytes:
         """Bytes of the peer, however they were cut; returns what to send."""
@@ -162,7 +101,7 @@ class Connection:
                 except StreamFault as fault:
                     self._reset(sid, fault.code)
             else:
-                self._count(6, self._limits.others, "unknown frames")
+                self._count(outbound.OTHERS, self._limits.others, "unknown frames")
             position = end
             if self.closed:
                 break
@@ -188,12 +127,6 @@ class Connection:
         self._streams.clear()
         self._watching.clear()
 
-    def _count(self, which: int, limit: int, what: str) -> None:
-        """One more of what a flood is made of; the counts begin anew each second."""
-        self._counts[which] += 1
-        if self._counts[which] > limit:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"too many {what}")
-
     # --------------------------------------------------------------------------------------------------------------------- time
     def tick(self, now: float) -> bytes:
         """Once a second: counts of floods begin anew, streams that are past their grpc-timeout end. Returns what to send."""
@@ -217,7 +150,7 @@ class Connection:
         if self.closed:
             return b""
         self._out.append(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR, "draining"))
-        self._out.append(frame(frames.PING, 0, 0, _DRAIN_PING))
+        self._out.append(frame(frames.PING, 0, 0, DRAIN_PING))
         for sid in list(self._watching):
             self._end(self._streams[sid], Status.UNAVAILABLE, "draining")
         return self._flush()
@@ -328,7 +261,7 @@ class Connection:
             raise StreamFault(Code.FLOW_CONTROL_ERROR)
         ended = flags & frames.END_STREAM
         if not payload and not ended:
-            self._count(5, self._limits.empty_data, "empty DATA frames")
+            self._count(outbound.EMPTY_DATA, self._limits.empty_data, "empty DATA frames")
         state = TABLE[stream.state][states.DATA_END if ended else states.DATA]
         if state != stream.state:
             self._move_to(stream, state)
@@ -397,296 +330,6 @@ class Connection:
         elif stream.sid not in self._watching:
             self._watching.add(stream.sid)
             self._say_health(stream)
-
-    # ------------------------------------------------------------------------------------------------------------------ answers
-    def _answer(self, stream: Stream, reply: bytes) -> None:
-        """Headers, one message and trailers, in one piece where the windows allow it."""
-        need = len(reply) + 5
-        if need > self._send_window or need > stream.send_window or need > self._peer_frame or stream.answered:
-            self._answer_slowly(stream, reply)
-            return
-        self._send_window -= need
-        sid = stream.sid
-        id4 = sid.to_bytes(4, "big")
-        self._out.append(
-            b"%b%b%b%b\x00\x00%b\x00%b%b%b%b%b"
-            % (
-                _RESPONSE_HEAD,
-                id4,
-                grpc.RESPONSE,
-                need.to_bytes(3, "big"),
-                id4,
-                (need - 5).to_bytes(4, "big"),
-                reply,
-                _TRAILERS_HEAD,
-                id4,
-                grpc.TRAILERS_OK,
-            )
-        )
-        stream.answered = True
-        self._move_to(stream, TABLE[stream.state][states.WE_END])
-
-    def _answer_slowly(self, stream: Stream, reply: bytes) -> None:
-        self._begin_response(stream)
-        self._send(stream, b"\0" + len(reply).to_bytes(4, "big") + reply)
-        self._send_last(stream, grpc.TRAILERS_OK)
-
-    def _say_health(self, stream: Stream) -> None:
-        self._begin_response(stream)
-        said = grpc.SERVING if self._shared.serving else grpc.NOT_SERVING
-        self._send(stream, b"\0" + len(said).to_bytes(4, "big") + said)
-
-    def _begin_response(self, stream: Stream) -> None:
-        if not stream.answered:
-            stream.answered = True
-            self._out.append(frame(frames.HEADERS, frames.END_HEADERS, stream.sid, grpc.RESPONSE))
-
-    def _end(self, stream: Stream, status: Status, message: str) -> None:
-        """The last word on a stream that is not ended yet."""
-        if self._ending(stream):
-            return
-        self._watching.discard(stream.sid)
-        self._consumed += len(stream.buffer)
-        stream.buffer = b""
-        if stream.answered:
-            self._send_last(stream, grpc.trailers(status, message))
-        elif status is Status.OK:
-            stream.answered = True
-            self._send_last(stream, grpc.RESPONSE + grpc.TRAILERS_OK)
-        else:
-            stream.answered = True
-            self._send_last(stream, grpc.trailers_only(status, message))
-
-    @staticmethod
-    def _ending(stream: Stream) -> bool:
-        """True where our last frame was sent, or waits for windows."""
-        if stream.state in (states.HALF_CLOSED_LOCAL, states.CLOSED, states.RESET):
-            return True
-        return stream.pending is not None and bool(stream.pending) and not stream.pending[-1][1]
-
-    def _send(self, stream: Stream, payload: bytes) -> None:
-        """DATA, as far as the windows reach; the rest waits."""
-        if not stream.pending:
-            payload = self._send_now(stream, payload)
-        if payload:
-            if stream.pending is None:
-                stream.pending = deque()
-            stream.pending.append((payload, True))
-            self._stalled += len(payload)
-            if self._stalled > self._limits.stalled:
-                raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too much waits for your windows")
-
-    def _send_now(self, stream: Stream, payload: bytes) -> bytes:
-        """Send what windows and frame size allow; returns the rest."""
-        while payload:
-            room = min(self._send_window, stream.send_window, self._peer_frame)
-            if room <= 0:
-                return payload
-            part, payload = payload[:room], payload[room:]
-            self._out.append(frame(frames.DATA, 0, stream.sid, part))
-            self._send_window -= len(part)
-            stream.send_window -= len(part)
-        return b""
-
-    def _send_last(self, stream: Stream, block: bytes) -> None:
-        """The frame that ends our side: HEADERS with this block, or an empty DATA where there is none. It waits behind what waits."""
-        ends = frames.END_STREAM
-        last = frame(frames.HEADERS, _TRAILERS_FLAGS, stream.sid, block) if block else frame(frames.DATA, ends, stream.sid)
-        if stream.pending:
-            stream.pending.append((last, False))
-            return
-        self._out.append(last)
-        self._move_to(stream, TABLE[stream.state][states.WE_END])
-
-    def _unstall(self, stream: Stream) -> None:
-        """Windows have grown: send what waits."""
-        pending = stream.pending
-        while pending:
-            payload, is_data = pending[0]
-            if not is_data:
-                pending.clear()
-                self._out.append(payload)
-                self._move_to(stream, TABLE[stream.state][states.WE_END])
-                return
-            rest = self._send_now(stream, payload)
-            self._stalled -= len(payload) - len(rest)
-            if rest:
-                pending[0] = (rest, True)
-                return
-            pending.popleft()
-
-    # ------------------------------------------------------------------------------------------------------------------- states
-    def _move(self, stream: Stream, event: int) -> None:
-        self._move_to(stream, TABLE[stream.state][event])
-
-    def _move_to(self, stream: Stream, state: int) -> None:
-        """Take a transition of the table; raises its fault."""
-        if state < 0:
-            self._fault(state)
-        if state == states.CLOSED or state == states.RESET:
-            self._forget(stream, state)
-        elif state == states.HALF_CLOSED_LOCAL:
-            self._half_closed += 1
-            stream.state = state
-            if self._half_closed > self._limits.half_closed:
-                self._reset_oldest()
-        else:
-            stream.state = state
-
-    def _forget(self, stream: Stream, state: int) -> None:
-        if stream.state == states.HALF_CLOSED_LOCAL:
-            self._half_closed -= 1
-        stream.state = state
-        self._consumed += len(stream.buffer)
-        stream.buffer = b""
-        if stream.pending:
-            self._stalled -= sum(len(payload) for payload, is_data in stream.pending if is_data)
-            stream.pending.clear()
-        self._watching.discard(stream.sid)
-        self._streams.pop(stream.sid, None)
-
-    def _no_stream(self, sid: int, event: int) -> None:
-        """A frame on a stream that we do not hold."""
-        if sid > self._final:
-            return
-        state = states.IDLE if sid > self._highest else states.RESET if sid in self._reset_by_us else states.CLOSED
-        state = TABLE[state][event]
-        if state < 0:
-            self._fault(state)
-
-    @staticmethod
-    def _fault(entry: int) -> None:
-        of_connection, code = states.FAULTS[entry]
-        if of_connection:
-            raise ConnectionFault(code, f"not allowed in this state of a stream: {code.name}")
-        raise StreamFault(code)
-
-    def _reset(self, sid: int, code: Code) -> None:
-        """End one stream for the peer's fault."""
-        self._count(1, self._limits.provoked_resets, "streams that had to be reset")
-        stream = self._streams.get(sid)
-        if stream is not None:
-            self._forget(stream, states.RESET)
-        self._reset_by_us.append(sid)
-        self._out.append(rst_stream(sid, code))
-
-    def _reset_oldest(self) -> None:
-        """The peer leaves too many streams open that we have ended: close the oldest, which RFC 9113 (8.1) allows without fault."""
-        for stream in self._streams.values():
-            if stream.state == states.HALF_CLOSED_LOCAL:
-                self._forget(stream, states.RESET)
-                self._reset_by_us.append(stream.sid)
-                self._out.append(rst_stream(stream.sid, Code.NO_ERROR))
-                return
-
-    # ------------------------------------------------------------------------------------------------------------- other frames
-    def _on_rst_stream(self, sid: int, flags: int, payload: bytes) -> None:
-        del flags
-        if len(payload) != 4:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "RST_STREAM has 4 bytes")
-        stream = self._streams.get(sid)
-        if stream is None:
-            self._no_stream(sid, states.RST_STREAM)
-            return
-        if stream.state != states.HALF_CLOSED_LOCAL:
-            self._count(0, self._limits.unanswered_resets, "streams reset before their answer")
-        self._forget(stream, states.CLOSED)
-
-    def _on_window_update(self, sid: int, flags: int, payload: bytes) -> None:
-        del flags
-        if len(payload) != 4:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "WINDOW_UPDATE has 4 bytes")
-        self._count(2, self._limits.window_updates, "WINDOW_UPDATE frames")
-        credit = int.from_bytes(payload, "big") & 0x7FFFFFFF
-        if not sid:
-            if not credit or self._send_window + credit > frames.LARGEST_WINDOW:
-                code = Code.FLOW_CONTROL_ERROR if credit else Code.PROTOCOL_ERROR
-                raise ConnectionFault(code, "WINDOW_UPDATE of the connection out of range")
-            self._send_window += credit
-            if self._stalled:
-                for stream in [one for one in self._streams.values() if one.pending]:
-                    self._unstall(stream)
-            return
-        stream_ = self._streams.get(sid)
-        if stream_ is None:
-            self._no_stream(sid, states.WINDOW_UPDATE)
-            return
-        if not credit:
-            raise StreamFault(Code.PROTOCOL_ERROR)
-        if stream_.send_window + credit > frames.LARGEST_WINDOW:
-            raise StreamFault(Code.FLOW_CONTROL_ERROR)
-        stream_.send_window += credit
-        self._unstall(stream_)
-
-    def _on_settings(self, sid: int, flags: int, payload: bytes) -> None:
-        self._settled = True
-        if sid:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS on a stream")
-        if flags & frames.ACK:
-            if payload:
-                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "an acknowledgement carries nothing")
-            self._headers.settings_acknowledged()
-            return
-        if len(payload) % 6:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "SETTINGS come in 6 bytes each")
-        self._count(3, self._limits.settings, "SETTINGS frames")
-        for start in range(0, len(payload), 6):
-            self._setting(int.from_bytes(payload[start : start + 2], "big"), int.from_bytes(payload[start + 2 : start + 6], "big"))
-        self._out.append(frame(frames.SETTINGS, frames.ACK, 0))
-
-    def _setting(self, key: int, value: int) -> None:
-        if key == frames.INITIAL_WINDOW_SIZE:
-            if value > frames.LARGEST_WINDOW:
-                raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "initial window too large")
-            change, self._peer_window = value - self._peer_window, value
-            for stream in list(self._streams.values()):
-                if stream.send_window + change > frames.LARGEST_WINDOW:
-                    raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window became too large")
-                stream.send_window += change
-                if change > 0:
-                    self._unstall(stream)
-        elif key == frames.MAX_FRAME_SIZE:
-            if not 16_384 <= value <= 16_777_215:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "frame size out of range")
-            self._peer_frame = value
-        elif key == frames.ENABLE_PUSH and value > 1:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-
-    def _on_ping(self, sid: int, flags: int, payload: bytes) -> None:
-        if sid:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PING has 8 bytes")
-        if flags & frames.ACK:
-            if payload == _DRAIN_PING and self._final == frames.LARGEST_ID:
-                self._final = self._highest
-                self._out.append(frames.goaway(self._highest, Code.NO_ERROR, "drained"))
-            return
-        self._count(4, self._limits.pings, "PING frames")
-        self._out.append(frame(frames.PING, frames.ACK, 0, payload))
-
-    def _on_priority(self, sid: int, flags: int, payload: bytes) -> None:
-        del flags
-        if not sid:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "PRIORITY without a stream")
-        self._count(6, self._limits.others, "PRIORITY frames")
-        if len(payload) != 5 or int.from_bytes(payload[:4], "big") & 0x7FFFFFFF == sid:
-            code = Code.FRAME_SIZE_ERROR if len(payload) != 5 else Code.PROTOCOL_ERROR
-            if sid > self._highest:
-                # A stream that does not exist cannot be reset.
-                raise ConnectionFault(code, "malformed PRIORITY")
-            raise StreamFault(code)
-
-    def _on_push_promise(self, sid: int, flags: int, payload: bytes) -> None:
-        del sid, flags, payload
-        raise ConnectionFault(Code.PROTOCOL_ERROR, "a client does not push")
-
-    def _on_goaway(self, sid: int, flags: int, payload: bytes) -> None:
-        del flags
-        if sid:
-            raise ConnectionFault(Code.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "GOAWAY has 8 bytes or more")
 
 
 def _without_padding(payload: bytes) -> bytes:

@@ -28,7 +28,7 @@ class Limits:
     stream_window: int = 1 << 20
     """Bytes of a stream that may be on their way or in our buffer."""
     connection_window: int = 16 << 20
-    """The same for all streams of a connection together: the bound of what a connection can make us hold."""
+    """The same for all streams of a connection together: the bound of what a connection can make us hold. At least 65,535."""
     stalled: int = 1 << 20
     """Bytes of replies that wait for the peer's windows. Excess: ENHANCE_YOUR_CALM."""
     half_closed: int = 1024

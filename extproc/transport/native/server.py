@@ -11,8 +11,9 @@ from pathlib import Path
 from extproc.errors import Problem, SettingsError
 from extproc.transport.address import Address
 from extproc.transport.base import Process
-from extproc.transport.native.connection import Connection, Shared
+from extproc.transport.native.connection import Connection
 from extproc.transport.native.limits import DEFAULT, Limits
+from extproc.transport.native.streams import Shared
 
 SOCKET_MODE = 0o660
 BACKLOG = 1024
