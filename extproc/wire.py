@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from google.protobuf.message import DecodeError
 from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
@@ -31,22 +32,111 @@ _PREFIX = contract.ASSIGNMENT_NAMESPACE + "."
 
 # --------------------------------------------------------------------------------------------------------------------- requests
 def read_subject(message: bytes) -> Subject | None:
-    """The headers of a ProcessingRequest, or None if it is not about request headers.
+    """The headers of a ProcessingRequest, or None if it is not about request headers. HOT.
 
     A header that is there twice counts with its last value; the requested model, where Envoy forwards it, is added under
     `contract.REQUEST_MODEL`. Raises google.protobuf.message.DecodeError on bytes that are no ProcessingRequest.
     """
+    subject = _walk(message)
+    return subject if subject is not None else _parse(message)
+
+
+def _parse(message: bytes) -> Subject | None:
+    """The meaning of a message, whatever its shape."""
     request = ProcessingRequest.FromString(message)
     if not request.HasField("request_headers"):
         return None
     subject = {header.key: header.raw_value for header in request.request_headers.headers.headers}
     subject.pop(contract.REQUEST_MODEL, None)
-    if request.HasField("metadata_context"):
-        forwarded = request.metadata_context.filter_metadata
-        if contract.REQUEST_NAMESPACE in forwarded:
-            model = forwarded[contract.REQUEST_NAMESPACE].fields[contract.REQUEST_MODEL_FIELD].string_value
-            subject[contract.REQUEST_MODEL] = model.encode()
+    if len(_NAMES) < _REMEMBERED:
+        _NAMES.update((name.encode(), name) for name in subject)
+    model = _model(request)
+    if model is not None:
+        subject[contract.REQUEST_MODEL] = model
     return subject
+
+
+def _model(request: ProcessingRequest) -> bytes | None:
+    if not request.HasField("metadata_context") or contract.REQUEST_NAMESPACE not in request.metadata_context.filter_metadata:
+        return None
+    fields = request.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].fields
+    return fields[contract.REQUEST_MODEL_FIELD].string_value.encode()
+
+
+def _walk(message: bytes) -> Subject | None:
+    """The same for the one shape that Envoy sends, field by field, by their lengths; None for any other shape.
+
+    request_headers first, holding a HeaderMap alone, its entries a key and a raw_value each; then anything that does not speak of
+    headers. Equal to `_parse` on every message that it answers (a property test says so).
+    """
+    try:
+        if message[0] != 0x12:
+            return None
+        size, at = message[1], 2
+        if size > 127:
+            size, at = size & 127 | message[2] << 7, 3
+        end = at + size
+        if message[at] != 0x0A or end > len(message) or size > _LONGEST_SECTION:
+            return None
+        size, at = message[at + 1], at + 2
+        if size > 127:
+            size, at = size & 127 | message[at] << 7, at + 1
+        if at + size != end:
+            return None
+        subject = {}
+        while at < end:
+            if message[at] != 0x0A:
+                return None
+            size, at = message[at + 1], at + 2
+            if size > 127:
+                size, at = size & 127 | message[at] << 7, at + 1
+            length = message[at + 1]
+            value = at + 2 + length
+            if message[at] != 0x0A or length > 127 or message[value] != 0x1A:
+                return None
+            name = _NAMES[message[at + 2 : value]]
+            length = message[value + 1]
+            at += size
+            if length < 128:
+                if value + 2 + length != at:
+                    return None
+                subject[name] = message[value + 2 : at]
+            else:
+                if value + 3 + (length & 127 | message[value + 2] << 7) != at:
+                    return None
+                subject[name] = message[value + 3 : at]
+        if at != end:
+            return None
+        model = _RESTS[message[end:]]
+    except IndexError:
+        return None
+    except KeyError:
+        _learn(message, end)
+        return None
+    if model is not None:
+        subject[contract.REQUEST_MODEL] = model
+    return subject
+
+
+_NAMES: dict[bytes, str] = {}
+"""Header names as they come, to the strings that Subjects are asked with. Envoy forwards a handful."""
+_RESTS: dict[bytes, bytes | None] = {b"": None}
+"""What stands behind the headers (metadata, never a header) to the requested model in it."""
+_REMEMBERED = 256
+_LONGEST_SECTION = 127 | 127 << 7
+"""Bytes that a length of two bytes can tell; longer ones are parsed."""
+
+
+def _learn(message: bytes, end: int) -> None:
+    """Remember what stands behind the headers, if it is a message of its own that says nothing of headers."""
+    if len(_RESTS) >= _REMEMBERED:
+        _RESTS.clear()
+    try:
+        rest = ProcessingRequest.FromString(message[end:])
+    except DecodeError:
+        return
+    if rest.WhichOneof("request") is None:
+        _RESTS[message[end:]] = _model(rest)
 
 
 def matching_empty_reply(message: bytes) -> bytes | None:

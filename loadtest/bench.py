@@ -28,7 +28,8 @@ from extproc.assign import assign, derive, point, prepare
 from extproc.domain import RolloutState, State, Status
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.router.processor import Processor
-from extproc.transport import GrpcioServer, parse_address
+from extproc.transport import parse_address
+from extproc.transport.grpcio import GrpcioServer
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7

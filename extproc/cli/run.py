@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +11,7 @@ import typer
 
 from extproc import contract
 from extproc.router.settings import RouterSettings
-
-
-class TransportName(StrEnum):
-    """Transports that exist."""
-
-    GRPCIO = "grpcio"
-
+from extproc.transport import TransportName
 
 SpecOption = Annotated[Path, typer.Option("--spec", help="The Spec: one YAML file.", show_default=False)]
 StoreOption = Annotated[str, typer.Option(help="Where State and Journal live.")]

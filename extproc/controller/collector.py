@@ -10,7 +10,8 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
 from extproc.domain import Outcome, Undecided
-from extproc.transport import Address, start_on
+from extproc.transport import Address
+from extproc.transport.grpcio import start_on
 
 Receive = Callable[[Sequence[Outcome], Sequence[Undecided]], None]
 """(outcomes, ends of requests without an assignment)."""

@@ -22,6 +22,7 @@ DECISION_BUCKETS = (2e-6, 4e-6, 6e-6, 8e-6, 10e-6, 15e-6, 20e-6, 30e-6, 50e-6, 1
 REQUEST_ID = "x-request-id"
 _ID_BYTES = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.")
 _LONGEST_ID = 128
+_DIGEST = wire.HASH_DIGITS // 2
 
 Key = tuple[str, str, str, str]
 """rollout, cohort, arm, reason."""
@@ -104,7 +105,8 @@ class Processor:
         return reply
 
     def _reply(self, answer: Answer) -> bytes:
-        digest = blake2b(answer.unit, digest_size=wire.HASH_DIGITS // 2, key=self._key).hexdigest().encode()
+        # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
+        digest = blake2b(self._key + answer.unit, digest_size=_DIGEST).digest().hex().encode()
         if answer.durable:
             return answer.choice.durable_reply + digest
         reply = answer.choice.transient_reply + digest

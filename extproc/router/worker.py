@@ -22,7 +22,7 @@ from extproc.errors import ExtprocError
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
 from extproc.router.source import StoreSource, fixed_snapshot
-from extproc.transport import GrpcioServer, parse_address
+from extproc.transport import Server, TransportName, make_server, parse_address
 
 DRAIN = 1.2
 """Seconds between NOT_SERVING and closing: two of the rendered health-check intervals and a little."""
@@ -58,7 +58,7 @@ class Worker:
         """Serve until asked to stop or the supervisor is gone."""
         snapshot, key = await self._first_snapshot()
         processor = Processor(snapshot, key)
-        server = GrpcioServer(parse_address(self._settings.listen), processor.process)
+        server = make_server(TransportName(self._settings.transport), parse_address(self._settings.listen), processor.process)
         await server.start()
         follower = asyncio.create_task(self._source.follow(processor.swap)) if self._source is not None else None
         self._answer(processor, server)
@@ -76,7 +76,7 @@ class Worker:
         spec = spec_room.read(self._settings.spec_path)
         return fixed_snapshot(spec, self._settings.phase), bytes.fromhex(self._settings.unit_key)
 
-    def _answer(self, processor: Processor, server: GrpcioServer) -> None:
+    def _answer(self, processor: Processor, server: Server) -> None:
         report = WorkerReport(
             generation=processor.snapshot.generation,
             age=self._source.age if self._source is not None else 0.0,

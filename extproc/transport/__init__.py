@@ -1,6 +1,6 @@
-"""gRPC over HTTP/2 for ext_proc: bytes in, bytes out."""
+"""gRPC over HTTP/2 for ext_proc. A transport moves bytes; it knows nothing of Envoy's messages or of rollouts."""
 
 from extproc.transport.address import Address, parse_address
-from extproc.transport.grpcio import GrpcioServer, start_on
+from extproc.transport.base import Process, Server, TransportName, make_server
 
-__all__ = ["Address", "GrpcioServer", "parse_address", "start_on"]
+__all__ = ["Address", "Process", "Server", "TransportName", "make_server", "parse_address"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -16,8 +16,8 @@ import grpc
 from extproc import contract
 from extproc.errors import Problem, SettingsError
 from extproc.transport.address import Address
+from extproc.transport.base import Process
 
-Process = Callable[[bytes], bytes | None]
 SOCKET_MODE = 0o660
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse: field 1, the status as a varint."""

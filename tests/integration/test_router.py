@@ -17,7 +17,8 @@ import pytest
 
 from extproc import contract
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
-from tests.unit.test_wire import request
+from extproc.transport import TransportName
+from tests.unit.test_wire import request as envoy_request
 
 EXAMPLE = Path(__file__).parents[2] / "envoy" / "release.yaml"
 SERVING = b"\x08\x01"
@@ -52,17 +53,19 @@ def cluster(reply: ProcessingResponse) -> bytes:
 
 
 def llm_request(**headers: str) -> ProcessingRequest:
-    message = request(**headers)
+    message = envoy_request(**headers)
     message.request_headers.headers.headers.add(key=":path", raw_value=b"/v1/chat/completions")
     message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: "gpt-4o"})
     return message
 
 
-@pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], list[str], str]]:
+@pytest.fixture(scope="module", params=list(TransportName))
+def router(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[subprocess.Popen[str], list[str], str]]:
     """Two workers at 50 % on Unix sockets."""
     listen = f"unix:{tmp_path_factory.mktemp('router')}/r.sock"
-    with running("--listen", listen, "--workers", "2", "--phase", "50%") as started:
+    with running("--listen", listen, "--workers", "2", "--phase", "50%", "--transport", request.param) as started:
         yield started
 
 
@@ -121,9 +124,14 @@ def test_metrics_of_all_workers_are_on_one_port(router: tuple[subprocess.Popen[s
     assert f'{contract.METRIC_GENERATION}{{worker="1"}} 1.0' in text
 
 
-def test_a_dead_worker_comes_back_and_none_outlives_the_supervisor(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", list(TransportName))
+def test_a_dead_worker_comes_back_and_none_outlives_the_supervisor(transport: str, tmp_path: Path) -> None:
     """kill -9 of a worker: the same endpoint answers again. kill -9 of the supervisor: its workers end."""
-    with running("--listen", f"unix:{tmp_path}/r.sock", "--workers", "1", "--phase", "50%") as (process, (endpoint,), metrics):
+    with running("--listen", f"unix:{tmp_path}/r.sock", "--workers", "1", "--phase", "50%", "--transport", transport) as (
+        process,
+        (endpoint,),
+        metrics,
+    ):
         (worker,) = children(process.pid)
         os.kill(worker, signal.SIGKILL)
         deadline = time.monotonic() + 10

@@ -1,0 +1,350 @@
+"""One HTTP/2 connection of a gRPC server, sans-IO: bytes of the peer in, bytes for the peer out. HOT.
+
+No socket, no clock, no task: the adapter (`server`) moves bytes and calls `tick` once a second. Every transition of a stream is in
+`states.TABLE`, every bound in `limits`. A message is answered in the call that completes it: reply, data and trailers in one piece.
+
+What is received is bounded by the windows that we give, and credit is given back only for what has been consumed; what waits to be sent
+is bounded by `limits.stalled`. A peer's fault ends its stream or, where RFC 9113 says so, the connection; an exception in a decision
+ends that stream alone.
+"""
+
+from __future__ import annotations
+
+from extproc.transport.native import frames, grpc, outbound, states
+from extproc.transport.native.control import DRAIN_PING, Control
+from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
+from extproc.transport.native.frames import frame, unpack_head, window_update
+from extproc.transport.native.grpc import Method, Status
+from extproc.transport.native.states import TABLE
+from extproc.transport.native.streams import Shared, Stream
+
+
+class Connection(Control):
+    """One peer."""
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._rest = b""
+        self._prefaced = False
+        self._block: tuple[int, int, list[bytes]] | None = None
+        """(stream, flags, fragments) of a header block that CONTINUATION goes on with."""
+        self._receive_window = shared.limits.connection_window
+        self.now = 0.0
+        self.closed = False
+        """Nothing more will be read; the adapter writes what there is and closes."""
+        self._handlers = (
+            self._on_data,
+            self._on_headers,
+            self._on_priority,
+            self._on_rst_stream,
+            self._on_settings,
+            self._on_push_promise,
+            self._on_ping,
+            self._on_goaway,
+            self._on_window_update,
+            self._on_continuation,
+        )
+
+    # ------------------------------------------------------------------------------------------------------------------ in, out
+    def begin(self) -> bytes:
+        """What a server says first."""
+        limits = self._limits
+        values = {
+            frames.HEADER_TABLE_SIZE: 0,
+            frames.MAX_CONCURRENT_STREAMS: limits.streams,
+            frames.INITIAL_WINDOW_SIZE: limits.stream_window,
+            frames.MAX_FRAME_SIZE: limits.frame,
+            frames.MAX_HEADER_LIST_SIZE: limits.header_list,
+        }
+        more = limits.connection_window - frames.DEFAULT_WINDOW
+        return frames.settings(values) + (window_update(0, more) if more else b"")
+
+    def receive(self, data: bytes) -> bytes:
+        """Bytes of the peer, however they were cut; returns what to send."""
+        if self.closed:
+            return b""
+        buffer = self._rest + data if self._rest else data
+        position = 0
+        try:
+            if not self._prefaced:
+                if not frames.PREFACE.startswith(buffer[:24]):
+                    raise ConnectionFault(Code.PROTOCOL_ERROR, "no HTTP/2 preface")
+                if len(buffer) < 24:
+                    self._rest = buffer
+                    return b""
+                self._prefaced, position = True, 24
+            position = self._frames(buffer, position)
+        except ConnectionFault as fault:
+            self._fail(fault)
+        self._rest = buffer[position:] if not self.closed else b""
+        return self._flush()
+
+    def _frames(self, buffer: bytes, position: int) -> int:
+        """Handle every whole frame; the position behind the last one."""
+        handlers, longest, size = self._handlers, self._limits.frame, len(buffer)
+        while size - position >= 9:
+            high, low, kind, flags, sid = unpack_head(buffer, position)
+            length = high << 8 | low
+            if length > longest:
+                raise ConnectionFault(Code.FRAME_SIZE_ERROR, "frame too long")
+            end = position + 9 + length
+            if end > size:
+                break
+            sid &= 0x7FFFFFFF
+            if self._block is not None and (kind != frames.CONTINUATION or sid != self._block[0]):
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
+            if not self._settled and kind != frames.SETTINGS:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame was not SETTINGS")
+            if kind <= 9:
+                try:
+                    handlers[kind](sid, flags, buffer[position + 9 : end])
+                except StreamFault as fault:
+                    self._reset(sid, fault.code)
+            else:
+                self._count(outbound.OTHERS, self._limits.others, "unknown frames")
+            position = end
+            if self.closed:
+                break
+        return position
+
+    def _flush(self) -> bytes:
+        if self._consumed > self._limits.connection_window >> 1 and not self.closed:
+            self._out.append(window_update(0, self._consumed))
+            self._receive_window += self._consumed
+            self._consumed = 0
+        out = b"".join(self._out)
+        self._out.clear()
+        return out
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        self._out.append(frames.goaway(self._highest, fault.code, fault.message))
+        faults = self._shared.faults
+        faults[fault.code.name] = faults.get(fault.code.name, 0) + 1
+        self._close()
+
+    def _close(self) -> None:
+        self.closed = True
+        self._streams.clear()
+        self._watching.clear()
+
+    # --------------------------------------------------------------------------------------------------------------------- time
+    def tick(self, now: float) -> bytes:
+        """Once a second: counts of floods begin anew, streams that are past their grpc-timeout end. Returns what to send."""
+        self.now = now
+        self._counts = [0] * 7
+        late = [stream for stream in self._streams.values() if stream.deadline and stream.deadline <= now]
+        for stream in late:
+            self._end(stream, Status.DEADLINE_EXCEEDED, "the deadline has passed")
+        return self._flush()
+
+    def health_changed(self) -> bytes:
+        """Tell those who watch."""
+        for sid in sorted(self._watching):
+            stream = self._streams.get(sid)
+            if stream is not None:
+                self._say_health(stream)
+        return self._flush()
+
+    def drain(self) -> bytes:
+        """Begin to end: no stream that has been sent is lost (RFC 9113, 6.8). The peer's PING answer brings the final GOAWAY."""
+        if self.closed:
+            return b""
+        self._out.append(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR, "draining"))
+        self._out.append(frame(frames.PING, 0, 0, DRAIN_PING))
+        for sid in list(self._watching):
+            self._end(self._streams[sid], Status.UNAVAILABLE, "draining")
+        return self._flush()
+
+    @property
+    def idle(self) -> bool:
+        """True where no stream waits for an answer."""
+        return all(stream.state == states.HALF_CLOSED_LOCAL for stream in self._streams.values())
+
+    # ------------------------------------------------------------------------------------------------------------------ HEADERS
+    def _on_headers(self, sid: int, flags: int, payload: bytes) -> None:
+        if not sid & 1:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "HEADERS on a stream that a client cannot open")
+        if flags & 0x28:
+            payload = _without_padding_and_priority(sid, flags, payload)
+        if flags & frames.END_HEADERS:
+            self._headers_complete(sid, flags, payload)
+        else:
+            self._block = sid, flags, [payload]
+
+    def _on_continuation(self, sid: int, flags: int, payload: bytes) -> None:
+        if self._block is None:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "CONTINUATION without HEADERS")
+        first, first_flags, parts = self._block
+        parts.append(payload)
+        if len(parts) > self._limits.continuations + 1 or sum(map(len, parts)) > self._limits.header_block:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "header block too long")
+        if flags & frames.END_HEADERS:
+            self._block = None
+            self._headers_complete(first, first_flags, b"".join(parts))
+        del sid
+
+    def _headers_complete(self, sid: int, flags: int, block: bytes) -> None:
+        stream = self._streams.get(sid)
+        event = states.HEADERS_END if flags & frames.END_STREAM else states.HEADERS
+        if stream is not None:
+            self._trailers(stream, event, block)
+            return
+        if sid <= self._highest:
+            self._headers.read(block)
+            self._no_stream(sid, event)
+            return
+        # The block is always decoded, whatever becomes of the stream: the compression context belongs to the connection.
+        request = self._headers.read(block)
+        if sid > self._final:
+            return
+        self._highest = sid
+        if len(self._streams) >= self._limits.streams:
+            raise StreamFault(Code.REFUSED_STREAM)
+        if request.malformed:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        stream = Stream(sid, TABLE[states.IDLE][event], request, self._peer_window, self._limits.stream_window)
+        self._streams[sid] = stream
+        if request.timeout is not None:
+            stream.deadline = self.now + request.timeout + 1.0
+        if request.method >= Method.UNKNOWN:
+            self._refuse(stream)
+        elif event == states.HEADERS_END:
+            self._peer_ended(stream)
+
+    def _refuse(self, stream: Stream) -> None:
+        """What is no method of ours."""
+        if stream.method is Method.UNKNOWN:
+            self._end(stream, Status.UNIMPLEMENTED, "unknown method")
+            return
+        stream.answered = True
+        self._out.append(frame(frames.HEADERS, frames.END_HEADERS, stream.sid, grpc.FOREIGN_RESPONSE))
+        self._send(stream, grpc.FOREIGN_BODY)
+        self._send_last(stream, b"")
+
+    def _trailers(self, stream: Stream, event: int, block: bytes) -> None:
+        well_formed = self._headers.read_trailers(block)
+        self._move(stream, event)
+        if not well_formed:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        if stream.state != states.CLOSED:
+            self._peer_ended(stream)
+
+    def _peer_ended(self, stream: Stream) -> None:
+        """The peer's side is complete: what has no answer yet gets one."""
+        if stream.left:
+            raise StreamFault(Code.PROTOCOL_ERROR)
+        if stream.buffer:
+            self._end(stream, Status.INTERNAL, "the last message was not complete")
+        elif stream.state == states.HALF_CLOSED_REMOTE and stream.sid not in self._watching and not stream.pending:
+            if stream.method is Method.PROCESS:
+                self._end(stream, Status.OK, "")
+            else:
+                self._end(stream, Status.INTERNAL, "no message")
+
+    # --------------------------------------------------------------------------------------------------------------------- DATA
+    def _on_data(self, sid: int, flags: int, payload: bytes) -> None:
+        length = len(payload)
+        window = self._receive_window - length
+        if window < 0:
+            raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
+        self._receive_window = window
+        if flags & frames.PADDED:
+            payload = _without_padding(payload)
+        stream = self._streams.get(sid)
+        if stream is None:
+            self._consumed += length
+            self._no_stream(sid, states.DATA_END if flags & frames.END_STREAM else states.DATA)
+            return
+        stream.receive_window -= length
+        if stream.receive_window < 0:
+            self._consumed += length
+            raise StreamFault(Code.FLOW_CONTROL_ERROR)
+        ended = flags & frames.END_STREAM
+        if not payload and not ended:
+            self._count(outbound.EMPTY_DATA, self._limits.empty_data, "empty DATA frames")
+        state = TABLE[stream.state][states.DATA_END if ended else states.DATA]
+        if state != stream.state:
+            self._move_to(stream, state)
+        if stream.left is not None:
+            stream.left -= len(payload)
+            if stream.left < 0:
+                self._consumed += length
+                raise StreamFault(Code.PROTOCOL_ERROR)
+        if state == states.OPEN or state == states.HALF_CLOSED_REMOTE:
+            # Almost always: one whole message in one frame.
+            if not stream.buffer and len(payload) > 4 and not payload[0] and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
+                self._consumed += length
+                self._message(stream, payload[5:])
+            else:
+                self._pieces(stream, payload, length)
+            if ended and stream.state == states.HALF_CLOSED_REMOTE:
+                self._peer_ended(stream)
+        else:
+            self._consumed += length
+        if stream.receive_window < self._limits.stream_window >> 1 and stream.state == states.OPEN and not stream.buffer:
+            credit = self._limits.stream_window - stream.receive_window
+            stream.receive_window += credit
+            self._out.append(window_update(sid, credit))
+
+    def _pieces(self, stream: Stream, payload: bytes, length: int) -> None:
+        """A message in several frames, or several messages in one. Credit for a piece comes back when its message is complete."""
+        held = len(stream.buffer)
+        buffer = stream.buffer + payload if held else payload
+        stream.buffer = b""
+        padding = length - len(payload)
+        position = 0
+        while (
+            len(buffer) - position >= grpc.PREFIX and stream.state in (states.OPEN, states.HALF_CLOSED_REMOTE) and not self._ending(stream)
+        ):
+            size = int.from_bytes(buffer[position + 1 : position + 5], "big")
+            if buffer[position]:
+                self._end(stream, Status.UNIMPLEMENTED, "compressed messages are not understood")
+                position = len(buffer)
+                break
+            if size > self._limits.message:
+                self._end(stream, Status.RESOURCE_EXHAUSTED, f"a message has more than {self._limits.message} bytes")
+                position = len(buffer)
+                break
+            if len(buffer) - position - grpc.PREFIX < size:
+                break
+            position += grpc.PREFIX + size
+            self._message(stream, buffer[position - size : position])
+        if not self._ending(stream):
+            stream.buffer = buffer[position:]
+        self._consumed += held + len(payload) + padding - len(stream.buffer)
+
+    def _message(self, stream: Stream, message: bytes) -> None:
+        """One whole message of the peer."""
+        method = stream.method
+        if method == Method.PROCESS:
+            try:
+                reply = self._shared.process(message)
+            except Exception:
+                self._shared.errors += 1
+                self._end(stream, Status.INTERNAL, "the decision failed")
+                return
+            if reply is not None:
+                self._answer(stream, reply)
+        elif method == Method.HEALTH_CHECK:
+            self._answer(stream, grpc.SERVING if self._shared.serving else grpc.NOT_SERVING)
+        elif stream.sid not in self._watching:
+            self._watching.add(stream.sid)
+            self._say_health(stream)
+
+
+def _without_padding(payload: bytes) -> bytes:
+    if not payload or payload[0] >= len(payload):
+        raise ConnectionFault(Code.PROTOCOL_ERROR, "more padding than payload")
+    return payload[1 : len(payload) - payload[0]]
+
+
+def _without_padding_and_priority(sid: int, flags: int, payload: bytes) -> bytes:
+    if flags & frames.PADDED:
+        payload = _without_padding(payload)
+    if flags & frames.WITH_PRIORITY:
+        if len(payload) < 5:
+            raise ConnectionFault(Code.FRAME_SIZE_ERROR, "HEADERS too short for its priority")
+        if int.from_bytes(payload[:4], "big") & 0x7FFFFFFF == sid:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a stream cannot depend on itself")
+        payload = payload[5:]
+    return payload

@@ -1,0 +1,165 @@
+"""The adapter: sockets, TLS and time around `Connection`. uvloop's Protocol gives bytes; nothing here knows HTTP/2."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from extproc.errors import Problem, SettingsError
+from extproc.transport.address import Address
+from extproc.transport.base import Process
+from extproc.transport.native.connection import Connection
+from extproc.transport.native.limits import DEFAULT, Limits
+from extproc.transport.native.streams import Shared
+
+SOCKET_MODE = 0o660
+BACKLOG = 1024
+HIGH_WATER = 1 << 20
+"""Bytes in a write buffer above which we stop reading from that peer: a slow reader slows itself down."""
+SLOW_READER = 30
+"""Seconds after which a peer that reads nothing is cut off."""
+
+
+class _Adapter(asyncio.Protocol):
+    """One connection's socket."""
+
+    def __init__(self, server: NativeServer) -> None:
+        self._server = server
+        self._transport: asyncio.Transport
+        self.connection = Connection(server.shared)
+        self._paused = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._server.adapters.add(self)
+        self._transport.write(self.connection.begin())
+
+    def data_received(self, data: bytes) -> None:
+        out = self.connection.receive(data)
+        if out:
+            self._transport.write(out)
+        if self.connection.closed:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        self._paused = 1
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = 0
+        self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del error
+        self._server.adapters.discard(self)
+
+    def write(self, data: bytes) -> None:
+        """What the connection wants to say by itself."""
+        if data:
+            self._transport.write(data)
+
+    def tick(self, now: float) -> None:
+        """Once a second."""
+        self.write(self.connection.tick(now))
+        if self._paused:
+            self._paused += 1
+            if self._paused > SLOW_READER:
+                self._transport.abort()
+
+    def close(self) -> None:
+        """End now; what was written goes out."""
+        self._transport.close()
+
+
+class NativeServer:
+    """ext_proc and grpc.health.v1 on one address, without grpcio: the same promises as `GrpcioServer`."""
+
+    def __init__(self, address: Address, process: Process, limits: Limits = DEFAULT) -> None:
+        self._address = address
+        self.shared = Shared(process, limits)
+        self.adapters: set[_Adapter] = set()
+        self._server: asyncio.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._inode = 0
+
+    @property
+    def errors(self) -> int:
+        """Decisions that ended in an exception."""
+        return self.shared.errors
+
+    async def start(self) -> None:
+        """Listen, and say SERVING; raises SettingsError where it cannot listen."""
+        loop = asyncio.get_running_loop()
+        try:
+            if self._address.path:
+                self._server = await loop.create_unix_server(lambda: _Adapter(self), sock=self._bound(), backlog=BACKLOG)
+            else:
+                self._server = await loop.create_server(lambda: _Adapter(self), self._address.host, self._address.port, backlog=BACKLOG)
+        except OSError as error:
+            hint = "is another process on this address, or does its directory not exist?"
+            raise SettingsError(Problem("settings.bind", str(self._address), f"cannot listen: {error}", hint)) from error
+        self._ticking = asyncio.create_task(self._tick())
+        self.set_serving(True)
+
+    def _bound(self) -> socket.socket:
+        """A Unix socket, bound under a temporary name and renamed: its path never vanishes under Envoy."""
+        path = Path(self._address.path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            made.bind(str(temporary))
+            temporary.chmod(SOCKET_MODE)
+            made.listen(BACKLOG)
+            temporary.rename(path)
+        except OSError:
+            made.close()
+            raise
+        self._inode = path.stat().st_ino
+        return made
+
+    def set_serving(self, serving: bool) -> None:
+        """What health checks answer; NOT_SERVING makes Envoy choose another worker."""
+        if self.shared.serving != serving:
+            self.shared.serving = serving
+            for adapter in list(self.adapters):
+                adapter.write(adapter.connection.health_changed())
+
+    async def stop(self, grace: float) -> None:
+        """Take no new connection, drain the open ones for at most `grace` seconds, remove our socket."""
+        self.set_serving(False)
+        if self._server is None:
+            return
+        self._server.close()
+        for adapter in list(self.adapters):
+            adapter.write(adapter.connection.drain())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        while loop.time() < deadline and any(not adapter.connection.idle for adapter in self.adapters):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        # One more round trip: the answer to our PING brings the final GOAWAY.
+        await asyncio.sleep(min(0.05, grace))
+        for adapter in list(self.adapters):
+            adapter.close()
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._unlink()
+
+    def _unlink(self) -> None:
+        """Remove our own socket, never the one that a successor has put in its place."""
+        if self._inode:
+            with suppress(OSError):
+                if Path(self._address.path).stat().st_ino == self._inode:
+                    Path(self._address.path).unlink()
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            for adapter in list(self.adapters):
+                adapter.tick(loop.time())

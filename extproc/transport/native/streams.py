@@ -1,0 +1,45 @@
+"""A stream, and what the connections of one server have in common."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from extproc.transport.base import Process
+from extproc.transport.native.headers import Request
+from extproc.transport.native.limits import DEFAULT, Limits
+
+
+class Stream:
+    """One request."""
+
+    __slots__ = ("answered", "buffer", "deadline", "left", "method", "pending", "receive_window", "send_window", "sid", "state")
+
+    def __init__(self, sid: int, state: int, request: Request, send_window: int, receive_window: int) -> None:
+        self.sid = sid
+        self.state = state
+        self.method = request.method
+        self.left = request.content_length
+        """Bytes that content-length still promises; None where it promised nothing."""
+        self.send_window = send_window
+        self.receive_window = receive_window
+        self.buffer = b""
+        """The beginning of a message that is not complete."""
+        self.pending: deque[tuple[bytes, bool]] | None = None
+        """What waits for windows: (payload of DATA or a whole HEADERS frame, is DATA)."""
+        self.answered = False
+        """Response headers were sent."""
+        self.deadline = 0.0
+        """In ticks of the connection's `now`; 0 for none."""
+
+
+class Shared:
+    """What the connections of one server have in common."""
+
+    def __init__(self, process: Process, limits: Limits = DEFAULT) -> None:
+        self.process = process
+        self.limits = limits
+        self.serving = False
+        self.errors = 0
+        """Decisions that ended in an exception."""
+        self.faults: dict[str, int] = {}
+        """Connections that were ended for the peer's fault, by error code."""
