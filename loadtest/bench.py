@@ -7,17 +7,20 @@ envoy/release.yaml (five headers and the requested model); the other has 14 head
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
+import os
 import platform
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import grpc
-import uvloop
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,13 +31,24 @@ from extproc.assign import assign, derive, point, prepare
 from extproc.domain import RolloutState, State, Status
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.router.processor import Processor
-from extproc.transport import parse_address
-from extproc.transport.grpcio import GrpcioServer
+from extproc.transport import TransportName
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 7
 USERS = 10_000
 EXTRA = ("accept", "user-agent", "content-type", "traceparent", "x-forwarded-for", "x-forwarded-proto", "x-app", "x-trace", "origin")
+STREAMS = {TransportName.NATIVE: 300_000, TransportName.GRPCIO: 20_000}
+"""Enough for seconds of load each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a worker spent."""
+
+    seconds: float
+    """Of its CPU, per decision."""
+    rate: float
+    """Decisions per second, as the client saw it; client and server share the machine."""
 
 
 def main() -> None:
@@ -43,15 +57,26 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "loadtest" / "reports" / "bench.json")
     given = parser.parse_args()
     results = {name: measured() for name, measured in track(list(_pieces().items()), "measuring")}
-    results["grpcio transport, whole stream, 64 at a time"] = uvloop.run(_streams())
     console = Console()
-    table = Table("piece", "µs of CPU", "per second", title="Cost of a decision", title_justify="left")
+    table = Table("piece, in process", "µs of CPU", "per second", title="Cost of a decision", title_justify="left")
     for name, seconds in results.items():
         table.add_row(name, f"{seconds * 1e6:,.2f}", f"{1 / seconds:,.0f}")
     console.print(table)
+    served: dict[str, Served] = {}
+    if shutil.which("h2load") is None:
+        console.print("h2load is not installed (Debian: nghttp2-client): the transports are not measured", style="yellow")
+    else:
+        served = {transport.value: _served(transport) for transport in track(list(TransportName), "serving")}
+        table = Table("one worker, one stream per decision", "µs of CPU", "decisions/s", title="Transports", title_justify="left")
+        for name, one in served.items():
+            table.add_row(name, f"{one.seconds * 1e6:,.1f}", f"{one.rate:,.0f}")
+        console.print(table)
+        ratio = served[TransportName.GRPCIO].seconds / served[TransportName.NATIVE].seconds
+        console.print(f"native needs {ratio:.0f} times less CPU than grpcio", highlight=False)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
-    given.output.write_text(json.dumps({"seconds": results, **machine}, indent=2) + "\n")
+    report = {"seconds": results, "transports": {name: asdict(one) for name, one in served.items()}, **machine}
+    given.output.write_text(json.dumps(report, indent=2) + "\n")
     console.print(f"written to {given.output}", highlight=False)
 
 
@@ -85,33 +110,44 @@ def _each(work: Callable[[Any], object], items: list[Any]) -> float:
     return best / len(items)
 
 
-async def _streams() -> float:
-    """Seconds of the server's and the client's CPU together per ext_proc stream on a Unix socket, in this process."""
-    spec = spec_room.read(str(ROOT / "envoy" / "release.yaml"))
-    state = State(1, spec.digest, {name: RolloutState(Status.PROGRESSING, 2, 0.0, 1, 1, "", "") for name in spec.rollouts})
-    processor = Processor(derive(prepare(spec), state, wire.encode_reply), bytes(32))
+def _served(transport: TransportName) -> Served:
+    """One worker of a real router behind a Unix socket, loaded by h2load as Envoy would: a stream per decision."""
     with tempfile.TemporaryDirectory() as directory:
-        address = f"unix:{directory}/bench.sock"
-        server = GrpcioServer(parse_address(address), processor.process)
-        await server.start()
-        async with grpc.aio.insecure_channel(address) as channel:
-            method = channel.stream_stream(contract.PROCESS_METHOD)
-            messages = [_message(user, 0) for user in range(3000)]
+        message = Path(directory) / "message"
+        payload = _message(7, 0)
+        message.write_bytes(b"\0" + len(payload).to_bytes(4, "big") + payload)
+        command = [sys.executable, "-m", "extproc", "router", "--spec", str(ROOT / "envoy" / "release.yaml"), "--phase", "25%"]
+        command += ["--listen", f"unix:{directory}/r.sock", "--workers", "1", "--metrics-port", "0", "--transport", transport.value]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as router:
+            try:
+                assert router.stdout is not None
+                router.stdout.readline()
+                (worker,) = (int(pid) for pid in Path(f"/proc/{router.pid}/task/{router.pid}/children").read_text().split())
+                _load(f"{directory}/r-0.sock", message, STREAMS[transport] // 10)
+                before = _cpu(worker)
+                rate = _load(f"{directory}/r-0.sock", message, STREAMS[transport])
+                return Served((_cpu(worker) - before) / STREAMS[transport], rate)
+            finally:
+                router.terminate()
+                router.wait(20)
 
-            async def decide(message: bytes) -> None:
-                call = method()
-                await call.write(message)
-                await call.read()
-                call.cancel()
 
-            best = float("inf")
-            for _ in range(3):
-                begin = time.process_time()
-                for start in range(0, len(messages), 64):
-                    await asyncio.gather(*(decide(message) for message in messages[start : start + 64]))
-                best = min(best, time.process_time() - begin)
-        await server.stop(0.1)
-    return best / len(messages)
+def _load(path: str, message: Path, streams: int) -> float:
+    """Streams per second that h2load finished; raises where one failed."""
+    command = ["h2load", "-n", str(streams), "-c", "2", "-m", "64", "-d", str(message), "-H", "content-type: application/grpc"]
+    command += ["-H", "te: trailers", "--base-uri", f"unix:{path}", contract.PROCESS_METHOD]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    succeeded = re.search(r"(\d+) succeeded", said)
+    rate = re.search(r"([0-9.]+) req/s", said)
+    if succeeded is None or rate is None or int(succeeded[1]) != streams:
+        raise RuntimeError(f"h2load did not finish:\n{said}")
+    return float(rate[1])
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU of all threads of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _message(user: int, extra: int) -> bytes:
