@@ -19,8 +19,9 @@ from extproc.demo.processes import Child, DemoError, Processes, free_port
 SLEEPER = [sys.executable, "-c", "import time; print('{}', flush=True); time.sleep(60)"]
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('{}', flush=True); time.sleep(60)"
 DEMO = """
-import asyncio, sys
+import asyncio, signal, sys
 from extproc.demo.processes import Processes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits it ignored
 async def main():
     async with Processes(patience=0.5) as processes:
         child = await processes.start("stubborn", [sys.executable, "-c", sys.argv[1]], speaks=True)
