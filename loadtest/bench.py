@@ -135,7 +135,7 @@ def _served(transport: TransportName) -> Served:
 def _load(path: str, message: Path, streams: int) -> float:
     """Streams per second that h2load finished; raises where one failed."""
     command = ["h2load", "-n", str(streams), "-c", "2", "-m", "64", "-d", str(message), "-H", "content-type: application/grpc"]
-    command += ["-H", "te: trailers", "--base-uri", f"unix:{path}", contract.PROCESS_METHOD]
+    command += ["-H", "te: trailers", "--base-uri", f"unix:{path}", f"http://router{contract.PROCESS_METHOD}"]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
     succeeded = re.search(r"(\d+) succeeded", said)
     rate = re.search(r"([0-9.]+) req/s", said)

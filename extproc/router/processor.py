@@ -12,7 +12,7 @@ from hashlib import blake2b
 from time import perf_counter
 
 from extproc import wire
-from extproc.assign import Answer, Snapshot, assign
+from extproc.assign import Snapshot, assign
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
@@ -97,20 +97,17 @@ class Processor:
         for layer in self._layers:
             answer = assign(layer, subject, request_id)
             if answer is not None:
-                self._counts[answer.choice.index] += 1
-                reply += self._reply(answer)
+                choice, unit, durable, cookie, _ = answer
+                self._counts[choice.index] += 1
+                # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
+                digest = blake2b(self._key + unit, digest_size=_DIGEST).digest().hex().encode()
+                reply += (choice.durable_reply if durable else choice.transient_reply) + digest
+                if cookie is not None:
+                    reply += _cookie_reply(cookie, unit)
         if not reply:
             self._unmatched += 1
             return wire.KEEP_ROUTE
         return reply
-
-    def _reply(self, answer: Answer) -> bytes:
-        # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
-        digest = blake2b(self._key + answer.unit, digest_size=_DIGEST).digest().hex().encode()
-        if answer.durable:
-            return answer.choice.durable_reply + digest
-        reply = answer.choice.transient_reply + digest
-        return reply + _cookie_reply(answer.new_cookie, answer.unit) if answer.new_cookie is not None else reply
 
     def _take(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot

@@ -75,7 +75,13 @@ class Outbound:
             )
         )
         stream.answered = True
-        self._move_to(stream, TABLE[stream.state][states.WE_END])
+        state = TABLE[stream.state][states.WE_END]
+        if state == states.CLOSED and not stream.buffer:
+            # The usual end where the peer has ended its side; nothing is held for the stream, so there is nothing to give free.
+            stream.state = state
+            del self._streams[sid]
+        else:
+            self._move_to(stream, state)
 
     def _answer_slowly(self, stream: Stream, reply: bytes) -> None:
         self._begin_response(stream)
