@@ -78,10 +78,15 @@ def needed_headers(spec: Spec) -> frozenset[str]:
 def _all(conditions: list[Matcher]) -> Matcher | None:
     if not conditions:
         return None
-    if len(conditions) == 1:
-        return conditions[0]
-    every = tuple(conditions)
-    return lambda subject: all(condition(subject) for condition in every)
+    # Pairs of calls and no loop: a generator would cost more than the conditions themselves.
+    every, *others = conditions
+    for other in others:
+        every = _both(every, other)
+    return every
+
+
+def _both(one: Matcher, other: Matcher) -> Matcher:
+    return lambda subject: one(subject) and other(subject)
 
 
 def _value_in(name: str, values: frozenset[bytes]) -> Matcher:
