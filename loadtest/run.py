@@ -23,6 +23,7 @@ from extproc.demo import stand
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import Processes
 from extproc.errors import ExtprocError
+from extproc.transport import TransportName
 
 HERE = Path(__file__).parent
 KNOBS = {"ttft": 0.06, "tokens_per_second": 800.0, "output_tokens": 60.0}
@@ -38,6 +39,8 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=20_000, help="how many people there are to take seats")
     parser.add_argument("--seed", type=int, default=1, help="another seed is another crowd")
     parser.add_argument("--workers", type=int, default=2, help="router workers")
+    transports = [transport.value for transport in TransportName]
+    parser.add_argument("--transport", choices=transports, default=TransportName.GRPCIO.value, help="how the router speaks gRPC")
     parser.add_argument("--report", type=Path, default=HERE / "reports", help="directory of the reports")
     parser.add_argument("--web", type=int, default=0, metavar="PORT", help="locust's web page on this loopback port instead of headless")
     given = parser.parse_args()
@@ -54,7 +57,7 @@ async def _run(given: argparse.Namespace) -> int:
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{given.phase.rstrip('%')}pc-{given.users}users"
     async with Processes() as processes:
         document, models, spec, ports = await _stand(processes, given.seed)
-        await stand.start_router(processes, spec, ports, given.workers, given.phase)
+        await stand.start_router(processes, spec, ports, given.workers, given.phase, TransportName(given.transport))
         envoy = await stand.start_envoy(processes, spec, ports, given.workers)
         begun = time.monotonic()
         code = await _locust(given, spec, ports.listener, name)
@@ -66,7 +69,12 @@ async def _run(given: argparse.Namespace) -> int:
         results = json.loads(path.read_text())
         problems = await _books(results, models, envoy, document)
     results["problems"] += problems
-    results["settings"] |= {"seats": given.users, "seconds": round(seconds), "requests per second": round(results["requests"] / seconds)}
+    results["settings"] |= {
+        "transport": given.transport,
+        "seats": given.users,
+        "seconds": round(seconds),
+        "requests per second": round(results["requests"] / seconds),
+    }
     _rewrite(given.report, name, results)
     return 1 if results["problems"] or code else 0
 

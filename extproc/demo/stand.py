@@ -21,6 +21,7 @@ from extproc import contract
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import Child, DemoError, Processes, free_port
 from extproc.errors import Problem
+from extproc.transport import TransportName
 
 EXTPROC: Final = (sys.executable, "-m", "extproc")
 START_TIMEOUT: Final = 30.0
@@ -132,9 +133,13 @@ async def start_serve(processes: Processes, spec: Path, ports: Ports, workers: i
     return child
 
 
-async def start_router(processes: Processes, spec: Path, ports: Ports, workers: int, phase: str) -> Child:
+async def start_router(
+    processes: Processes, spec: Path, ports: Ports, workers: int, phase: str, transport: TransportName = TransportName.GRPCIO
+) -> Child:
     """`extproc router` without a store: the Spec at one phase; returns when every worker serves."""
-    child = await processes.start("extproc router", [*EXTPROC, "router", *_router_flags(spec, ports, workers), "--phase", phase])
+    child = await processes.start(
+        "extproc router", [*EXTPROC, "router", *_router_flags(spec, ports, workers), "--phase", phase, "--transport", transport]
+    )
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     return child
 
