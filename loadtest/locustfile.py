@@ -173,6 +173,8 @@ def _end(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if options is None:
         return
+    if environment.runner is not None:
+        environment.runner.stop()  # where a signal ends the web page: requests under way are finished and counted
     results = {**Talker.plan.observations.results(), "settings": Talker.plan.settings}
     name = options.report_name or time.strftime("%Y%m%d-%H%M%S")
     path = write(Path(options.report), name, results)

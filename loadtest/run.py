@@ -23,6 +23,7 @@ from extproc.demo import stand
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import Processes
 from extproc.errors import ExtprocError
+from extproc.runtime import stop_on_signals
 from extproc.transport import TransportName
 
 HERE = Path(__file__).parent
@@ -49,7 +50,7 @@ def main() -> int:
     except ExtprocError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before locust began
         return 130
 
 
@@ -93,20 +94,21 @@ async def _stand(processes: Processes, seed: int) -> tuple[dict[str, Any], dict[
 async def _locust(given: argparse.Namespace, spec: Path, port: int, name: str) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--host", f"http://127.0.0.1:{port}"]
     command += ["--spec", str(spec), "--phase", given.phase, "--people", str(given.people), "--people-seed", str(given.seed)]
-    command += ["--report", str(given.report), "--report-name", name, "--loglevel", "WARNING"]
+    command += ["--report", str(given.report), "--report-name", name, "--loglevel", "WARNING", "--stop-timeout", "10s"]
     if given.web:
         print(f"locust's page: http://127.0.0.1:{given.web} (the load begins there; Ctrl-C ends it)")
         command += ["--web-host", "127.0.0.1", "--web-port", str(given.web)]
     else:
         command += ["--headless", "--only-summary", "--users", str(given.users), "--spawn-rate", str(given.spawn_rate)]
-        command += ["--run-time", given.time, "--stop-timeout", "10s"]
-    process = await asyncio.create_subprocess_exec(*command)
-    try:
-        return await process.wait()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
+        command += ["--run-time", given.time]
+    # In a session of its own: Ctrl-C reaches it as one SIGTERM from here, after which it writes its report.
+    process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+    ended, asked = asyncio.create_task(process.wait()), asyncio.create_task(stop_on_signals().wait())
+    await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
+    if not ended.done():
+        process.terminate()
+    asked.cancel()
+    return await ended
 
 
 async def _books(results: dict[str, Any], models: dict[str, stand.ModelHandle], envoy: Envoy, document: dict[str, Any]) -> list[str]:
