@@ -10,7 +10,8 @@ import typer
 
 from extproc import contract
 from extproc.cli.write import SpecArgument, write_file
-from extproc.render import EnvoySettings, Profile, envoy_snippet, envoy_yaml, lost_features
+from extproc.errors import Problem, SettingsError
+from extproc.render import EnvoySettings, Profile, RouterTls, envoy_snippet, envoy_yaml, lost_features
 from extproc.render.settings import CA_BUNDLE
 
 RouterOption = Annotated[str, typer.Option(help="Where the router listens (its --listen): unix:PATH or HOST:PORT.")]
@@ -18,6 +19,12 @@ WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="The router's w
 CollectorOption = Annotated[str, typer.Option(help="Where the controller takes the access log (its --collector): unix:PATH or HOST:PORT.")]
 ProfileOption = Annotated[Profile, typer.Option(help="full: Envoy 1.40 with alpha extensions. core: Envoy 1.36.4 and newer, without them.")]
 BundleOption = Annotated[str, typer.Option(help="Authorities (PEM) on Envoy's machine, for models whose Spec names no ca_file.")]
+RouterCaOption = Annotated[str, typer.Option(metavar="FILE", help="TLS towards the router: authorities (PEM) that signed its --tls-cert.")]
+RouterNameOption = Annotated[str, typer.Option(metavar="NAME", help="What its certificate names; by default the host of --router.")]
+ClientCertOption = Annotated[
+    str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by the router's --tls-client-ca.")
+]
+ClientKeyOption = Annotated[str, typer.Option(metavar="FILE", help="Its key (PEM).")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output by default.")]
 
 
@@ -42,6 +49,10 @@ def envoy(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     profile: ProfileOption = Profile.FULL,
     ca_bundle: BundleOption = CA_BUNDLE,
+    router_ca: RouterCaOption = "",
+    router_name: RouterNameOption = "",
+    client_cert: ClientCertOption = "",
+    client_key: ClientKeyOption = "",
     snippet: Annotated[bool, typer.Option("--snippet", help="Only the parts to merge into an Envoy of your own.")] = False,
     output: OutputOption = None,
 ) -> None:
@@ -51,9 +62,10 @@ def envoy(
 
     for address in (router, collector):
         parse_address(address)
+    tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
     chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--profile": profile.value, "--ca-bundle": ca_bundle}
-    made_by = _command(spec, chosen, snippet)
-    settings = EnvoySettings(contract.endpoints(router, workers), collector, profile, ca_bundle)
+    made_by = _command(spec, chosen | tls, snippet)
+    settings = EnvoySettings(contract.endpoints(router, workers), collector, profile, ca_bundle, router_tls=_router_tls(tls, router))
     loaded = specs.read(str(spec))
     text = envoy_snippet(loaded, settings, made_by) if snippet else envoy_yaml(loaded, settings, made_by)
     if output is None:
@@ -62,6 +74,22 @@ def envoy(
         write_file(output, text)
     for feature in lost_features(settings):
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
+
+
+def _router_tls(given: dict[str, str], router: str) -> RouterTls | None:
+    """What the four options mean together; raises SettingsError where they contradict each other."""
+    ca, name, certificate, key = given.values()
+    problems = []
+    if bool(certificate) != bool(key):
+        missing = "--client-key" if certificate else "--client-cert"
+        problems.append(Problem("settings.tls", missing, "certificate and key belong together", f"add {missing}"))
+    if not ca and (name or certificate or key):
+        problems.append(Problem("settings.tls", "--router-ca", "without it Envoy would trust any router", "add --router-ca"))
+    if ca and not name and router.startswith("unix:"):
+        problems.append(Problem("settings.tls", "--router-name", "a Unix socket has no name", "add what the certificate names"))
+    if problems:
+        raise SettingsError(problems)
+    return RouterTls(ca, name or router.rpartition(":")[0].strip("[]"), certificate, key) if ca else None
 
 
 def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
@@ -75,6 +103,6 @@ def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
     }
     words = ["extproc", "render", "envoy", str(spec)]
     for option, value in chosen.items():
-        if value != defaults[option]:
+        if value != defaults.get(option, ""):
             words += [option, value]
     return shlex.join([*words, "--snippet"] if snippet else words)

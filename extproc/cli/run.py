@@ -11,15 +11,24 @@ import typer
 
 from extproc import contract
 from extproc.router.settings import RouterSettings
-from extproc.transport import TransportName
+from extproc.transport import Security, TransportName
 
 SpecOption = Annotated[Path, typer.Option("--spec", help="The Spec: one YAML file.", show_default=False)]
 StoreOption = Annotated[str, typer.Option(help="Where State and Journal live.")]
 ListenOption = Annotated[str, typer.Option(help="unix:PATH (recommended) or HOST:PORT; each worker gets its own endpoint from it.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="Worker processes, one endpoint each.")]
-TransportOption = Annotated[TransportName, typer.Option(help="How gRPC is spoken.")]
+TransportOption = Annotated[TransportName, typer.Option(help="How gRPC is spoken: natively, or by the reference library.")]
 MetricsOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the router's /metrics and /healthz; 0: any free one.")]
 CollectorOption = Annotated[str, typer.Option(help="Where Envoy sends its access log: unix:PATH or HOST:PORT.")]
+CertificateOption = Annotated[
+    str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM) of the router; read again when it changes.")
+]
+KeyOption = Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its key (PEM).")]
+ClientsOption = Annotated[
+    str, typer.Option("--tls-client-ca", metavar="FILE", help="Mutual TLS: Envoy needs a certificate signed by these authorities (PEM).")
+]
+OwnerOption = Annotated[str, typer.Option(metavar="USER:GROUP", help="Owner of the router's Unix sockets, such as :envoy (mode 0660).")]
+PlaintextOption = Annotated[bool, typer.Option("--plaintext", help="Listen beyond loopback without mutual TLS: a mesh protects the port.")]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
 
@@ -35,36 +44,48 @@ def serve(
     spec: SpecOption,
     listen: ListenOption = contract.DEFAULT_ROUTER_LISTEN,
     workers: WorkersOption = 2,
-    transport: TransportOption = TransportName.GRPCIO,
+    transport: TransportOption = TransportName.NATIVE,
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
+    tls_cert: CertificateOption = "",
+    tls_key: KeyOption = "",
+    tls_client_ca: ClientsOption = "",
+    socket_owner: OwnerOption = "",
+    plaintext: PlaintextOption = False,
 ) -> None:
     """Everything on one machine: controller, router and the embedded store."""
     from extproc.cli import serving
 
     start_logging()
+    security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--api-port", str(api_port)]
-    serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port), arguments)
+    serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
 
 def router(
     spec: SpecOption,
     listen: ListenOption = contract.DEFAULT_ROUTER_LISTEN,
     workers: WorkersOption = 2,
-    transport: TransportOption = TransportName.GRPCIO,
+    transport: TransportOption = TransportName.NATIVE,
     phase: Annotated[str | None, typer.Option(help="Without a store: serve every rollout at this phase, such as 50%.")] = None,
     store: Annotated[
         str | None, typer.Option(help="Follow Spec and State in this store, such as sqlite:/var/lib/extproc/extproc.db.")
     ] = None,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
+    tls_cert: CertificateOption = "",
+    tls_key: KeyOption = "",
+    tls_client_ca: ClientsOption = "",
+    socket_owner: OwnerOption = "",
+    plaintext: PlaintextOption = False,
 ) -> None:
     """The data plane: decide, for every request, which model it meets."""
     from extproc.router import supervisor
 
     start_logging()
-    supervisor.main(_router_settings(spec, listen, workers, transport, phase, store, metrics_port))
+    security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
+    supervisor.main(_router_settings(spec, listen, workers, transport, phase, store, metrics_port, security))
 
 
 def controller(
@@ -82,10 +103,16 @@ def controller(
 
 
 def _router_settings(
-    spec: Path, listen: str, workers: int, transport: TransportName, phase: str | None, store: str | None, metrics_port: int
+    spec: Path,
+    listen: str,
+    workers: int,
+    transport: TransportName,
+    phase: str | None,
+    store: str | None,
+    metrics_port: int,
+    security: Security,
 ) -> RouterSettings:
-
-    return RouterSettings(str(spec), listen, workers, transport.value, phase, store, metrics_port=metrics_port)
+    return RouterSettings(str(spec), listen, workers, transport.value, phase, store, metrics_port=metrics_port, security=security)
 
 
 def start_logging() -> None:

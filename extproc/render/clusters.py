@@ -6,10 +6,10 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import Credential, Model, Spec, Tls
+from extproc.domain import Credential, Model, Spec
 from extproc.render.body import lua_string
 from extproc.render.headers import kept_from_models
-from extproc.render.settings import EnvoySettings, Profile, routed_models
+from extproc.render.settings import EnvoySettings, Profile, RouterTls, routed_models
 from extproc.render.yamltext import Block, typed
 
 MANY: Final = 10_000
@@ -64,7 +64,15 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "health_checks": [health],
         "outlier_detection": outlier,
         **_protocol(_http2()),
+        **(_router_tls(settings.router_tls) if settings.router_tls is not None else {}),
     }
+
+
+def _router_tls(tls: RouterTls) -> Block:
+    common: Block = {"alpn_protocols": ["h2"]}
+    if tls.certificate:
+        common["tls_certificates"] = [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}]
+    return {"transport_socket": _tls(tls.name, tls.ca, common)}
 
 
 def model_cluster(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
@@ -79,7 +87,7 @@ def model_cluster(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
         **_protocol({**protocol, "http_filters": upstream_filters(spec, model, settings)}),
     }
     if tls is not None:
-        cluster["transport_socket"] = _tls(tls, settings)
+        cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle, {})
     return cluster
 
 
@@ -136,14 +144,15 @@ def _mutate(name: str, mutations: list[Block]) -> Block:
     return {"name": name, "typed_config": config}
 
 
-def _tls(tls: Tls, settings: EnvoySettings) -> Block:
-    trusted: Block = {"trusted_ca": {"filename": tls.ca_file or settings.ca_bundle}}
-    context: Block = {"common_tls_context": {"validation_context": trusted}}
-    if _is_address(tls.sni):
+def _tls(name: str, ca_file: str, common: Block) -> Block:
+    """TLS towards somebody whose certificate must name `name` (a DNS name or an address) and come from the authorities in `ca_file`."""
+    trusted: Block = {"trusted_ca": {"filename": ca_file}}
+    context: Block = {"common_tls_context": {**common, "validation_context": trusted}}
+    if _is_address(name):
         # A server name is never an address (RFC 6066): the certificate has to name the address instead.
-        trusted["match_typed_subject_alt_names"] = [{"san_type": "IP_ADDRESS", "matcher": {"exact": tls.sni}}]
+        trusted["match_typed_subject_alt_names"] = [{"san_type": "IP_ADDRESS", "matcher": {"exact": name}}]
     else:
-        context |= {"sni": tls.sni, "auto_sni_san_validation": True}
+        context |= {"sni": name, "auto_sni_san_validation": True}
     return {"name": "envoy.transport_sockets.tls", "typed_config": typed("transport_sockets.tls.v3.UpstreamTlsContext", **context)}
 
 

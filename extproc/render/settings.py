@@ -26,6 +26,19 @@ class Profile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RouterTls:
+    """Mutual TLS towards the router; PEM files on Envoy's machine."""
+
+    ca: str
+    """Authorities that signed the router's certificate."""
+    name: str
+    """The DNS name or address in that certificate."""
+    certificate: str
+    """Envoy's own chain; "" where the router does not ask for one."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnvoySettings:
     """Addresses are `unix:PATH` or `HOST:PORT`, as Envoy sees them."""
 
@@ -37,6 +50,8 @@ class EnvoySettings:
     """PEM bundle on Envoy's machine for models whose Spec names no `ca_file`."""
     message_timeout: float = 0.05
     """Seconds that a request waits for its decision before it goes to stable: far above a decision, far below an answer."""
+    router_tls: RouterTls | None = None
+    """None: a Unix socket, loopback, or a mesh between Envoy and router."""
 
 
 def routed_models(spec: Spec) -> tuple[Model, ...]:

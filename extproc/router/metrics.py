@@ -53,16 +53,19 @@ def _families(views: Sequence[WorkerView]) -> Iterator[Metric]:
     generation = GaugeMetricFamily(contract.METRIC_GENERATION, "State generation of the snapshot in use.", labels=["worker"])
     age = GaugeMetricFamily(contract.METRIC_SNAPSHOT_AGE, "Seconds since the store was last found readable.", labels=["worker"])
     errors = CounterMetricFamily(contract.METRIC_DECISION_ERRORS, "Decisions that ended in an exception.", labels=["worker"])
+    faults = CounterMetricFamily(contract.METRIC_CONNECTION_FAULTS, "Connections ended for the peer's fault.", labels=["worker", "code"])
     reloads = CounterMetricFamily(contract.METRIC_RELOAD_FAILURES, "Reads or Specs of no use; the last good stays.", labels=["worker"])
     restarts = CounterMetricFamily(contract.METRIC_WORKER_RESTARTS, "Times a worker was restarted.", labels=["worker"])
     for worker, report in reports:
         generation.add_metric([worker], report["generation"])
         age.add_metric([worker], report["age"])
         errors.add_metric([worker], report["errors"])
+        for code, count in sorted(report["faults"].items()):
+            faults.add_metric([worker, code], count)
         reloads.add_metric([worker], report["reload_failures"])
     for view in views:
         restarts.add_metric([str(view.index)], view.restarts)
-    yield from (generation, age, errors, reloads, restarts)
+    yield from (generation, age, errors, faults, reloads, restarts)
 
 
 def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:

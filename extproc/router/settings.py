@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
+
 from extproc import contract
+from extproc.transport import PRIVATE, Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,12 +19,13 @@ class RouterSettings:
     listen: str = contract.DEFAULT_ROUTER_LISTEN
     """`unix:PATH` or `HOST:PORT`; `contract.endpoints` gives each worker its own."""
     workers: int = 2
-    transport: str = "grpcio"
+    transport: str = "native"
     phase: str | None = None
     store: str | None = None
     metrics_host: str = "127.0.0.1"
     metrics_port: int = contract.DEFAULT_METRICS_PORT
     """Port of /metrics and /healthz for all workers together; 0 for any free one."""
+    security: Security = PRIVATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +39,14 @@ class WorkerSettings:
     store: str | None
     unit_key: str
     """Hex; used where no store keeps the key."""
+    security: Security
+
+    @classmethod
+    def read(cls, line: bytes) -> WorkerSettings:
+        """What `write` wrote."""
+        given = orjson.loads(line)
+        return cls(**{**given, "security": Security(**given["security"])})
+
+    def write(self) -> bytes:
+        """One line of JSON."""
+        return orjson.dumps(self)

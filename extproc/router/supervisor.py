@@ -9,7 +9,6 @@ import asyncio
 import logging
 import secrets
 import sys
-from dataclasses import asdict
 
 import orjson
 import uvloop
@@ -20,12 +19,13 @@ from starlette.routing import Route
 
 from extproc import contract
 from extproc import spec as spec_room
+from extproc.errors import SettingsError
 from extproc.router.child import Child
 from extproc.router.metrics import WorkerView, exposition
 from extproc.router.settings import RouterSettings, WorkerSettings
 from extproc.router.source import fixed_snapshot
 from extproc.runtime import HttpServer, stop_on_signals
-from extproc.transport import parse_address
+from extproc.transport import parse_address, problems
 
 ASK_TIMEOUT = 1.0
 STOP_TIMEOUT = 10.0
@@ -48,7 +48,7 @@ class Supervisor:
     def _orders(self, listen: str, key: str) -> bytes:
         given = self._settings
         phase = None if given.store is not None else given.phase
-        return orjson.dumps(asdict(WorkerSettings(given.spec_path, listen, given.transport, phase, given.store, key)))
+        return WorkerSettings(given.spec_path, listen, given.transport, phase, given.store, key, given.security).write()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain."""
@@ -107,7 +107,8 @@ async def _first_of(*what: object) -> None:
 
 def check(settings: RouterSettings) -> None:
     """Raise SpecError or SettingsError for what a worker would trip over, before anything is started."""
-    parse_address(settings.listen)
+    if found := problems(parse_address(settings.listen), settings.security):
+        raise SettingsError(found)
     spec = spec_room.read(settings.spec_path)
     if settings.store is None:
         fixed_snapshot(spec, settings.phase)

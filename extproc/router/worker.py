@@ -52,6 +52,8 @@ class WorkerReport:
     """rollout, cohort, arm, reason, count."""
     unmatched: int
     errors: int
+    faults: dict[str, int]
+    """Connections that were ended for the peer's fault, by error code."""
     reload_failures: int
     time_buckets: list[int]
     time_total: float
@@ -68,7 +70,8 @@ class Worker:
         """Serve until asked to stop or the supervisor is gone."""
         snapshot, key = await self._first_snapshot()
         processor = Processor(snapshot, key)
-        server = make_server(TransportName(self._settings.transport), parse_address(self._settings.listen), processor.process)
+        given = self._settings
+        server = make_server(TransportName(given.transport), parse_address(given.listen), processor.process, given.security)
         await server.start()
         follower = asyncio.create_task(self._source.follow(processor.swap)) if self._source is not None else None
         _settle_garbage_collection()
@@ -94,6 +97,7 @@ class Worker:
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
             errors=server.errors,
+            faults=server.faults,
             reload_failures=self._source.failures if self._source is not None else 0,
             time_buckets=processor.times.buckets,
             time_total=processor.times.total,
@@ -109,7 +113,7 @@ async def _main() -> None:
     # SIGTERM and SIGINT reach the supervisor too; it closes our input, which is the one way to end a worker in order.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: None)
-    worker = Worker(WorkerSettings(**orjson.loads(await questions.readline())))
+    worker = Worker(WorkerSettings.read(await questions.readline()))
     with suppress(BrokenPipeError):
         await worker.run(questions)
 

@@ -2,5 +2,6 @@
 
 from extproc.transport.address import Address, parse_address
 from extproc.transport.base import Process, Server, TransportName, make_server
+from extproc.transport.security import PRIVATE, Security, problems
 
-__all__ = ["Address", "Process", "Server", "TransportName", "make_server", "parse_address"]
+__all__ = ["PRIVATE", "Address", "Process", "Security", "Server", "TransportName", "make_server", "parse_address", "problems"]

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from extproc.transport.address import Address
+from extproc.transport.security import PRIVATE, Security
 
 Process = Callable[[bytes], bytes | None]
 """The bytes of a message in, the bytes of its reply out; None where there is none. An exception ends that stream alone."""
@@ -26,6 +27,10 @@ class Server(Protocol):
     def errors(self) -> int:
         """Decisions that ended in an exception."""
 
+    @property
+    def faults(self) -> dict[str, int]:
+        """Connections that were ended for the peer's fault, by error code of RFC 9113; empty where the transport does not say."""
+
     async def start(self) -> None:
         """Listen, and say SERVING; raises SettingsError where it cannot listen."""
 
@@ -36,12 +41,12 @@ class Server(Protocol):
         """Refuse new streams, give open ones `grace` seconds, remove our own socket."""
 
 
-def make_server(name: TransportName, address: Address, process: Process) -> Server:
+def make_server(name: TransportName, address: Address, process: Process, security: Security = PRIVATE) -> Server:
     """The server of a transport. Imported when chosen: grpcio costs a worker 20 MB that the native transport does not need."""
     if name is TransportName.NATIVE:
         from extproc.transport.native import NativeServer
 
-        return NativeServer(address, process)
+        return NativeServer(address, process, security)
     from extproc.transport.grpcio import GrpcioServer
 
-    return GrpcioServer(address, process)
+    return GrpcioServer(address, process, security)

@@ -7,7 +7,9 @@ decision ends that stream alone with INTERNAL, so that Envoy serves stable, and 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,8 +19,10 @@ from extproc import contract
 from extproc.errors import Problem, SettingsError
 from extproc.transport.address import Address
 from extproc.transport.base import Process
+from extproc.transport.security import PRIVATE, Security, Watched, guard_socket, make_context
 
-SOCKET_MODE = 0o660
+log = logging.getLogger(__name__)
+
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse: field 1, the status as a varint."""
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 20), ("grpc.max_concurrent_streams", 4096))
@@ -27,20 +31,23 @@ _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 2
 class GrpcioServer:
     """ext_proc and grpc.health.v1 on one address."""
 
-    def __init__(self, address: Address, process: Process) -> None:
+    def __init__(self, address: Address, process: Process, security: Security = PRIVATE) -> None:
         self._address = address
+        self._security = security
         self._process = process
         self._server: grpc.aio.Server | None = None
         self._serving = False
         self._health_changed = asyncio.Event()
         self.errors = 0
         """Decisions that ended in an exception."""
+        self.faults: dict[str, int] = {}
+        """grpcio does not say why it ends connections."""
 
     async def start(self) -> None:
         """Listen, and say SERVING."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Methods(self),))
-        await start_on(server, self._address)
+        await start_on(server, self._address, self._security)
         self.set_serving(True)
 
     def set_serving(self, serving: bool) -> None:
@@ -90,30 +97,51 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return self._handlers.get(handler_call_details.method)
 
 
-async def start_on(server: grpc.aio.Server, address: Address) -> None:
+async def start_on(server: grpc.aio.Server, address: Address, security: Security = PRIVATE) -> None:
     """Start a server on an address; raises SettingsError where it cannot listen.
 
     A Unix socket is bound under a temporary name and renamed, so that its path never vanishes under Envoy.
     """
-    if not address.path:
-        _bind(server, f"{address.host}:{address.port}")
-        await server.start()
-        return
-    path = Path(address.path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    _bind(server, f"unix:{temporary}")
-    await server.start()
-    temporary.chmod(SOCKET_MODE)
-    temporary.rename(path)
-
-
-def _bind(server: grpc.aio.Server, address: str) -> None:
     try:
+        if not address.path:
+            _bind(server, f"{address.host}:{address.port}", security)
+            await server.start()
+            return
+        path = Path(address.path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        _bind(server, f"unix:{temporary}", security)
+        await server.start()
+        guard_socket(temporary, security)
+        temporary.rename(path)
+    except (RuntimeError, OSError) as error:
+        hint = "is another process on this address, does its directory not exist, or may we not give the socket away?"
+        raise SettingsError(Problem("settings.bind", str(address), f"cannot listen: {error}", hint)) from error
+
+
+def _bind(server: grpc.aio.Server, address: str, security: Security) -> None:
+    if not security.certificate:
         server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise SettingsError(
-            Problem(
-                "settings.bind", address, f"cannot listen: {error}", "is another process on this address, or does its directory not exist?"
-            )
-        ) from error
+        return
+    watched = Watched(security)
+
+    def changed() -> grpc.ServerCertificateConfiguration:
+        """Asked by grpcio before each handshake; None keeps what there is (its stubs do not know that)."""
+        return _usable(security) if watched.changed() else None  # type: ignore[return-value]
+
+    first = _usable(security)
+    if first is None:
+        raise SettingsError(Problem("settings.tls", security.certificate, "certificates cannot be used"))
+    server.add_secure_port(address, grpc.dynamic_ssl_server_credentials(first, changed, bool(security.client_ca)))
+
+
+def _usable(security: Security) -> grpc.ServerCertificateConfiguration | None:
+    """The files as they are now; None where they do not belong together."""
+    try:
+        make_context(security)
+        authorities = Path(security.client_ca).read_bytes() if security.client_ca else None
+        chain = Path(security.certificate).read_bytes()
+        return grpc.ssl_server_certificate_configuration([(Path(security.key).read_bytes(), chain)], authorities)
+    except (OSError, ssl.SSLError) as error:
+        log.error("%s cannot be used (%s); the last good certificates stay", security.certificate, error)
+        return None

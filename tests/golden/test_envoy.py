@@ -17,6 +17,7 @@ from extproc.assign import matchers
 from extproc.cli import render
 from extproc.demo.envoy import find_envoy
 from extproc.domain import Endpoint, HeaderRule, ListenerKind, Source, SourceKind, Spec, Unit
+from extproc.errors import SettingsError
 from extproc.render import EnvoySettings, Profile, RenderError, envoy_snippet, envoy_yaml, lost_features
 from extproc.render.headers import identity_headers, needed_headers, stripped_at_the_door
 from extproc.spec import blindspots
@@ -55,6 +56,28 @@ def test_envoy_accepts_them(name: str, envoy: Path | None, tmp_path: Path) -> No
     assert said.returncode == 0, said.stderr
     # Envoy warns of extensions that it calls work in progress: the core profile uses none.
     assert ("work-in-progress" in said.stdout + said.stderr) == (name == "static.yaml")
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        (["--client-cert", "c.pem"], ["--client-key", "--router-ca"]),
+        (["--router-ca", "ca.pem"], ["--router-name"]),
+        (["--router-ca", "ca.pem", "--router-name", "r", "--client-key", "k.pem"], ["--client-cert"]),
+        (["--router-ca", "ca.pem", "--router", "10.0.0.7:9000"], []),
+    ],
+)
+def test_options_of_tls_belong_together(options: list[str], wrong: list[str]) -> None:
+    """Half a mutual TLS is refused with what is missing; a whole one names the router by its address."""
+    render.register(cli.app)
+    done = CliRunner().invoke(cli.app, ["render", "envoy", str(EXAMPLE), *options])
+    if wrong:
+        assert isinstance(done.exception, SettingsError)
+        assert [problem.path for problem in done.exception.problems] == wrong
+    else:
+        (router,) = (one for one in yaml.safe_load(done.stdout)["static_resources"]["clusters"] if one["name"] == "extproc_router")
+        trusted = router["transport_socket"]["typed_config"]["common_tls_context"]["validation_context"]
+        assert trusted["match_typed_subject_alt_names"][0]["matcher"] == {"exact": "10.0.0.7"}
 
 
 def test_a_missing_key_is_refused_at_the_start(tmp_path: Path) -> None:

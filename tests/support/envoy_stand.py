@@ -27,8 +27,10 @@ from extproc import contract, spec
 from extproc.demo.envoy import find_envoy
 from extproc.demo.population import COUNTRY_NETWORKS
 from extproc.demo.processes import free_port
-from extproc.render import EnvoySettings, Profile, envoy_snippet, envoy_yaml
+from extproc.render import EnvoySettings, Profile, RouterTls, envoy_snippet, envoy_yaml
+from extproc.transport import TransportName
 from loadtest.geography import write_country_database
+from tests.support.certificates import Files
 
 ROOT = Path(__file__).parents[2]
 OLD_ENVOY = ROOT / ".venv" / "envoy-1.36.4" / "envoy" / "_bin" / "envoy"
@@ -178,11 +180,11 @@ def running(command: Sequence[str | Path], log: Path, environment: Mapping[str, 
 
 
 @contextmanager
-def running_router(spec_path: Path, listen: str, phase: str) -> Iterator[subprocess.Popen[bytes]]:
+def running_router(spec_path: Path, listen: str, phase: str, more: Sequence[str] = ()) -> Iterator[subprocess.Popen[bytes]]:
     """`extproc router` that has said it is ready; one worker."""
     log = spec_path.parent / "router.log"
     command = [sys.executable, "-m", "extproc", "router", "--spec", str(spec_path), "--listen", listen]
-    with running([*command, "--workers", "1", "--phase", phase, "--metrics-port", "0"], log) as process:
+    with running([*command, *more, "--workers", "1", "--phase", phase, "--metrics-port", "0"], log) as process:
         wait_for(lambda: b"router ready: " in log.read_bytes(), process, log)
         yield process
 
@@ -277,9 +279,12 @@ def standing(
     environment: Mapping[str, str] | None = None,
     host: Document | None = None,
     message_timeout: float = 2.0,
+    files: Files | None = None,
+    transport: TransportName = TransportName.NATIVE,
 ) -> Iterator[Stand]:
     """Everything up; the rollouts stand at the phase `now`. `host` is a foreign Envoy configuration to merge the snippet into.
 
+    With `files`, Envoy and router speak mutual TLS over TCP, otherwise over a Unix socket.
     The decision may take longer than in production: a busy machine must not look like a wrong answer.
     """
     port, admin_port = free_port(), free_port()
@@ -288,18 +293,24 @@ def standing(
     # JSON is YAML, without aliases (which a Spec refuses).
     path.write_bytes(orjson.dumps(document))
     loaded = spec.read(str(path))
-    listen = f"unix:{directory}/r.sock"
-    settings = EnvoySettings(contract.endpoints(listen, 1), f"unix:{directory}/c.sock", profile, message_timeout=message_timeout)
+    listen = f"unix:{directory}/r.sock" if files is None else f"127.0.0.1:{free_port()}"
+    tls = RouterTls(str(files.ca), "localhost", str(files.client), str(files.client_key)) if files is not None else None
+    settings = EnvoySettings(
+        contract.endpoints(listen, 1), f"unix:{directory}/c.sock", profile, message_timeout=message_timeout, router_tls=tls
+    )
     config = directory / "envoy.yaml"
     if host is None:
         config.write_text(envoy_yaml(loaded, settings, "a test"))
     else:
         snippet = yaml.safe_load(envoy_snippet(loaded, settings, "a test"))
         config.write_text(yaml.safe_dump(merged(host, snippet, port, admin_port)))
+    more = ["--transport", transport.value]
+    if files is not None:
+        more += ["--tls-cert", str(files.server), "--tls-key", str(files.server_key), "--tls-client-ca", str(files.ca)]
     with ExitStack() as stack:
         for model in models.values():
             stack.callback(model.close)
-        router = stack.enter_context(running_router(path, listen, "now"))
+        router = stack.enter_context(running_router(path, listen, "now", more))
         stack.enter_context(running_envoy(config, admin_port, envoy, environment))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10.0))
         admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))

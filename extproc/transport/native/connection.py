@@ -156,6 +156,11 @@ class Connection(Control):
         return self._flush()
 
     @property
+    def greeted(self) -> bool:
+        """True once the peer has said its preface and SETTINGS."""
+        return self._settled
+
+    @property
     def idle(self) -> bool:
         """True where no stream waits for an answer."""
         return all(stream.state == states.HALF_CLOSED_LOCAL for stream in self._streams.values())

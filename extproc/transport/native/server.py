@@ -14,9 +14,13 @@ from extproc.transport.base import Process
 from extproc.transport.native.connection import Connection
 from extproc.transport.native.limits import DEFAULT, Limits
 from extproc.transport.native.streams import Shared
+from extproc.transport.security import ALPN, PRIVATE, Certificates, Security, guard_socket
 
-SOCKET_MODE = 0o660
 BACKLOG = 1024
+CONNECTIONS = 1024
+"""At once; more are closed unread. Envoy keeps one for each of its threads."""
+GREETING = 5
+"""Seconds in which TLS must be agreed on, and again until the peer must have said its preface and SETTINGS."""
 HIGH_WATER = 1 << 20
 """Bytes in a write buffer above which we stop reading from that peer: a slow reader slows itself down."""
 SLOW_READER = 30
@@ -31,10 +35,15 @@ class _Adapter(asyncio.Protocol):
         self._transport: asyncio.Transport
         self.connection = Connection(server.shared)
         self._paused = 0
+        self._age = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment] # uvloop's transports are no subclass of asyncio's
+        tls = transport.get_extra_info("ssl_object")
+        if len(self._server.adapters) >= CONNECTIONS or (tls is not None and tls.selected_alpn_protocol() != ALPN):
+            self.connection.closed = True
+            self._transport.abort()
+            return
         self._transport.set_write_buffer_limits(high=HIGH_WATER)
         self._server.adapters.add(self)
         self._transport.write(self.connection.begin())
@@ -66,6 +75,9 @@ class _Adapter(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Once a second."""
         self.write(self.connection.tick(now))
+        self._age += 1
+        if self._age > GREETING and not self.connection.greeted:
+            self._transport.abort()
         if self._paused:
             self._paused += 1
             if self._paused > SLOW_READER:
@@ -79,8 +91,11 @@ class _Adapter(asyncio.Protocol):
 class NativeServer:
     """ext_proc and grpc.health.v1 on one address, without grpcio: the same promises as `GrpcioServer`."""
 
-    def __init__(self, address: Address, process: Process, limits: Limits = DEFAULT) -> None:
+    def __init__(self, address: Address, process: Process, security: Security = PRIVATE, limits: Limits = DEFAULT) -> None:
+        """Raises SettingsError where certificates cannot be used."""
         self._address = address
+        self._security = security
+        self._certificates = Certificates(security) if security.certificate else None
         self.shared = Shared(process, limits)
         self.adapters: set[_Adapter] = set()
         self._server: asyncio.Server | None = None
@@ -92,16 +107,32 @@ class NativeServer:
         """Decisions that ended in an exception."""
         return self.shared.errors
 
+    @property
+    def faults(self) -> dict[str, int]:
+        """Connections that were ended for the peer's fault, by error code of RFC 9113."""
+        return self.shared.faults
+
     async def start(self) -> None:
         """Listen, and say SERVING; raises SettingsError where it cannot listen."""
         loop = asyncio.get_running_loop()
+        tls = self._certificates.context if self._certificates is not None else None
+        patience = GREETING if tls is not None else None
         try:
             if self._address.path:
-                self._server = await loop.create_unix_server(lambda: _Adapter(self), sock=self._bound(), backlog=BACKLOG)
+                self._server = await loop.create_unix_server(
+                    lambda: _Adapter(self), sock=self._bound(), backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+                )
             else:
-                self._server = await loop.create_server(lambda: _Adapter(self), self._address.host, self._address.port, backlog=BACKLOG)
+                self._server = await loop.create_server(
+                    lambda: _Adapter(self),
+                    self._address.host,
+                    self._address.port,
+                    backlog=BACKLOG,
+                    ssl=tls,
+                    ssl_handshake_timeout=patience,
+                )
         except OSError as error:
-            hint = "is another process on this address, or does its directory not exist?"
+            hint = "is another process on this address, does its directory not exist, or may we not give the socket away?"
             raise SettingsError(Problem("settings.bind", str(self._address), f"cannot listen: {error}", hint)) from error
         self._ticking = asyncio.create_task(self._tick())
         self.set_serving(True)
@@ -114,7 +145,7 @@ class NativeServer:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             made.bind(str(temporary))
-            temporary.chmod(SOCKET_MODE)
+            guard_socket(temporary, self._security)
             made.listen(BACKLOG)
             temporary.rename(path)
         except OSError:
@@ -161,5 +192,7 @@ class NativeServer:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(1.0)
+            if self._certificates is not None:
+                self._certificates.refresh()
             for adapter in list(self.adapters):
                 adapter.tick(loop.time())
