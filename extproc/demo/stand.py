@@ -124,9 +124,12 @@ async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: i
     return await Envoy.start(processes, config, ports.admin)
 
 
-async def start_serve(processes: Processes, spec: Path, ports: Ports, workers: int) -> Child:
+async def start_serve(
+    processes: Processes, spec: Path, ports: Ports, workers: int, transport: TransportName = TransportName.GRPCIO
+) -> Child:
     """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
+    flags += ["--transport", transport]
     child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     await _well(processes, child, ports.api)

@@ -2,7 +2,8 @@
 
 A block is context-free once the peer has acknowledged SETTINGS_HEADER_TABLE_SIZE = 0 *and* has said so in a block of its own (a table
 size update to zero): from then on there is no dynamic table. Only whole, valid blocks are remembered, never those with a field that
-must never be indexed (RFC 7541, 7.1.3), at most `limits.memo` of them.
+must never be indexed (RFC 7541, 7.1.3), at most `limits.memo` of them. Blocks that are different each time, for a trace id in them,
+are remembered by their outline (`fields`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Final
 from hpack import Decoder, HeaderTuple, HPACKError, OversizedHeaderListError
 
 from extproc.transport.native.errors import Code, ConnectionFault
+from extproc.transport.native.fields import OVERHEAD, Outliner, well_formed_name, well_formed_value
 from extproc.transport.native.grpc import CONTENT_TYPE, METHODS, Method, timeout
 from extproc.transport.native.limits import Limits
 
 _CONNECTION_HEADERS: Final = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":path", b":authority"))
-_NAME_BYTES: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 _BAD_VALUE: Final = frozenset(b"\0\r\n")
 _AFTER_TYPE: Final = (b"", b"+", b";")
 """application/grpc, application/grpc+proto, application/grpc;charset=utf-8."""
@@ -48,6 +49,10 @@ class HeaderReader:
         self._acknowledged = False
         self.context_free = False
         self.memo: dict[bytes, Request] = {}
+        """Whole blocks."""
+        self._outliner = Outliner()
+        self._outlines: dict[bytes, tuple[Request, int]] = {}
+        """Outlines, with the size of their lists."""
 
     def settings_acknowledged(self) -> None:
         """The peer has acknowledged our table size of 0."""
@@ -59,14 +64,48 @@ class HeaderReader:
         known = self.memo.get(block)
         if known is not None:
             return known
+        if self.context_free:
+            request = self._read_outline(block)
+            if request is not None:
+                return request
         fields = self._decode(block)
         request = read_fields(fields)
         if self.context_free:
-            limits = self._limits
-            if len(block) <= limits.memo_block and len(self.memo) < limits.memo and all(field.indexable for field in fields):
-                self.memo[block] = request
+            if all(field.indexable for field in fields):
+                self._remember(block, request)
         elif self._acknowledged and self._decoder.header_table_size == 0:
             self.context_free = True
+        return request
+
+    def _remember(self, block: bytes, request: Request) -> None:
+        if len(block) <= self._limits.memo_block and not request.malformed:
+            if len(self.memo) >= self._limits.memo:
+                self.memo.clear()
+            self.memo[block] = request
+
+    def _read_outline(self, block: bytes) -> Request | None:
+        """The request of a block that differs from others only in plain fields; None where it has none, or something is unusual."""
+        found = self._outliner.outline(block)
+        if found is None or found[0] == block:
+            return None
+        outline, more, secret = found
+        known = self._outlines.get(outline)
+        if known is None:
+            if len(outline) > self._limits.memo_block:
+                return None
+            fields = self._decode(outline)
+            known = read_fields(fields), sum(len(name) + len(value) + OVERHEAD for name, value in fields)
+            if all(field.indexable for field in fields) and not known[0].malformed:
+                if len(self._outlines) >= self._limits.memo:
+                    self._outlines.clear()
+                self._outlines[outline] = known
+            else:
+                secret = True
+        request, size = known
+        if size + more > self._limits.header_list:
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "header list too long")
+        if not secret:
+            self._remember(block, request)
         return request
 
     def read_trailers(self, block: bytes) -> bool:
@@ -116,8 +155,6 @@ def read_fields(fields: list[HeaderTuple]) -> Request:
 
 
 def _well_formed(name: bytes, value: bytes) -> bool:
-    if not name or not _NAME_BYTES.issuperset(name) or name in _CONNECTION_HEADERS:
+    if not well_formed_name(name) or name in _CONNECTION_HEADERS:
         return False
-    if name == b"te" and value != b"trailers":
-        return False
-    return _BAD_VALUE.isdisjoint(value) and value[:1] not in (b" ", b"\t") and value[-1:] not in (b" ", b"\t")
+    return well_formed_value(value) and (name != b"te" or value == b"trailers")
