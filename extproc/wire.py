@@ -46,10 +46,11 @@ def _parse(message: bytes) -> Subject | None:
     request = ProcessingRequest.FromString(message)
     if not request.HasField("request_headers"):
         return None
-    subject = {header.key: header.raw_value for header in request.request_headers.headers.headers}
+    headers = request.request_headers.headers.headers
+    subject = {header.key: header.raw_value for header in headers}
     subject.pop(contract.REQUEST_MODEL, None)
-    if len(_NAMES) < _REMEMBERED:
-        _NAMES.update((name.encode(), name) for name in subject)
+    for header in headers:
+        _learn_head(header.key, len(header.raw_value))
     model = _model(request)
     if model is not None:
         subject[contract.REQUEST_MODEL] = model
@@ -64,19 +65,18 @@ def _model(request: ProcessingRequest) -> bytes | None:
 
 
 def _walk(message: bytes) -> Subject | None:
-    """The same for the one shape that Envoy sends, field by field, by their lengths; None for any other shape.
+    """The same for the one shape that Envoy sends, header by header, by their lengths; None for any other shape.
 
     request_headers first, holding a HeaderMap alone, its entries a key and a raw_value each; then anything that does not speak of
-    headers. Equal to `_parse` on every message that it answers (a property test says so).
+    headers. All bytes before a value are compared at once with those that must be there. Equal to `_parse` on every message that it
+    answers (a property test says so).
     """
     try:
-        if message[0] != 0x12:
-            return None
         size, at = message[1], 2
         if size > 127:
             size, at = size & 127 | message[2] << 7, 3
         end = at + size
-        if message[at] != 0x0A or end > len(message) or size > _LONGEST_SECTION:
+        if message[0] != 0x12 or message[at] != 0x0A or end > len(message) or size > _LONGEST_SECTION:
             return None
         size, at = message[at + 1], at + 2
         if size > 127:
@@ -85,58 +85,67 @@ def _walk(message: bytes) -> Subject | None:
             return None
         subject = {}
         while at < end:
-            if message[at] != 0x0A:
-                return None
-            size, at = message[at + 1], at + 2
-            if size > 127:
-                size, at = size & 127 | message[at] << 7, at + 1
-            length = message[at + 1]
-            value = at + 2 + length
-            if message[at] != 0x0A or length > 127 or message[value] != 0x1A:
-                return None
-            name = _NAMES[message[at + 2 : value]]
-            length = message[value + 1]
-            at += size
-            if length < 128:
-                if value + 2 + length != at:
-                    return None
-                subject[name] = message[value + 2 : at]
+            if message[at + 1] < 128:
+                value = at + message[at + 3] + 6
             else:
-                if value + 3 + (length & 127 | message[value + 2] << 7) != at:
-                    return None
-                subject[name] = message[value + 3 : at]
+                # A long entry has a length of two bytes, and its value mostly too.
+                value = at + message[at + 4] + 7
+                if message[value - 1] > 127:
+                    value += 1
+            name, size = _HEADS[message[at:value]]
+            at = value + size
+            subject[name] = message[value:at]
         if at != end:
             return None
         model = _RESTS[message[end:]]
     except IndexError:
         return None
     except KeyError:
-        _learn(message, end)
+        if at == end:
+            _learn_rest(message[end:])
         return None
     if model is not None:
         subject[contract.REQUEST_MODEL] = model
     return subject
 
 
-_NAMES: dict[bytes, str] = {}
-"""Header names as they come, to the strings that Subjects are asked with. Envoy forwards a handful."""
+_HEADS: dict[bytes, tuple[str, int]] = {}
+"""What stands before a header's value (its entry's tag and length, its name with tag and length, the value's tag and length), to the
+name and the length. Lengths and names are remembered, values never."""
+_MOST_HEADS = 16_384
+_LONGEST_NAME, _LONGEST_VALUE = 100, 1_023
+"""Longer ones are parsed each time."""
 _RESTS: dict[bytes, bytes | None] = {b"": None}
 """What stands behind the headers (metadata, never a header) to the requested model in it."""
-_REMEMBERED = 256
+_MOST_RESTS = 256
 _LONGEST_SECTION = 127 | 127 << 7
 """Bytes that a length of two bytes can tell; longer ones are parsed."""
 
 
-def _learn(message: bytes, end: int) -> None:
+def _learn_head(name: str, size: int) -> None:
+    key = name.encode()
+    if len(key) > _LONGEST_NAME or size > _LONGEST_VALUE or name == contract.REQUEST_MODEL:
+        return
+    if len(_HEADS) >= _MOST_HEADS:
+        _HEADS.clear()
+    inner = b"\x0a%c%b\x1a%b" % (len(key), key, _varint(size))
+    _HEADS[b"\x0a%b%b" % (_varint(len(inner) + size), inner)] = name, size
+
+
+def _varint(number: int) -> bytes:
+    return bytes((number,)) if number < 128 else bytes((number & 127 | 128, number >> 7))
+
+
+def _learn_rest(rest: bytes) -> None:
     """Remember what stands behind the headers, if it is a message of its own that says nothing of headers."""
-    if len(_RESTS) >= _REMEMBERED:
+    if len(_RESTS) >= _MOST_RESTS:
         _RESTS.clear()
     try:
-        rest = ProcessingRequest.FromString(message[end:])
+        request = ProcessingRequest.FromString(rest)
     except DecodeError:
         return
-    if rest.WhichOneof("request") is None:
-        _RESTS[message[end:]] = _model(rest)
+    if request.WhichOneof("request") is None:
+        _RESTS[rest] = _model(request)
 
 
 def matching_empty_reply(message: bytes) -> bytes | None:

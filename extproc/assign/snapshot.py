@@ -89,6 +89,10 @@ class Answer(NamedTuple):
     """-1 where no ring was asked."""
 
 
+_answer = tuple.__new__
+"""A NamedTuple made without the Python function that would make it: a quarter of a microsecond per decision."""
+
+
 def assign(layer: tuple[CompiledRollout, ...], subject: Subject, request_id: bytes | None) -> Answer | None:
     """The answer of one layer: the first rollout that matches decides; None if none does (the request keeps its own route)."""
     for rollout in layer:
@@ -107,7 +111,7 @@ def _assign_in(rollout: CompiledRollout, subject: Subject, request_id: bytes | N
         # Anonymous: the first request's unit is Envoy's own request id, and the cookie that Envoy sets is that value, so the
         # arm is the same from the first request on; there is never one shared bucket.
         if not request_id:
-            return Answer(rollout.no_unit, b"", False, None, -1)
+            return _answer(Answer, (rollout.no_unit, b"", False, None, -1))
         unit, durable, cookie = request_id, False, rollout.cookie
     for cohort in rollout.cohorts:
         if cohort.matches is not None and not cohort.matches(subject):
@@ -117,5 +121,5 @@ def _assign_in(rollout: CompiledRollout, subject: Subject, request_id: bytes | N
             continue
         point = xxh3_64_intdigest(rollout.prefix + unit) >> 32
         choice = cohort.canary if point < cohort.canary_below else cohort.control if point >= cohort.control_from else cohort.rest
-        return Answer(choice, unit, durable, cookie, point)
-    return Answer(rollout.no_cohort, unit, durable, cookie, -1)
+        return _answer(Answer, (choice, unit, durable, cookie, point))
+    return _answer(Answer, (rollout.no_cohort, unit, durable, cookie, -1))

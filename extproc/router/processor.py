@@ -6,6 +6,7 @@ read on 1 decision in 64. The same Processor runs under every transport.
 
 from __future__ import annotations
 
+from binascii import hexlify
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -100,7 +101,7 @@ class Processor:
                 choice, unit, durable, cookie, _ = answer
                 self._counts[choice.index] += 1
                 # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
-                digest = blake2b(self._key + unit, digest_size=_DIGEST).digest().hex().encode()
+                digest = hexlify(blake2b(self._key + unit, digest_size=_DIGEST).digest())
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)

@@ -14,9 +14,11 @@ from extproc.transport.native import frames, grpc, outbound, states
 from extproc.transport.native.control import DRAIN_PING, Control
 from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
 from extproc.transport.native.frames import frame, unpack_head, window_update
-from extproc.transport.native.grpc import Method, Status
+from extproc.transport.native.grpc import Method, Status, unpack_prefix
 from extproc.transport.native.states import TABLE
 from extproc.transport.native.streams import Shared, Stream
+
+_FROM_IDLE, _FROM_OPEN = TABLE[states.IDLE], TABLE[states.OPEN]
 
 
 class Connection(Control):
@@ -29,9 +31,14 @@ class Connection(Control):
         self._block: tuple[int, int, list[bytes]] | None = None
         """(stream, flags, fragments) of a header block that CONTINUATION goes on with."""
         self._receive_window = shared.limits.connection_window
+        self._half = shared.limits.connection_window >> 1
+        """Credit is given back in halves of the window."""
+        self._stream_window = shared.limits.stream_window
         self.now = 0.0
         self.closed = False
         """Nothing more will be read; the adapter writes what there is and closes."""
+        self._longest = shared.limits.frame << 8 | 0xFF
+        """The largest first word of a frame's head: length << 8 | type."""
         self._handlers = (
             self._on_data,
             self._on_headers,
@@ -43,6 +50,7 @@ class Connection(Control):
             self._on_goaway,
             self._on_window_update,
             self._on_continuation,
+            *(self._on_unknown for _ in range(10, 256)),
         )
 
     # ------------------------------------------------------------------------------------------------------------------ in, out
@@ -81,34 +89,35 @@ class Connection(Control):
 
     def _frames(self, buffer: bytes, position: int) -> int:
         """Handle every whole frame; the position behind the last one."""
-        handlers, longest, size = self._handlers, self._limits.frame, len(buffer)
-        while size - position >= 9:
-            high, low, kind, flags, sid = unpack_head(buffer, position)
-            length = high << 8 | low
-            if length > longest:
+        handlers, longest, size = self._handlers, self._longest, len(buffer)
+        last = size - frames.HEAD
+        while position <= last:
+            first, flags, sid = unpack_head(buffer, position)
+            if first > longest:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "frame too long")
-            end = position + 9 + length
+            end = position + 9 + (first >> 8)
             if end > size:
                 break
             sid &= 0x7FFFFFFF
-            if self._block is not None and (kind != frames.CONTINUATION or sid != self._block[0]):
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
-            if not self._settled and kind != frames.SETTINGS:
-                raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame was not SETTINGS")
-            if kind <= 9:
-                try:
-                    handlers[kind](sid, flags, buffer[position + 9 : end])
-                except StreamFault as fault:
-                    self._reset(sid, fault.code)
-            else:
-                self._count(outbound.OTHERS, self._limits.others, "unknown frames")
+            if self._expecting:
+                self._expected(first & 0xFF, sid)
+            try:
+                handlers[first & 0xFF](sid, flags, buffer[position + 9 : end])
+            except StreamFault as fault:
+                self._reset(sid, fault.code)
             position = end
-            if self.closed:
-                break
         return position
 
+    def _expected(self, kind: int, sid: int) -> None:
+        """Only one frame may come now: the first SETTINGS, or the CONTINUATION of a header block."""
+        if not self._settled:
+            if kind != frames.SETTINGS:
+                raise ConnectionFault(Code.PROTOCOL_ERROR, "the first frame was not SETTINGS")
+        elif self._block is not None and (kind != frames.CONTINUATION or sid != self._block[0]):
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "a header block was interrupted")
+
     def _flush(self) -> bytes:
-        if self._consumed > self._limits.connection_window >> 1 and not self.closed:
+        if self._consumed > self._half and not self.closed:
             self._out.append(window_update(0, self._consumed))
             self._receive_window += self._consumed
             self._consumed = 0
@@ -175,6 +184,7 @@ class Connection(Control):
             self._headers_complete(sid, flags, payload)
         else:
             self._block = sid, flags, [payload]
+            self._expecting = True
 
     def _on_continuation(self, sid: int, flags: int, payload: bytes) -> None:
         if self._block is None:
@@ -185,18 +195,14 @@ class Connection(Control):
             raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "header block too long")
         if flags & frames.END_HEADERS:
             self._block = None
+            self._expecting = False
             self._headers_complete(first, first_flags, b"".join(parts))
         del sid
 
     def _headers_complete(self, sid: int, flags: int, block: bytes) -> None:
-        stream = self._streams.get(sid)
         event = states.HEADERS_END if flags & frames.END_STREAM else states.HEADERS
-        if stream is not None:
-            self._trailers(stream, event, block)
-            return
         if sid <= self._highest:
-            self._headers.read(block)
-            self._no_stream(sid, event)
+            self._not_first(sid, event, block)
             return
         # The block is always decoded, whatever becomes of the stream: the compression context belongs to the connection.
         request = self._headers.read(block)
@@ -207,14 +213,22 @@ class Connection(Control):
             raise StreamFault(Code.REFUSED_STREAM)
         if request.malformed:
             raise StreamFault(Code.PROTOCOL_ERROR)
-        stream = Stream(sid, TABLE[states.IDLE][event], request, self._peer_window, self._limits.stream_window)
-        self._streams[sid] = stream
+        self._streams[sid] = stream = Stream(sid, _FROM_IDLE[event], request, self._peer_window, self._stream_window)
         if request.timeout is not None:
             stream.deadline = self.now + request.timeout + 1.0
-        if request.method >= Method.UNKNOWN:
+        if stream.method >= Method.UNKNOWN:
             self._refuse(stream)
         elif event == states.HEADERS_END:
             self._peer_ended(stream)
+
+    def _not_first(self, sid: int, event: int, block: bytes) -> None:
+        """HEADERS on a stream that was opened before: its trailers, or a fault."""
+        stream = self._streams.get(sid)
+        if stream is not None:
+            self._trailers(stream, event, block)
+            return
+        self._headers.read(block)
+        self._no_stream(sid, event)
 
     def _refuse(self, stream: Stream) -> None:
         """What is no method of ours."""
@@ -249,13 +263,35 @@ class Connection(Control):
     # --------------------------------------------------------------------------------------------------------------------- DATA
     def _on_data(self, sid: int, flags: int, payload: bytes) -> None:
         length = len(payload)
-        window = self._receive_window - length
-        if window < 0:
+        self._receive_window -= length
+        if self._receive_window < 0:
             raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "more DATA than the connection's window")
-        self._receive_window = window
+        stream = self._streams.get(sid)
+        if (
+            stream is not None
+            and stream.whole
+            and stream.state == states.OPEN
+            and flags <= frames.END_STREAM
+            and 4 < length <= stream.receive_window
+            and unpack_prefix(payload) == (0, length - 5)
+        ):
+            # Almost always: one whole message in the first frame.
+            self._consumed += length
+            stream.receive_window -= length
+            stream.whole = False
+            if flags:
+                stream.state = _FROM_OPEN[states.DATA_END]
+            self._message(stream, payload[5:])
+            if flags and stream.state == states.HALF_CLOSED_REMOTE:
+                self._peer_ended(stream)
+            return
+        self._any_data(stream, sid, flags, payload)
+
+    def _any_data(self, stream: Stream | None, sid: int, flags: int, payload: bytes) -> None:
+        """DATA of every kind; the connection's window has already been charged."""
+        length = len(payload)
         if flags & frames.PADDED:
             payload = _without_padding(payload)
-        stream = self._streams.get(sid)
         if stream is None:
             self._consumed += length
             self._no_stream(sid, states.DATA_END if flags & frames.END_STREAM else states.DATA)
@@ -264,6 +300,7 @@ class Connection(Control):
         if stream.receive_window < 0:
             self._consumed += length
             raise StreamFault(Code.FLOW_CONTROL_ERROR)
+        stream.whole = False
         ended = flags & frames.END_STREAM
         if not payload and not ended:
             self._count(outbound.EMPTY_DATA, self._limits.empty_data, "empty DATA frames")
@@ -276,18 +313,13 @@ class Connection(Control):
                 self._consumed += length
                 raise StreamFault(Code.PROTOCOL_ERROR)
         if state == states.OPEN or state == states.HALF_CLOSED_REMOTE:
-            # Almost always: one whole message in one frame.
-            if not stream.buffer and len(payload) > 4 and not payload[0] and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
-                self._consumed += length
-                self._message(stream, payload[5:])
-            else:
-                self._pieces(stream, payload, length)
+            self._pieces(stream, payload, length)
             if ended and stream.state == states.HALF_CLOSED_REMOTE:
                 self._peer_ended(stream)
         else:
             self._consumed += length
-        if stream.receive_window < self._limits.stream_window >> 1 and stream.state == states.OPEN and not stream.buffer:
-            credit = self._limits.stream_window - stream.receive_window
+        if stream.receive_window < self._stream_window >> 1 and stream.state == states.OPEN and not stream.buffer:
+            credit = self._stream_window - stream.receive_window
             stream.receive_window += credit
             self._out.append(window_update(sid, credit))
 

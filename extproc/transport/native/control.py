@@ -21,6 +21,8 @@ class Control(Outbound):
         self._headers = HeaderReader(shared.limits)
         self._settled = False
         """The peer's first SETTINGS have come."""
+        self._expecting = True
+        """Only one kind of frame may come now: the first SETTINGS, or a CONTINUATION."""
 
     def _on_rst_stream(self, sid: int, flags: int, payload: bytes) -> None:
         del flags
@@ -30,8 +32,13 @@ class Control(Outbound):
         if stream is None:
             self._no_stream(sid, states.RST_STREAM)
             return
-        if stream.state != states.HALF_CLOSED_LOCAL:
-            self._count(outbound.UNANSWERED, self._limits.unanswered_resets, "streams reset before their answer")
+        if stream.state == states.HALF_CLOSED_LOCAL:
+            # What Envoy does with every stream that has its answer. Nothing is held for one that we have ended.
+            stream.state = states.CLOSED
+            self._half_closed -= 1
+            del self._streams[sid]
+            return
+        self._count(outbound.UNANSWERED, self._limits.unanswered_resets, "streams reset before their answer")
         self._forget(stream, states.CLOSED)
 
     def _on_window_update(self, sid: int, flags: int, payload: bytes) -> None:
@@ -62,6 +69,7 @@ class Control(Outbound):
 
     def _on_settings(self, sid: int, flags: int, payload: bytes) -> None:
         self._settled = True
+        self._expecting = False
         if sid:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS on a stream")
         if flags & frames.ACK:
@@ -118,6 +126,10 @@ class Control(Outbound):
                 # A stream that does not exist cannot be reset.
                 raise ConnectionFault(code, "malformed PRIORITY")
             raise StreamFault(code)
+
+    def _on_unknown(self, sid: int, flags: int, payload: bytes) -> None:
+        del sid, flags, payload
+        self._count(outbound.OTHERS, self._limits.others, "unknown frames")
 
     def _on_push_promise(self, sid: int, flags: int, payload: bytes) -> None:
         del sid, flags, payload

@@ -38,8 +38,8 @@ DEFAULT_WINDOW: Final = 65_535
 LARGEST_WINDOW: Final = (1 << 31) - 1
 LARGEST_ID: Final = (1 << 31) - 1
 
-unpack_head: Final = struct.Struct(">HBBBI").unpack_from
-"""(length's high 16 bits, its low 8, type, flags, stream with the reserved bit)."""
+unpack_head: Final = struct.Struct(">IBI").unpack_from
+"""(length << 8 | type, flags, stream with the reserved bit)."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

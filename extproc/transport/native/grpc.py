@@ -6,6 +6,7 @@ All response headers are HPACK literals without indexing and without Huffman cod
 from __future__ import annotations
 
 import re
+import struct
 from enum import IntEnum
 from typing import Final
 from urllib.parse import quote
@@ -47,6 +48,8 @@ NOT_SERVING: Final = b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse: field 1, the status as a varint."""
 PREFIX: Final = 5
 """Bytes before each message: compressed flag and length."""
+unpack_prefix: Final = struct.Struct(">BI").unpack_from
+"""(compressed flag, length)."""
 
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

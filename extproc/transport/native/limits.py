@@ -25,8 +25,8 @@ class Limits:
     """Decoded bytes of one header block, counted as RFC 9113 does (32 more per field); advertised. Excess: ENHANCE_YOUR_CALM."""
     message: int = 1 << 20
     """Bytes of one gRPC message. Excess: RESOURCE_EXHAUSTED."""
-    stream_window: int = 1 << 20
-    """Bytes of a stream that may be on their way or in our buffer."""
+    stream_window: int = (1 << 20) + (1 << 16)
+    """Bytes of a stream that may be on their way or in our buffer; more than `message`, or its end would wait for ever."""
     connection_window: int = 16 << 20
     """The same for all streams of a connection together: the bound of what a connection can make us hold. At least 65,535."""
     stalled: int = 1 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 
 from extproc.transport.native import frames, grpc, states
@@ -13,6 +14,9 @@ from extproc.transport.native.streams import Shared, Stream
 
 _RESPONSE_HEAD = len(grpc.RESPONSE).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS))
 _TRAILERS_HEAD = len(grpc.TRAILERS_OK).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
+_pack_head = struct.Struct(f">5sI{len(grpc.RESPONSE)}sHBHIBI").pack
+"""HEADERS of a response, then the head of its DATA (length in two parts, type and flags, stream) and of its message (flag, length)."""
+_pack_tail = struct.Struct(f">5sI{len(grpc.TRAILERS_OK)}s").pack
 _TRAILERS_FLAGS = frames.END_HEADERS | frames.END_STREAM
 _IGNORED_AFTER_RESET = 512
 """Streams that we reset and remember, so that what was still on its way is not taken for a fault."""
@@ -58,30 +62,24 @@ class Outbound:
             return
         self._send_window -= need
         sid = stream.sid
-        id4 = sid.to_bytes(4, "big")
         self._out.append(
-            b"%b%b%b%b\x00\x00%b\x00%b%b%b%b%b"
-            % (
-                _RESPONSE_HEAD,
-                id4,
-                grpc.RESPONSE,
-                need.to_bytes(3, "big"),
-                id4,
-                (need - 5).to_bytes(4, "big"),
-                reply,
-                _TRAILERS_HEAD,
-                id4,
-                grpc.TRAILERS_OK,
-            )
+            _pack_head(_RESPONSE_HEAD, sid, grpc.RESPONSE, need >> 8, need & 0xFF, 0, sid, 0, need - 5)
+            + reply
+            + _pack_tail(_TRAILERS_HEAD, sid, grpc.TRAILERS_OK)
         )
         stream.answered = True
         state = TABLE[stream.state][states.WE_END]
-        if state == states.CLOSED and not stream.buffer:
-            # The usual end where the peer has ended its side; nothing is held for the stream, so there is nothing to give free.
-            stream.state = state
-            del self._streams[sid]
-        else:
+        if stream.buffer:
             self._move_to(stream, state)
+            return
+        # The usual ends: nothing is held for the stream, so there is nothing to give free.
+        stream.state = state
+        if state == states.CLOSED:
+            del self._streams[sid]
+            return
+        self._half_closed += 1
+        if self._half_closed > self._limits.half_closed:
+            self._reset_oldest()
 
     def _answer_slowly(self, stream: Stream, reply: bytes) -> None:
         self._begin_response(stream)

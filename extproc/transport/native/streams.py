@@ -12,7 +12,7 @@ from extproc.transport.native.limits import DEFAULT, Limits
 class Stream:
     """One request."""
 
-    __slots__ = ("answered", "buffer", "deadline", "left", "method", "pending", "receive_window", "send_window", "sid", "state")
+    __slots__ = ("answered", "buffer", "deadline", "left", "method", "pending", "receive_window", "send_window", "sid", "state", "whole")
 
     def __init__(self, sid: int, state: int, request: Request, send_window: int, receive_window: int) -> None:
         self.sid = sid
@@ -22,6 +22,8 @@ class Stream:
         """Bytes that content-length still promises; None where it promised nothing."""
         self.send_window = send_window
         self.receive_window = receive_window
+        self.whole = request.content_length is None
+        """Nothing has come yet, and the first DATA may be a whole message that needs no more checks."""
         self.buffer = b""
         """The beginning of a message that is not complete."""
         self.pending: deque[tuple[bytes, bool]] | None = None
