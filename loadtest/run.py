@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="another seed is another crowd")
     parser.add_argument("--workers", type=int, default=2, help="router workers")
     transports = [transport.value for transport in TransportName]
-    parser.add_argument("--transport", choices=transports, default=TransportName.GRPCIO.value, help="how the router speaks gRPC")
+    parser.add_argument("--transport", choices=transports, default=TransportName.NATIVE.value, help="how the router speaks gRPC")
     parser.add_argument("--report", type=Path, default=HERE / "reports", help="directory of the reports")
     parser.add_argument("--web", type=int, default=0, metavar="PORT", help="locust's web page on this loopback port instead of headless")
     given = parser.parse_args()

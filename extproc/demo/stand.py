@@ -125,7 +125,7 @@ async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: i
 
 
 async def start_serve(
-    processes: Processes, spec: Path, ports: Ports, workers: int, transport: TransportName = TransportName.GRPCIO
+    processes: Processes, spec: Path, ports: Ports, workers: int, transport: TransportName = TransportName.NATIVE
 ) -> Child:
     """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
@@ -137,7 +137,7 @@ async def start_serve(
 
 
 async def start_router(
-    processes: Processes, spec: Path, ports: Ports, workers: int, phase: str, transport: TransportName = TransportName.GRPCIO
+    processes: Processes, spec: Path, ports: Ports, workers: int, phase: str, transport: TransportName = TransportName.NATIVE
 ) -> Child:
     """`extproc router` without a store: the Spec at one phase; returns when every worker serves."""
     child = await processes.start(

@@ -80,8 +80,9 @@ class Worker:
             self._answer(processor, server)
         if follower is not None:
             follower.cancel()
-        server.set_serving(False)
-        await asyncio.sleep(DRAIN)
+        if not server.succeeded:
+            server.set_serving(False)
+            await asyncio.sleep(DRAIN)
         await server.stop(GRACE)
 
     async def _first_snapshot(self) -> tuple[Snapshot, bytes]:

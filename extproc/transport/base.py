@@ -31,6 +31,10 @@ class Server(Protocol):
     def faults(self) -> dict[str, int]:
         """Connections that were ended for the peer's fault, by error code of RFC 9113; empty where the transport does not say."""
 
+    @property
+    def succeeded(self) -> bool:
+        """True where another server has taken our socket's name: whoever connects anew meets it."""
+
     async def start(self) -> None:
         """Listen, and say SERVING; raises SettingsError where it cannot listen."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -122,6 +123,17 @@ def test_metrics_of_all_workers_are_on_one_port(router: tuple[subprocess.Popen[s
     assert 'cohort="staff"' in text
     assert 'extproc_workers{state="serving"} 2.0' in text
     assert f'{contract.METRIC_GENERATION}{{worker="1"}} 1.0' in text
+
+
+def test_a_peer_that_breaks_the_rules_is_counted(tmp_path: Path) -> None:
+    """By worker and code, so that an operator sees who knocks."""
+    with running("--listen", f"unix:{tmp_path}/r.sock", "--workers", "1", "--phase", "50%") as (_, _, metrics):
+        with socket.socket(socket.AF_UNIX) as browser:
+            browser.connect(f"{tmp_path}/r-0.sock")
+            browser.sendall(b"GET / HTTP/1.1\r\nhost: router\r\n\r\n")
+            while browser.recv(4096):
+                pass
+        assert f'{contract.METRIC_CONNECTION_FAULTS}{{code="PROTOCOL_ERROR",worker="0"}} 1.0' in scrape(metrics)
 
 
 @pytest.mark.parametrize("transport", list(TransportName))

@@ -9,6 +9,8 @@ from extproc.transport.native.headers import HeaderReader
 from extproc.transport.native.outbound import Outbound
 from extproc.transport.native.streams import Shared
 
+DEFAULT_TABLE = 4_096
+"""Bytes of a dynamic table that nobody has spoken about (RFC 9113, 6.5.2)."""
 DRAIN_PING = b"extproc\0"
 """Its answer tells that the peer has seen our GOAWAY."""
 
@@ -21,6 +23,8 @@ class Control(Outbound):
         self._headers = HeaderReader(shared.limits)
         self._settled = False
         """The peer's first SETTINGS have come."""
+        self._owes_size_update = False
+        self._table_given_up = False
         self._expecting = True
         """Only one kind of frame may come now: the first SETTINGS, or a CONTINUATION."""
 
@@ -85,6 +89,9 @@ class Control(Outbound):
         self._out.append(frame(frames.SETTINGS, frames.ACK, 0))
 
     def _setting(self, key: int, value: int) -> None:
+        if key == frames.HEADER_TABLE_SIZE and value < DEFAULT_TABLE and not self._table_given_up:
+            # We never index. Still, a peer that makes its table smaller must be told so in the next header block (RFC 9113, 4.3.1).
+            self._table_given_up = self._owes_size_update = True
         if key == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "initial window too large")

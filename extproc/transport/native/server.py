@@ -78,7 +78,8 @@ class _Adapter(asyncio.Protocol):
         self._age += 1
         if self._age > GREETING and not self.connection.greeted:
             self._transport.abort()
-        if self._paused:
+        if self._paused or self.connection.closed:
+            # Closed by us, and its last words are not read: it does not wait for that for ever.
             self._paused += 1
             if self._paused > SLOW_READER:
                 self._transport.abort()
@@ -163,7 +164,8 @@ class NativeServer:
 
     async def stop(self, grace: float) -> None:
         """Take no new connection, drain the open ones for at most `grace` seconds, remove our socket."""
-        self.set_serving(False)
+        if not self.succeeded:
+            self.set_serving(False)
         if self._server is None:
             return
         self._server.close()
@@ -180,6 +182,14 @@ class NativeServer:
         if self._ticking is not None:
             self._ticking.cancel()
         self._unlink()
+
+    @property
+    def succeeded(self) -> bool:
+        """True where another server has taken our socket's name: whoever connects anew meets it, so health need not say that we end."""
+        try:
+            return bool(self._inode) and Path(self._address.path).stat().st_ino != self._inode
+        except OSError:
+            return False
 
     def _unlink(self) -> None:
         """Remove our own socket, never the one that a successor has put in its place."""

@@ -24,7 +24,7 @@ class Stream:
         self.receive_window = receive_window
         self.whole = request.content_length is None
         """Nothing has come yet, and the first DATA may be a whole message that needs no more checks."""
-        self.buffer = b""
+        self.buffer: bytes | bytearray = b""
         """The beginning of a message that is not complete."""
         self.pending: deque[tuple[bytes, bool]] | None = None
         """What waits for windows: (payload of DATA or a whole HEADERS frame, is DATA)."""
