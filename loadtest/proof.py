@@ -1,10 +1,12 @@
 """The long evidence, one section at a time or all of them; figures go to docs/proof. `make proof`.
 
-    python -m loadtest.proof                      everything (about half an hour)
+    python -m loadtest.proof                      everything (about 90 minutes)
     python -m loadtest.proof statistics state     some of it
 
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
-first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase.
+first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase. bench: what a
+decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. fuzz: atheris
+for half an hour. Bench and latency want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -38,6 +40,9 @@ from extproc.demo.run import DemoSettings, run
 from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.release.eprocess import BetE, RatioE
+from extproc.transport import TransportName
+from loadtest import added_latency, bench, soak
+from tests.fuzz import run as fuzz
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs" / "proof"
@@ -272,7 +277,29 @@ def _split(split: dict[str, Any]) -> str:
     return f"{split['cohort']}: {split['canary']:,} of {split['people']:,}, {deviations}"
 
 
-SECTIONS: dict[str, Callable[[], Section]] = {"statistics": _statistics, "state": _state, "rollback": _rollback, "load": _load}
+# --------------------------------------------------------------------------------------------------------------------- latency
+def _added_latency() -> Section:
+    """What the filter adds, on each transport."""
+    lines: list[str] = []
+    problems: list[str] = []
+    for transport in TransportName:
+        result = added_latency.measure(added_latency.RATE, added_latency.SECONDS, added_latency.ALTERNATIONS, transport)
+        lines += [f"## {transport}", "", *added_latency.lines(result), ""]
+        # The promise is about the transport that is the default; the other one is for comparison.
+        problems += result.problems if transport is TransportName.NATIVE else []
+    return lines, problems
+
+
+SECTIONS: dict[str, Callable[[], Section]] = {
+    "statistics": _statistics,
+    "state": _state,
+    "rollback": _rollback,
+    "load": _load,
+    "bench": bench.section,
+    "latency": _added_latency,
+    "soak": soak.section,
+    "fuzz": fuzz.section,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
