@@ -118,6 +118,7 @@ _LONGEST_NAME, _LONGEST_VALUE = 100, 1_023
 _RESTS: dict[bytes, bytes | None] = {b"": None}
 """What stands behind the headers (metadata, never a header) to the requested model in it."""
 _MOST_RESTS = 256
+_LONGEST_REST = 2_048
 _LONGEST_SECTION = 127 | 127 << 7
 """Bytes that a length of two bytes can tell; longer ones are parsed."""
 
@@ -138,6 +139,8 @@ def _varint(number: int) -> bytes:
 
 def _learn_rest(rest: bytes) -> None:
     """Remember what stands behind the headers, if it is a message of its own that says nothing of headers."""
+    if len(rest) > _LONGEST_REST:
+        return
     if len(_RESTS) >= _MOST_RESTS:
         _RESTS.clear()
     try:

@@ -19,7 +19,6 @@ from extproc.transport.native.grpc import Method, Status
 from extproc.transport.native.states import TABLE
 from extproc.transport.native.streams import Shared, Stream
 
-_ACKNOWLEDGED = frame(frames.SETTINGS, frames.ACK, 0)
 _NO_TABLE = b"\x20"
 _FROM_IDLE = TABLE[states.IDLE]
 
@@ -122,18 +121,21 @@ class Connection(Data):
             self._out.append(window_update(0, self._consumed))
             self._receive_window += self._consumed
             self._consumed = 0
+        if self._owes_size_update:
+            early, late = self._out[: self._owed_from], self._out[self._owed_from :]
+            self._out[:] = [*early, self._with_size_update(b"".join(late))]
+            self._owed_from = 0
         out = b"".join(self._out)
         self._out.clear()
-        return self._with_size_update(out) if self._owes_size_update else out
+        return out
 
     def _with_size_update(self, out: bytes) -> bytes:
         """Put a table size update (to zero) before the first header block that leaves after the peer's SETTINGS are acknowledged."""
-        acknowledged = out.rfind(_ACKNOWLEDGED) + 1
         position = 0
         while position < len(out):
             first, flags, sid = unpack_head(out, position)
             end = position + frames.HEAD + (first >> 8)
-            if first & 0xFF == frames.HEADERS and position >= acknowledged:
+            if first & 0xFF == frames.HEADERS:
                 self._owes_size_update = False
                 changed = frame(frames.HEADERS, flags, sid, _NO_TABLE + out[position + frames.HEAD : end])
                 return out[:position] + changed + out[end:]
@@ -166,13 +168,18 @@ class Connection(Data):
         for sid in sorted(self._watching):
             stream = self._streams.get(sid)
             if stream is not None:
-                self._say_health(stream)
+                try:
+                    self._say_health(stream)
+                except ConnectionFault as fault:
+                    self._fail(fault)
+                    break
         return self._flush()
 
     def drain(self) -> bytes:
         """Begin to end: no stream that has been sent is lost (RFC 9113, 6.8). The peer's PING answer brings the final GOAWAY."""
-        if self.closed:
+        if self.closed or self._draining:
             return b""
+        self._draining = True
         self._out.append(frames.goaway(frames.LARGEST_ID, Code.NO_ERROR, "draining"))
         self._out.append(frame(frames.PING, 0, 0, DRAIN_PING))
         for sid in list(self._watching):
@@ -250,7 +257,7 @@ class Connection(Data):
         if stream.method is Method.UNKNOWN:
             self._end(stream, Status.UNIMPLEMENTED, "unknown method")
             return
-        stream.answered = True
+        stream.answered, stream.whole = True, False
         self._out.append(frame(frames.HEADERS, frames.END_HEADERS, stream.sid, grpc.FOREIGN_RESPONSE))
         self._send(stream, grpc.FOREIGN_BODY)
         self._send_last(stream, b"")

@@ -21,10 +21,14 @@ class Control(Outbound):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._headers = HeaderReader(shared.limits)
+        self._draining = False
+        """We have said that we are going."""
         self._settled = False
         """The peer's first SETTINGS have come."""
         self._owes_size_update = False
         self._table_given_up = False
+        self._owed_from = 0
+        """Pieces of what is to be sent that come before the acknowledgement of those SETTINGS."""
         self._expecting = True
         """Only one kind of frame may come now: the first SETTINGS, or a CONTINUATION."""
 
@@ -72,10 +76,12 @@ class Control(Outbound):
         self._unstall(stream_)
 
     def _on_settings(self, sid: int, flags: int, payload: bytes) -> None:
-        self._settled = True
-        self._expecting = False
         if sid:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "SETTINGS on a stream")
+        if flags & frames.ACK and not self._settled:
+            raise ConnectionFault(Code.PROTOCOL_ERROR, "the first SETTINGS were an acknowledgement")
+        self._settled = True
+        self._expecting = False
         if flags & frames.ACK:
             if payload:
                 raise ConnectionFault(Code.FRAME_SIZE_ERROR, "an acknowledgement carries nothing")
@@ -92,6 +98,7 @@ class Control(Outbound):
         if key == frames.HEADER_TABLE_SIZE and value < DEFAULT_TABLE and not self._table_given_up:
             # We never index. Still, a peer that makes its table smaller must be told so in the next header block (RFC 9113, 4.3.1).
             self._table_given_up = self._owes_size_update = True
+            self._owed_from = len(self._out)
         if key == frames.INITIAL_WINDOW_SIZE:
             if value > frames.LARGEST_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "initial window too large")
@@ -115,7 +122,7 @@ class Control(Outbound):
         if len(payload) != 8:
             raise ConnectionFault(Code.FRAME_SIZE_ERROR, "PING has 8 bytes")
         if flags & frames.ACK:
-            if payload == DRAIN_PING and self._final == frames.LARGEST_ID:
+            if self._draining and payload == DRAIN_PING and self._final == frames.LARGEST_ID:
                 self._final = self._highest
                 self._out.append(frames.goaway(self._highest, Code.NO_ERROR, "drained"))
             return
@@ -129,8 +136,8 @@ class Control(Outbound):
         self._count(outbound.OTHERS, self._limits.others, "PRIORITY frames")
         if len(payload) != 5 or int.from_bytes(payload[:4], "big") & 0x7FFFFFFF == sid:
             code = Code.FRAME_SIZE_ERROR if len(payload) != 5 else Code.PROTOCOL_ERROR
-            if sid > self._highest:
-                # A stream that does not exist cannot be reset.
+            if sid not in self._streams:
+                # A stream that does not exist, or is over, cannot be reset.
                 raise ConnectionFault(code, "malformed PRIORITY")
             raise StreamFault(code)
 

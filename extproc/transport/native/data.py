@@ -66,6 +66,8 @@ class Data(Control):
             self._count(outbound.EMPTY_DATA, self._limits.empty_data, "empty DATA frames")
         state = TABLE[stream.state][states.DATA_END if ended else states.DATA]
         if state != stream.state:
+            if state < 0:
+                self._consumed += length
             self._move_to(stream, state)
         if stream.left is not None:
             stream.left -= len(payload)

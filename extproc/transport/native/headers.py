@@ -129,7 +129,7 @@ def read_fields(fields: list[HeaderTuple]) -> Request:
     regular = False
     for name, value in fields:
         if name.startswith(b":"):
-            if regular or name not in _PSEUDO or name in pseudo or not _BAD_VALUE.isdisjoint(value):
+            if regular or name not in _PSEUDO or name in pseudo or not well_formed_value(value):
                 return MALFORMED
             pseudo[name] = value
             continue
@@ -148,6 +148,8 @@ def read_fields(fields: list[HeaderTuple]) -> Request:
             length = int(value)
     if not (pseudo.get(b":method") and pseudo.get(b":scheme") and pseudo.get(b":path")):
         return MALFORMED
+    if pseudo[b":method"] == b"CONNECT":
+        return MALFORMED
     suffix = content_type[len(CONTENT_TYPE) :][:1]
     is_grpc = pseudo[b":method"] == b"POST" and content_type.startswith(CONTENT_TYPE) and suffix in _AFTER_TYPE
     method = METHODS.get(pseudo[b":path"], Method.UNKNOWN) if is_grpc else Method.FOREIGN
@@ -157,4 +159,4 @@ def read_fields(fields: list[HeaderTuple]) -> Request:
 def _well_formed(name: bytes, value: bytes) -> bool:
     if not well_formed_name(name) or name in _CONNECTION_HEADERS:
         return False
-    return well_formed_value(value) and (name != b"te" or value == b"trailers")
+    return well_formed_value(value) and (name != b"te" or value.lower() == b"trailers")

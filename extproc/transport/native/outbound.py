@@ -61,6 +61,7 @@ class Outbound:
             self._answer_slowly(stream, reply)
             return
         self._send_window -= need
+        stream.send_window -= need
         sid = stream.sid
         self._out.append(
             _pack_head(_RESPONSE_HEAD, sid, grpc.RESPONSE, need >> 8, need & 0xFF, 0, sid, 0, need - 5)
@@ -103,6 +104,7 @@ class Outbound:
         self._watching.discard(stream.sid)
         self._consumed += len(stream.buffer)
         stream.buffer = b""
+        stream.whole = False
         if stream.answered:
             self._send_last(stream, grpc.trailers(status, message))
         elif status is Status.OK:
@@ -206,7 +208,7 @@ class Outbound:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "not a frame of the connection")
         if sid > self._final:
             return
-        state = states.IDLE if sid > self._highest else states.RESET if sid in self._reset_by_us else states.CLOSED
+        state = states.IDLE if sid > self._highest or not sid & 1 else states.RESET if sid in self._reset_by_us else states.CLOSED
         state = TABLE[state][event]
         if state < 0:
             self._fault(state)
