@@ -26,10 +26,21 @@ VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
-    """Every rollout, and the newest lines of the Journal."""
-    parts: list[RenderableType] = [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
+    """What is wrong with the Spec's file, every rollout, and the newest lines of the Journal."""
+    parts: list[RenderableType] = [_refused(status["spec_file"])] if status["spec_file"]["problems"] else []
+    parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*parts)
+
+
+def _refused(file: dict[str, Any]) -> RenderableType:
+    lines = [Text("is not in force, the last good one stays: mend the file or undo the change", style="bold red")]
+    for problem in file["problems"]:
+        where = f"{problem['path']} (line {problem['line']})" if problem["line"] else problem["path"]
+        lines.append(Text.assemble((where, "bold"), f": {problem['message']} ", (f"[{problem['id']}]", "dim")))
+        if problem["hint"]:
+            lines.append(Text(f"    {problem['hint']}", style="yellow"))
+    return Panel(Group(*lines), title=f"[bold]Spec {file['path']}[/bold]", title_align="left", border_style="bold red", padding=(0, 1))
 
 
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:

@@ -11,7 +11,7 @@ import uvloop
 from extproc.router.child import Child
 from extproc.router.settings import RouterSettings
 from extproc.router.supervisor import Supervisor, check
-from extproc.runtime import stop_on_signals
+from extproc.runtime import RELOAD, hangup_asks, stop_on_signals
 
 STOP_TIMEOUT = 10.0
 
@@ -24,10 +24,13 @@ def main(settings: RouterSettings, controller_arguments: Sequence[str]) -> None:
 
 async def _run(settings: RouterSettings, command: tuple[str, ...]) -> None:
     stop = stop_on_signals()
+    supervisor = Supervisor(settings)
     controller = Child("controller", command, talks=False)
+    # The controller reads the Spec, the workers follow the store; it is told over its standard input, where a signal could come too early.
+    hangup_asks(lambda: controller.tell(RELOAD))
     keeping = asyncio.create_task(controller.keep())
     try:
-        await Supervisor(settings).run(stop)
+        await supervisor.run(stop)
     finally:
         # The router drains first: until its last decision somebody watches the outcomes.
         await controller.stop(STOP_TIMEOUT)

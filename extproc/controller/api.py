@@ -86,7 +86,7 @@ class Api:
         age = time.time() - self._loop.last_tick
         well = age < FROZEN_AFTER
         text = f"controller: evaluated {age:.1f} s ago\n" if well else f"controller: has not evaluated for {age:.0f} s\n"
-        return PlainTextResponse(text, status_code=200 if well else 503)
+        return PlainTextResponse(text + self._loop.spec_file.told(), status_code=200 if well else 503)
 
     async def _exposition(self, _: Request) -> Response:
         return Response(self._metrics.exposition(self._loop), media_type="text/plain; version=0.0.4; charset=utf-8")

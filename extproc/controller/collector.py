@@ -12,6 +12,7 @@ from extproc import contract, wire
 from extproc.domain import Outcome, Undecided
 from extproc.transport import Address
 from extproc.transport.grpcio import start_on
+from extproc.transport.place import Place
 
 Receive = Callable[[Sequence[Outcome], Sequence[Undecided]], None]
 """(outcomes, ends of requests without an assignment)."""
@@ -27,6 +28,7 @@ class Collector:
         self._address = address
         self._receive = receive
         self._server: grpc.aio.Server | None = None
+        self._place: Place | None = None
         self.streams = 0
         """Access-log streams that are open now."""
         self.bad_messages = 0
@@ -35,12 +37,14 @@ class Collector:
         """Listen; raises SettingsError where that is not possible."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Method(self._on_stream),))
-        await start_on(server, self._address)
+        self._place = await start_on(server, self._address)
 
     async def stop(self) -> None:
-        """Close open streams; Envoy drops what it cannot send."""
+        """Close open streams, remove our own socket; Envoy drops what it cannot send."""
         if self._server is not None:
             await self._server.stop(0.2)
+        if self._place is not None:
+            self._place.leave()
 
     async def _on_stream(self, messages: AsyncIterator[bytes], _context: object) -> bytes:
         self.streams += 1

@@ -18,6 +18,7 @@ from extproc import spec as spec_room
 from extproc.domain import Action, Decision, Finding, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
+from extproc.runtime import FileState
 from extproc.store import Store
 
 TICK: Final = 1.0
@@ -53,7 +54,12 @@ class Loop:
         """Meets the Spec with what is in the store; raises SpecError, RefusedError or StoreError and has then changed nothing."""
         self._store = store
         self.spec: Spec = spec_room.load(spec_text)
-        self.state: State = self._adopt(spec_text, now)
+        self.spec_file = FileState("")
+        """What became of changes of the Spec's file, for those who look."""
+        self.desks: dict[str, Desk] = {}
+        before = store.read_state()
+        old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
+        self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
         self._unsaved = 0.0
         self.undecided = 0
         """Requests that ended without an assignment."""
@@ -61,27 +67,46 @@ class Loop:
         """Outcomes of a rollout that the Spec does not know."""
         self.ticks = 0
         self.last_tick = now
-        self.desks: dict[str, Desk] = {}
-        saved = store.read_evidence()
-        for name, rollout in self.spec.rollouts.items():
-            self.desks[name] = Desk(rollout, self._restored(rollout, saved, now))
-            self._follow(name)
+        self._lay_out({}, now)
 
-    def _adopt(self, text: str, now: float) -> State:
-        spec, store = self.spec, self._store
-        before = store.read_state()
-        old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
+    # -------------------------------------------------------------------------------------------------------------------- Spec
+    def adopt(self, text: str, spec: Spec, now: float) -> bool:
+        """Put another Spec in force (`spec` is what `text` says); False where it is the present one.
+
+        By the rules of a start: what runs is immutable. Raises RefusedError or StoreError and has then changed nothing.
+        """
+        if spec.digest == self.state.spec_digest:
+            return False
+        state = self._commit_spec(self.state, self.spec, text, spec, now)
+        # A deadline can only have changed where nothing runs; Evidence that was made under another one is read again under this one.
+        same = spec.application.sla.latency_p99 == self.spec.application.sla.latency_p99
+        kept = {name: desk for name, desk in self.desks.items() if same and desk.rollout == spec.rollouts.get(name)}
+        self.spec, self.state = spec, state
+        self._lay_out(kept, now)
+        return True
+
+    def _commit_spec(self, before: State | None, old: Spec | None, text: str, spec: Spec, now: float) -> State:
         prints = {name: spec_room.fingerprint(rollout) for name, rollout in spec.rollouts.items()}
         state = release.adopt(before, old, spec, prints, now)
-        store.publish_spec(spec.digest, text)
         if before is None or state.generation != before.generation:
             numbers = {"digest": spec.digest, "before": before.spec_digest if before is not None else None}
             entries = [
                 JournalEntry(0, now, name, release.AUTOMATION, Action.ADOPT, f"Spec {spec.digest} is in force", state.generation, numbers)
                 for name in spec.rollouts
             ]
-            store.commit(state, before.generation if before is not None else 0, entries, {})
+            evidence = dict(self._saved(desk) for desk in self.desks.values())
+            self._store.commit(state, before.generation if before is not None else 0, entries, evidence, {spec.digest: text})
         return state
+
+    def _lay_out(self, kept: Mapping[str, Desk], now: float) -> None:
+        """A desk for each rollout: what did not change stays on it, the rest is found in the store or begins anew."""
+        saved = self._store.read_evidence() if len(kept) < len(self.spec.rollouts) else {}
+        self.desks = {
+            name: kept[name] if name in kept else Desk(rollout, self._restored(rollout, saved, now))
+            for name, rollout in self.spec.rollouts.items()
+        }
+        for name in self.desks:
+            self._follow(name)
 
     def _restored(self, rollout: Rollout, saved: Mapping[str, str], now: float) -> Evidence:
         attempt = self.state.rollouts[rollout.name].attempt

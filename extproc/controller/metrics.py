@@ -41,6 +41,13 @@ class ControllerMetrics:
         self._status = Gauge(contract.METRIC_STATUS, "1 for the present status.", ["rollout", "status"], registry=registry)
         self._e = Gauge(contract.METRIC_E_VALUE, "E-value against a null: harm or safe.", ["rollout", "gate", "null"], registry=registry)
         self._limit = Gauge(contract.METRIC_E_LIMIT, "The e-value of harm that rolls back.", ["rollout"], registry=registry)
+        self._reloads_shown = 0
+        self._reloads = Counter(
+            contract.METRIC_RELOAD_FAILURES, "Changes of the Spec's file that were of no use; the last good stays.", registry=registry
+        )
+        self._problem = Gauge(
+            contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see status.", registry=registry
+        )
         self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -75,7 +82,12 @@ class ControllerMetrics:
     def exposition(self, loop: Loop) -> bytes:
         """Prometheus text."""
         self._generation.set(loop.state.generation)
-        self._e.clear()
+        self._reloads.inc(loop.spec_file.failures - self._reloads_shown)
+        self._reloads_shown = loop.spec_file.failures
+        self._problem.set(bool(loop.spec_file.problems))
+        # A rollout that a new Spec no longer has must not be shown as it last was.
+        for gauge in (self._e, self._late, self._phase, self._share, self._status, self._limit):
+            gauge.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]
             self._late.labels(name).set(desk.evidence.late_outcomes)

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import uvloop
 
 from extproc import contract
-from extproc import spec as spec_room
 from extproc.controller.api import Api
 from extproc.controller.collector import Collector
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.reload import follow_spec, opened
 from extproc.controller.token import server_token
 from extproc.domain import Outcome, Undecided
-from extproc.runtime import HttpServer, stop_on_signals
-from extproc.store import open_store
+from extproc.runtime import RELOAD, Followed, HttpServer, hangup_asks, stop_on_signals
 from extproc.transport import parse_address
 
 API_HOST = "127.0.0.1"
@@ -45,11 +44,10 @@ def main(settings: ControllerSettings) -> None:
 
 async def _run(settings: ControllerSettings) -> None:
     address = parse_address(settings.collector)
-    text = spec_room.read_text(settings.spec_path)
-    spec_room.load(text)
-    store = open_store(settings.store, writer=True)
+    loop, store = opened(settings.spec_path, settings.store, time.time())
     try:
-        loop = Loop(text, store, time.time())
+        followed = follow_spec(loop)
+        hangup_asks(followed.look)
         metrics = ControllerMetrics()
 
         def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
@@ -62,11 +60,13 @@ async def _run(settings: ControllerSettings) -> None:
         await collector.start()
         api = Api(loop, store, collector, metrics, server_token(settings.store))
         server = HttpServer(api.app(), API_HOST, settings.api_port)
+        following = asyncio.create_task(followed.follow())
         try:
             await server.start()
             print(f"controller ready: API on http://{server.address}", flush=True)
-            await _until_told(settings, asyncio.create_task(_evaluate(loop, metrics)))
+            await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, metrics)))
         finally:
+            following.cancel()
             await server.stop()
             await collector.stop()
             loop.save()
@@ -74,11 +74,11 @@ async def _run(settings: ControllerSettings) -> None:
         store.close()
 
 
-async def _until_told(settings: ControllerSettings, evaluating: asyncio.Task[None]) -> None:
+async def _until_told(settings: ControllerSettings, followed: Followed, evaluating: asyncio.Task[None]) -> None:
     """Return when asked to stop; raise what the evaluate loop raises, which must never end by itself."""
     waiting = [evaluating, asyncio.create_task(_wait(stop_on_signals()))]
     if settings.ends_with_stdin:
-        waiting.append(asyncio.create_task(_end_of_input()))
+        waiting.append(asyncio.create_task(_end_of_input(followed)))
     done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
@@ -102,7 +102,10 @@ async def _evaluate(loop: Loop, metrics: ControllerMetrics) -> None:
         last, due = now, max(due + TICK, now)
 
 
-async def _end_of_input() -> None:
+async def _end_of_input(followed: Followed) -> None:
+    """Return when standard input ends; until then it may ask us to read the Spec again."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    await reader.read()
+    while line := await reader.readline():
+        if line.strip() == RELOAD:
+            followed.look()

@@ -20,6 +20,11 @@ def status_document(loop: Loop, collector: Collector, now: float) -> dict[str, A
         "application": loop.spec.application.name,
         "generation": loop.state.generation,
         "spec_digest": loop.state.spec_digest,
+        "spec_file": {
+            "path": loop.spec_file.path,
+            "failures": loop.spec_file.failures,
+            "problems": [asdict(problem) for problem in loop.spec_file.problems],
+        },
         "collector": {
             "streams": collector.streams,
             "bad_messages": collector.bad_messages,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from extproc.domain import Rollout, RolloutState, Spec, State, Status
 from extproc.errors import Problem, RefusedError
@@ -18,11 +19,11 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
         return State(1, new.digest, {name: _pending(fingerprints[name], now) for name in new.rollouts})
     if state.spec_digest == new.digest:
         return state
-    problems = [
-        problem
-        for name, one in state.rollouts.items()
-        if one.status.exposes and (problem := _conflict(name, one, fingerprints)) is not None
-    ]
+    problems: list[Problem] = []
+    for name, one in state.rollouts.items():
+        if one.status.exposes:
+            conflict = _conflict(name, one, fingerprints)
+            problems += [conflict] if conflict is not None else _moved(name, one, old, new)
     if problems:
         raise RefusedError(problems)
     rollouts = {
@@ -41,6 +42,30 @@ def _conflict(name: str, state: RolloutState, fingerprints: Mapping[str, str]) -
         message = f"is {state.status.value}: its salt, unit, cohorts, models, phases and gates must stay as they are"
         return Problem("state.running-rollout-changed", path, message, hint)
     return None
+
+
+def _moved(name: str, state: RolloutState, old: Spec | None, new: Spec) -> Iterator[Problem]:
+    """What a running rollout rests on outside of its own block: it must stay as well. Prices and credentials may change."""
+    if old is None or name not in old.rollouts:
+        return
+    before, after = _foundation(old, old.rollouts[name]), _foundation(new, new.rollouts[name])
+    for path in before:
+        if after.get(path) != before[path]:
+            message = f"must stay as it is: rollout {name} rests on it and is {state.status.value}"
+            hint = f"undo the edit, or `extproc rollback {name}` first and start it again"
+            yield Problem("state.running-rollout-moved", path, message, hint)
+
+
+def _foundation(spec: Spec, rollout: Rollout) -> dict[str, object]:
+    """By path in the document: both models as requests meet them, the headers that make its cohorts, the deadline of its Evidence."""
+    found: dict[str, object] = {
+        f"models.{name}": replace(spec.models[name], prices=None, credential=None) for name in (rollout.stable, rollout.canary)
+    }
+    if any(cohort.tiers for cohort in rollout.cohorts):
+        found["identity.tier_header"] = spec.tier_header
+    if any(cohort.countries for cohort in rollout.cohorts):
+        found["identity.country_header"] = spec.country_header
+    return found | {"application.sla.latency_p99": spec.application.sla.latency_p99}
 
 
 def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, fingerprint: str, now: float) -> RolloutState:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from extproc import contract
 from extproc.router.processor import DECISION_BUCKETS, SAMPLE_EVERY
+from extproc.runtime import FileState
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class WorkerView:
     """One worker as the supervisor sees it."""
 
     index: int
-    restarts: int
+    restarts: Mapping[str, int]
+    """By reason: `died`, `hung`."""
     report: dict[str, Any] | None
     """Fields of worker.WorkerReport; None where it does not answer."""
 
@@ -35,14 +37,14 @@ class _Collected:
         return self._families
 
 
-def exposition(views: Sequence[WorkerView]) -> bytes:
-    """Prometheus text of all workers together."""
+def exposition(views: Sequence[WorkerView], file: FileState) -> bytes:
+    """Prometheus text of all workers together; `file` is what the supervisor knows of the Spec's file."""
     registry = CollectorRegistry()
-    registry.register(_Collected(_families(views)))
+    registry.register(_Collected(_families(views, file)))
     return generate_latest(registry)
 
 
-def _families(views: Sequence[WorkerView]) -> Iterator[Metric]:
+def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     reports = [(str(view.index), view.report) for view in views if view.report is not None]
     yield _decisions([report for _, report in reports])
     yield _decision_times([report for _, report in reports])
@@ -55,7 +57,9 @@ def _families(views: Sequence[WorkerView]) -> Iterator[Metric]:
     errors = CounterMetricFamily(contract.METRIC_DECISION_ERRORS, "Decisions that ended in an exception.", labels=["worker"])
     faults = CounterMetricFamily(contract.METRIC_CONNECTION_FAULTS, "Connections ended for the peer's fault.", labels=["worker", "code"])
     reloads = CounterMetricFamily(contract.METRIC_RELOAD_FAILURES, "Reads or Specs of no use; the last good stays.", labels=["worker"])
-    restarts = CounterMetricFamily(contract.METRIC_WORKER_RESTARTS, "Times a worker was restarted.", labels=["worker"])
+    restarts = CounterMetricFamily(contract.METRIC_WORKER_RESTARTS, "Times a worker was restarted.", labels=["worker", "reason"])
+    problem = GaugeMetricFamily(contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see /healthz.")
+    problem.add_metric([], bool(file.problems))
     for worker, report in reports:
         generation.add_metric([worker], report["generation"])
         age.add_metric([worker], report["age"])
@@ -64,8 +68,10 @@ def _families(views: Sequence[WorkerView]) -> Iterator[Metric]:
             faults.add_metric([worker, code], count)
         reloads.add_metric([worker], report["reload_failures"])
     for view in views:
-        restarts.add_metric([str(view.index)], view.restarts)
-    yield from (generation, age, errors, faults, reloads, restarts)
+        for reason, count in sorted(view.restarts.items()):
+            restarts.add_metric([str(view.index), reason], count)
+    reloads.add_metric(["supervisor"], file.failures)
+    yield from (generation, age, errors, faults, reloads, restarts, problem)
 
 
 def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:

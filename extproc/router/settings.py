@@ -32,7 +32,10 @@ class RouterSettings:
 class WorkerSettings:
     """What one worker is told by its supervisor, as the first line on its standard input."""
 
-    spec_path: str
+    spec_text: str
+    """The last good Spec, so that a worker which is restarted needs no file; empty where a store publishes it."""
+    generation: int
+    """Of that text: 1, and one more for each that has replaced it."""
     listen: str
     transport: str
     phase: str | None

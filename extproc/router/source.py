@@ -1,4 +1,4 @@
-"""Where a worker's Snapshots come from: a fixed phase of a Spec file, or the store.
+"""Where a worker's Snapshots come from: a fixed phase of the Spec that the supervisor tells, or the store.
 
 A State change is seen within POLL seconds (a PRAGMA of a few microseconds each time), thresholds are re-derived on the loop in under
 a millisecond, and one reference is swapped. A new Spec is loaded and prepared off the loop.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from extproc import spec as spec_room
 from extproc.assign import Prepared, Snapshot, derive, prepare
@@ -26,13 +27,30 @@ RETRY = 0.5
 log = logging.getLogger(__name__)
 
 
-def fixed_snapshot(spec: Spec, phase: str | None) -> Snapshot:
+class Source(Protocol):
+    """Gives a worker its Snapshots, one after the other."""
+
+    failures: int
+    """Reads, or Specs, that were of no use."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since the source was last found readable."""
+
+    async def open(self) -> tuple[Snapshot, bytes]:
+        """The first Snapshot, and the key of the units' hashes."""
+
+    async def follow(self, use: Callable[[Snapshot], None]) -> None:
+        """Call `use` with each new Snapshot, forever."""
+
+
+def fixed_snapshot(spec: Spec, phase: str | None, generation: int = 1) -> Snapshot:
     """Every rollout at one phase (by name or share; the first one by default), for benchmarks, tests and a life without controller."""
     rollouts = {
-        name: RolloutState(Status.PROGRESSING, phase_index(rollout, phase), 0.0, 1, 1, "served at a fixed phase", "")
+        name: RolloutState(Status.PROGRESSING, phase_index(rollout, phase), 0.0, generation, 1, "served at a fixed phase", "")
         for name, rollout in spec.rollouts.items()
     }
-    return derive(prepare(spec), State(1, spec.digest, rollouts), encode_reply)
+    return derive(prepare(spec), State(generation, spec.digest, rollouts), encode_reply)
 
 
 def phase_index(rollout: Rollout, wanted: str | None) -> int:
@@ -44,6 +62,42 @@ def phase_index(rollout: Rollout, wanted: str | None) -> int:
         hint = f"its phases are {', '.join(names)}"
         raise SettingsError(Problem("settings.phase", "--phase", f"rollout {rollout.name} has no phase {wanted!r}", hint))
     return names.index(wanted)
+
+
+class ToldSource:
+    """The Spec as the supervisor has read and checked it, at a fixed phase. Compiled off the loop; the newest that was told wins."""
+
+    def __init__(self, text: str, generation: int, phase: str | None, key: bytes) -> None:
+        self._text, self._generation = text, generation
+        self._phase = phase
+        self._key = key
+        self._told = asyncio.Event()
+        self.failures = 0
+        self.age = 0.0
+
+    def tell(self, text: str, generation: int) -> None:
+        """Another Spec."""
+        self._text, self._generation = text, generation
+        self._told.set()
+
+    async def open(self) -> tuple[Snapshot, bytes]:
+        """Raises SpecError or SettingsError."""
+        return _fixed(self._text, self._phase, self._generation), self._key
+
+    async def follow(self, use: Callable[[Snapshot], None]) -> None:
+        """Call `use` with each new Snapshot, forever."""
+        while True:
+            await self._told.wait()
+            self._told.clear()
+            try:
+                use(await asyncio.to_thread(_fixed, self._text, self._phase, self._generation))
+            except ExtprocError as error:
+                self.failures += 1
+                log.error("kept the last good snapshot: %s", error)
+
+
+def _fixed(text: str, phase: str | None, generation: int) -> Snapshot:
+    return fixed_snapshot(spec_room.load(text), phase, generation)
 
 
 class StoreSource:

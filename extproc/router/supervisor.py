@@ -1,4 +1,4 @@
-"""The router's supervisor: N workers, one endpoint each, one port for all their metrics.
+"""The router's supervisor: N workers, one endpoint each, one port for all their metrics; without a store it reads the Spec for them.
 
 N endpoints and not SO_REUSEPORT: behind one endpoint Envoy keeps one connection, and all of it goes to one process (seen).
 """
@@ -20,14 +20,13 @@ from starlette.routing import Route
 from extproc import contract
 from extproc import spec as spec_room
 from extproc.errors import SettingsError
-from extproc.router.child import Child
+from extproc.router.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.router.metrics import WorkerView, exposition
+from extproc.router.reload import SpecFile
 from extproc.router.settings import RouterSettings, WorkerSettings
-from extproc.router.source import fixed_snapshot
-from extproc.runtime import HttpServer, stop_on_signals
+from extproc.runtime import FileState, HttpServer, hangup_asks, stop_on_signals
 from extproc.transport import parse_address, problems
 
-ASK_TIMEOUT = 1.0
 STOP_TIMEOUT = 10.0
 READY_TIMEOUT = 30.0
 
@@ -40,18 +39,32 @@ class Supervisor:
     def __init__(self, settings: RouterSettings) -> None:
         self._settings = settings
         self.endpoints = contract.endpoints(settings.listen, settings.workers)
-        key = secrets.token_hex(32)
-        self._children = [
-            Child(f"worker {index}", _worker_command(), self._orders(listen, key)) for index, listen in enumerate(self.endpoints)
-        ]
+        self._key = secrets.token_hex(32)
+        self._spec = SpecFile(settings.spec_path, settings.phase, self._tell) if settings.store is None else None
+        self._file = self._spec.followed.state if self._spec is not None else FileState(settings.spec_path)
+        self._children = [Child(f"worker {index}", _worker_command(), self._orders(listen)) for index, listen in enumerate(self.endpoints)]
 
-    def _orders(self, listen: str, key: str) -> bytes:
-        given = self._settings
-        phase = None if given.store is not None else given.phase
-        return WorkerSettings(given.spec_path, listen, given.transport, phase, given.store, key, given.security).write()
+    def _orders(self, listen: str) -> bytes:
+        given, spec = self._settings, self._spec
+        text, generation, phase = (spec.text, spec.generation, given.phase) if spec is not None else ("", 0, None)
+        return WorkerSettings(text, generation, listen, given.transport, phase, given.store, self._key, given.security).write()
+
+    def reload(self) -> None:
+        """Read the Spec's file again, changed or not. With a store nothing is to be done: the controller publishes what it has read."""
+        if self._spec is not None:
+            self._spec.followed.look()
+
+    def _tell(self) -> None:
+        """Every worker uses the Spec that was just found good, and so does each one that is restarted."""
+        assert self._spec is not None
+        line = b"spec " + orjson.dumps({"text": self._spec.text, "generation": self._spec.generation})
+        for child, listen in zip(self._children, self.endpoints, strict=True):
+            child.first_line = self._orders(listen)
+            child.tell(line)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain."""
+        following = asyncio.create_task(self._spec.followed.follow()) if self._spec is not None else None
         keepers = [asyncio.create_task(child.keep()) for child in self._children]
         server = HttpServer(self._app(), self._settings.metrics_host, self._settings.metrics_port)
         announcing: asyncio.Task[None] | None = None
@@ -60,17 +73,18 @@ class Supervisor:
             announcing = asyncio.create_task(self._announce(server.address))
             await _first_of(stop.wait(), *keepers)
         finally:
-            if announcing is not None:
-                announcing.cancel()
+            for task in (announcing, following):
+                if task is not None:
+                    task.cancel()
             await asyncio.gather(*(child.stop(STOP_TIMEOUT) for child in self._children))
             await server.stop()
             await asyncio.gather(*keepers)
 
     async def views(self) -> list[WorkerView]:
         """What each worker says of itself; None where one does not answer."""
-        answers = await asyncio.gather(*(child.ask(b"report", ASK_TIMEOUT) for child in self._children))
+        answers = await asyncio.gather(*(child.ask(QUESTION, ASK_TIMEOUT) for child in self._children))
         return [
-            WorkerView(index, child.restarts, orjson.loads(answer) if answer else None)
+            WorkerView(index, dict(child.restarts), orjson.loads(answer) if answer else None)
             for index, (child, answer) in enumerate(zip(self._children, answers, strict=True))
         ]
 
@@ -87,11 +101,12 @@ class Supervisor:
 
     def _app(self) -> Starlette:
         async def metrics(_: Request) -> Response:
-            return Response(exposition(await self.views()), media_type="text/plain; version=0.0.4; charset=utf-8")
+            return Response(exposition(await self.views(), self._file), media_type="text/plain; version=0.0.4; charset=utf-8")
 
         async def health(_: Request) -> Response:
             alive = sum(view.report is not None for view in await self.views())
-            return PlainTextResponse(f"{alive} of {len(self._children)} workers\n", status_code=200 if alive else 503)
+            text = f"{alive} of {len(self._children)} workers\n{self._file.told()}"
+            return PlainTextResponse(text, status_code=200 if alive else 503)
 
         return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health)])
 
@@ -106,12 +121,11 @@ async def _first_of(*what: object) -> None:
 
 
 def check(settings: RouterSettings) -> None:
-    """Raise SpecError or SettingsError for what a worker would trip over, before anything is started."""
+    """Raise SpecError or SettingsError for what a router would trip over, before anything is started."""
     if found := problems(parse_address(settings.listen), settings.security):
         raise SettingsError(found)
-    spec = spec_room.read(settings.spec_path)
-    if settings.store is None:
-        fixed_snapshot(spec, settings.phase)
+    if settings.store is not None:
+        spec_room.read(settings.spec_path)
 
 
 def main(settings: RouterSettings) -> None:
@@ -119,6 +133,8 @@ def main(settings: RouterSettings) -> None:
     check(settings)
 
     async def run() -> None:
-        await Supervisor(settings).run(stop_on_signals())
+        supervisor = Supervisor(settings)
+        hangup_asks(supervisor.reload)
+        await supervisor.run(stop_on_signals())
 
     uvloop.run(run())

@@ -1,7 +1,8 @@
 """One worker: one endpoint, one event loop, one Processor. Started by the supervisor, which speaks to it over its standard streams.
 
-In: a line of JSON with WorkerSettings, then a line per question. Out: a line of JSON with WorkerReport when ready and for each
-question. End of input means that the supervisor is gone: the worker drains and ends, so that nothing is left running.
+In: a line of JSON with WorkerSettings, then a line each time: the question `report`, or `spec` and another Spec (JSON: text and
+generation). Out: a line of JSON with WorkerReport when ready and for each of those lines. End of input means that the supervisor is
+gone: the worker drains and ends, so that nothing is left running.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ from dataclasses import asdict, dataclass
 import orjson
 import uvloop
 
-from extproc import spec as spec_room
-from extproc.assign import Snapshot
 from extproc.errors import ExtprocError
+from extproc.router.child import LONGEST_LINE
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
-from extproc.router.source import StoreSource, fixed_snapshot
+from extproc.router.source import Source, StoreSource, ToldSource
 from extproc.transport import Server, TransportName, make_server, parse_address
 
 COLLECT_AFTER = 100_000
@@ -64,42 +64,46 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
-        self._source = StoreSource(settings.store) if settings.store is not None else None
+        self._told: ToldSource | None = None
+        self._source: Source
+        if settings.store is not None:
+            self._source = StoreSource(settings.store)
+        else:
+            self._told = ToldSource(settings.spec_text, settings.generation, settings.phase, bytes.fromhex(settings.unit_key))
+            self._source = self._told
 
-    async def run(self, questions: asyncio.StreamReader) -> None:
+    async def run(self, lines: asyncio.StreamReader) -> None:
         """Serve until asked to stop or the supervisor is gone."""
-        snapshot, key = await self._first_snapshot()
-        processor = Processor(snapshot, key)
+        processor = Processor(*await self._source.open())
         given = self._settings
         server = make_server(TransportName(given.transport), parse_address(given.listen), processor.process, given.security)
         await server.start()
-        follower = asyncio.create_task(self._source.follow(processor.swap)) if self._source is not None else None
+        follower = asyncio.create_task(self._source.follow(processor.swap))
         _settle_garbage_collection()
         self._answer(processor, server)
-        while await questions.readline():
+        while line := await lines.readline():
+            self._obey(line)
             self._answer(processor, server)
-        if follower is not None:
-            follower.cancel()
+        follower.cancel()
         if not server.succeeded:
             server.set_serving(False)
             await asyncio.sleep(DRAIN)
         await server.stop(GRACE)
 
-    async def _first_snapshot(self) -> tuple[Snapshot, bytes]:
-        if self._source is not None:
-            return await self._source.open()
-        spec = spec_room.read(self._settings.spec_path)
-        return fixed_snapshot(spec, self._settings.phase), bytes.fromhex(self._settings.unit_key)
+    def _obey(self, line: bytes) -> None:
+        word, _, rest = line.partition(b" ")
+        if word == b"spec" and self._told is not None:
+            self._told.tell(**orjson.loads(rest))
 
     def _answer(self, processor: Processor, server: Server) -> None:
         report = WorkerReport(
             generation=processor.snapshot.generation,
-            age=self._source.age if self._source is not None else 0.0,
+            age=self._source.age,
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
             errors=server.errors,
             faults=server.faults,
-            reload_failures=self._source.failures if self._source is not None else 0,
+            reload_failures=self._source.failures,
             time_buckets=processor.times.buckets,
             time_total=processor.times.total,
         )
@@ -109,14 +113,14 @@ class Worker:
 
 async def _main() -> None:
     loop = asyncio.get_running_loop()
-    questions = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
-    # SIGTERM and SIGINT reach the supervisor too; it closes our input, which is the one way to end a worker in order.
-    for number in (signal.SIGTERM, signal.SIGINT):
+    lines = asyncio.StreamReader(limit=LONGEST_LINE)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    # These reach the supervisor too; it closes our input, which is the one way to end a worker in order, and reads the Spec for us.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)
-    worker = Worker(WorkerSettings.read(await questions.readline()))
+    worker = Worker(WorkerSettings.read(await lines.readline()))
     with suppress(BrokenPipeError):
-        await worker.run(questions)
+        await worker.run(lines)
 
 
 def main() -> None:

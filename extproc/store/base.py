@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from extproc.domain import JournalEntry, State
 from extproc.errors import Problem, StoreError
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Store(Protocol):
@@ -23,9 +26,15 @@ class Store(Protocol):
         """The present State, or None before the first."""
 
     def commit(
-        self, state: State, expected_generation: int, entries: Sequence[JournalEntry], evidence: Mapping[str, str]
+        self,
+        state: State,
+        expected_generation: int,
+        entries: Sequence[JournalEntry],
+        evidence: Mapping[str, str],
+        specs: Mapping[str, str] = NOTHING,
     ) -> tuple[JournalEntry, ...]:
-        """Write State, its Journal entries (returned with their numbers) and the Evidence behind them: all of it, or nothing.
+        """Write State, its Journal entries (returned with their numbers), the Evidence behind them and the Specs that it names (YAML by
+        digest, immutable): all of it, or nothing.
 
         `expected_generation` is that of the State which the decision was made on (0 for none); raises ConflictError if another one
         is there by now.

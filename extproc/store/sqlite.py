@@ -23,6 +23,7 @@ import orjson
 
 from extproc.domain import Action, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
+from extproc.store.base import NOTHING
 from extproc.store.codec import decode_state, encode_state
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,7 @@ CREATE TABLE journal(sequence INTEGER PRIMARY KEY, at REAL NOT NULL, rollout TEX
   action TEXT NOT NULL, why TEXT NOT NULL, generation INTEGER NOT NULL, numbers BLOB NOT NULL) STRICT;
 CREATE INDEX journal_by_rollout ON journal(rollout, sequence);
 """
+_PUBLISH = "INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING"
 
 
 class SqliteStore:
@@ -88,7 +90,7 @@ class SqliteStore:
     # ------------------------------------------------------------------------------------------------------------------ Spec
     def publish_spec(self, digest: str, text: str) -> None:
         with self._transaction():
-            self._db.execute("INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING", (digest, text))
+            self._db.execute(_PUBLISH, (digest, text))
 
     def read_spec(self, digest: str) -> str:
         with _explained(self._path):
@@ -104,7 +106,12 @@ class SqliteStore:
         return decode_state(row[0]) if row is not None else None
 
     def commit(
-        self, state: State, expected_generation: int, entries: Sequence[JournalEntry], evidence: Mapping[str, str]
+        self,
+        state: State,
+        expected_generation: int,
+        entries: Sequence[JournalEntry],
+        evidence: Mapping[str, str],
+        specs: Mapping[str, str] = NOTHING,
     ) -> tuple[JournalEntry, ...]:
         with self._transaction():
             row = self._db.execute("SELECT generation FROM state").fetchone()
@@ -112,6 +119,7 @@ class SqliteStore:
             if found != expected_generation:
                 message = f"generation is {found}, the decision was made on {expected_generation}"
                 raise ConflictError(Problem("store.conflict", str(self._path), message, "read State again and decide anew"))
+            self._db.executemany(_PUBLISH, specs.items())
             self._db.execute("REPLACE INTO state VALUES(1, ?, ?)", (state.generation, encode_state(state)))
             last = self._db.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()[0]
             numbered = tuple(replace(entry, sequence=last + place) for place, entry in enumerate(entries, start=1))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from extproc import contract
 from extproc.errors import Problem, SettingsError
 from extproc.transport.address import Address
 from extproc.transport.base import Process
+from extproc.transport.place import Place
 from extproc.transport.security import PRIVATE, Security, Watched, guard_socket, make_context
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ class GrpcioServer:
         self._security = security
         self._process = process
         self._server: grpc.aio.Server | None = None
+        self._place: Place | None = None
         self._serving = False
         self._health_changed = asyncio.Event()
         self.errors = 0
@@ -47,7 +48,7 @@ class GrpcioServer:
         """Listen, and say SERVING."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Methods(self),))
-        await start_on(server, self._address, self._security)
+        self._place = await start_on(server, self._address, self._security)
         self.set_serving(True)
 
     def set_serving(self, serving: bool) -> None:
@@ -62,10 +63,12 @@ class GrpcioServer:
         return False
 
     async def stop(self, grace: float) -> None:
-        """Refuse new streams, give open ones `grace` seconds."""
+        """Refuse new streams, give open ones `grace` seconds, remove our own socket."""
         if self._server is not None:
             self.set_serving(False)
             await self._server.stop(grace)
+            if self._place is not None:
+                self._place.leave()
 
     # -- methods ------------------------------------------------------------------------------------------------------------
     async def _on_process(self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:  # type: ignore[type-arg]
@@ -102,26 +105,26 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return self._handlers.get(handler_call_details.method)
 
 
-async def start_on(server: grpc.aio.Server, address: Address, security: Security = PRIVATE) -> None:
+async def start_on(server: grpc.aio.Server, address: Address, security: Security = PRIVATE) -> Place | None:
     """Start a server on an address; raises SettingsError where it cannot listen.
 
-    A Unix socket is bound under a temporary name and renamed, so that its path never vanishes under Envoy.
+    Returns the name of a Unix socket, which is the caller's to `leave` when the server has stopped; None for HOST:PORT.
     """
     try:
         if not address.path:
             _bind(server, f"{address.host}:{address.port}", security)
             await server.start()
-            return
-        path = Path(address.path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
-        _bind(server, f"unix:{temporary}", security)
+            return None
+        place = Place(address.path)
+        place.clear()
+        _bind(server, f"unix:{place.temporary}", security)
         await server.start()
-        guard_socket(temporary, security)
-        temporary.rename(path)
+        guard_socket(place.temporary, security)
+        place.take()
     except (RuntimeError, OSError) as error:
         hint = "is another process on this address, does its directory not exist, or may we not give the socket away?"
         raise SettingsError(Problem("settings.bind", str(address), f"cannot listen: {error}", hint)) from error
+    return place
 
 
 def _bind(server: grpc.aio.Server, address: str, security: Security) -> None:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-from contextlib import suppress
-from pathlib import Path
 
 from extproc.errors import Problem, SettingsError
 from extproc.transport.address import Address
@@ -14,6 +11,7 @@ from extproc.transport.base import Process
 from extproc.transport.native.connection import Connection
 from extproc.transport.native.limits import DEFAULT, Limits
 from extproc.transport.native.streams import Shared
+from extproc.transport.place import Place
 from extproc.transport.security import ALPN, PRIVATE, Certificates, Security, guard_socket
 
 BACKLOG = 1024
@@ -101,7 +99,7 @@ class NativeServer:
         self.adapters: set[_Adapter] = set()
         self._server: asyncio.Server | None = None
         self._ticking: asyncio.Task[None] | None = None
-        self._inode = 0
+        self._place = Place(address.path) if address.path else None
 
     @property
     def errors(self) -> int:
@@ -119,9 +117,9 @@ class NativeServer:
         tls = self._certificates.context if self._certificates is not None else None
         patience = GREETING if tls is not None else None
         try:
-            if self._address.path:
+            if self._place is not None:
                 self._server = await loop.create_unix_server(
-                    lambda: _Adapter(self), sock=self._bound(), backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
+                    lambda: _Adapter(self), sock=self._bound(self._place), backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=patience
                 )
             else:
                 self._server = await loop.create_server(
@@ -138,21 +136,18 @@ class NativeServer:
         self._ticking = asyncio.create_task(self._tick())
         self.set_serving(True)
 
-    def _bound(self) -> socket.socket:
-        """A Unix socket, bound under a temporary name and renamed: its path never vanishes under Envoy."""
-        path = Path(self._address.path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
+    def _bound(self, place: Place) -> socket.socket:
+        """A Unix socket that listens before it has its name."""
+        place.clear()
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            made.bind(str(temporary))
-            guard_socket(temporary, self._security)
+            made.bind(str(place.temporary))
+            guard_socket(place.temporary, self._security)
             made.listen(BACKLOG)
-            temporary.rename(path)
+            place.take()
         except OSError:
             made.close()
             raise
-        self._inode = path.stat().st_ino
         return made
 
     def set_serving(self, serving: bool) -> None:
@@ -181,22 +176,13 @@ class NativeServer:
             adapter.close()
         if self._ticking is not None:
             self._ticking.cancel()
-        self._unlink()
+        if self._place is not None:
+            self._place.leave()
 
     @property
     def succeeded(self) -> bool:
         """True where another server has taken our socket's name: whoever connects anew meets it, so health need not say that we end."""
-        try:
-            return bool(self._inode) and Path(self._address.path).stat().st_ino != self._inode
-        except OSError:
-            return False
-
-    def _unlink(self) -> None:
-        """Remove our own socket, never the one that a successor has put in its place."""
-        if self._inode:
-            with suppress(OSError):
-                if Path(self._address.path).stat().st_ino == self._inode:
-                    Path(self._address.path).unlink()
+        return self._place is not None and self._place.succeeded
 
     async def _tick(self) -> None:
         loop = asyncio.get_running_loop()
