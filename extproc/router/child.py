@@ -146,9 +146,11 @@ class Child:
 
     async def _watch(self, process: Process) -> None:
         """Ask, and end a process that does not answer: nobody else would, and Envoy's health checks alone do not bring it back."""
+        loop = asyncio.get_running_loop()
         while self._missed < MISSES:
-            await asyncio.sleep(ASK_EVERY)
+            began = loop.time()
             await self.ask(QUESTION, ASK_TIMEOUT)
+            await asyncio.sleep(max(0.0, began + ASK_EVERY - loop.time()))
         log.error(
             "%s (process %d) did not answer %d questions in a row: it is killed and replaced. If that happens again, look at what "
             "the machine does at that time: stopped processes, swap, a disk that does not answer, too few CPUs",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from extproc.domain import Rollout, RolloutState, Spec, State, Status
+from extproc.domain import Credential, Prices, Rollout, RolloutState, Spec, State, Status
 from extproc.errors import RefusedError
 from extproc.release import adopt
-from tests.support.specs import rollout, spec
+from tests.support.specs import cohort, rollout, spec
 
 NOW = 500.0
 EXPOSING = (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
@@ -137,3 +138,50 @@ def test_a_spec_that_was_lost_is_no_proof_of_the_same_models() -> None:
     """Without the old Spec an end that was edited begins anew."""
     edited = after()
     assert adopt(state(new=stood(Status.COMPLETED)), None, edited, prints(edited, new="edited"), NOW).rollouts == {"new": pending("edited")}
+
+
+def _edited(**changes: object) -> Spec:
+    """The new Spec, whose rollout is the same to the letter."""
+    return replace(after(), **changes)  # type: ignore[arg-type]
+
+
+def _model_edited(name: str, **changes: object) -> Spec:
+    given = after()
+    return replace(given, models={**given.models, name: replace(given.models[name], **changes)})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", EXPOSING)
+@pytest.mark.parametrize(
+    ("edited", "path"),
+    [
+        (_model_edited("old", cluster="elsewhere"), "models.old"),
+        (_model_edited("new", send_model="another"), "models.new"),
+        (_model_edited("new", host_rewrite="another.example"), "models.new"),
+        (_edited(tier_header="x-tier"), "identity.tier_header"),
+        (_edited(country_header="cf-ipcountry"), "identity.country_header"),
+        (_edited(application=replace(after().application, sla=replace(after().application.sla, latency_p99=30.0))), "application.sla.latency_p99"),
+    ],
+)
+def test_what_a_running_rollout_rests_on_is_immutable_too(edited: Spec, path: str, status: Status) -> None:
+    """Its models, the headers that make its cohorts, its deadline: an edit there would move people or Evidence under its feet."""
+    with pytest.raises(RefusedError) as caught:
+        adopt(state(new=stood(status)), before(), edited, prints(edited), NOW)
+    assert [(problem.id, problem.path) for problem in caught.value.problems] == [("state.running-rollout-moved", path)]
+    assert caught.value.problems[0].hint == "undo the edit, or `extproc rollback new` first and start it again"
+    rests = state(new=stood(Status.ROLLED_BACK))
+    assert adopt(rests, before(), edited, prints(edited), NOW).rollouts == rests.rollouts
+
+
+def test_what_no_running_rollout_rests_on_may_change() -> None:
+    """A price, a credential, a third model, a header that no cohort reads: the rollout runs on under the new Spec."""
+    runs = state(new=stood(Status.PROGRESSING))
+    priced = Prices(Decimal(1), Decimal(1), Decimal(1))
+    for edited in (
+        _model_edited("old", prices=priced),
+        _model_edited("new", credential=Credential("authorization", "Bearer ", None, "NEW_KEY")),
+        _model_edited("third", cluster="elsewhere"),
+    ):
+        assert adopt(runs, before(), edited, prints(edited), NOW) == State(10, "new", runs.rollouts)
+    everyone = rollout(cohorts=(cohort("everyone"),))
+    edited = spec(everyone, digest="new", tier_header="x-tier", country_header="x-country")
+    assert adopt(runs, before(everyone), edited, prints(edited), NOW) == State(10, "new", runs.rollouts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,7 +138,38 @@ def test_metrics_and_health_need_no_token(api: Served) -> None:
     assert 'extproc_tokens_total{arm="rest",cohort="everyone",model="old",rollout="new",type="output"} 20.0' in text
     assert 'extproc_status{rollout="new",status="progressing"} 1.0' in text
     assert api.ask("GET", "/healthz", token="").status_code == 503, "last evaluated long ago"
-    import time
-
     api.loop.tick(time.time(), 1.0)
     assert api.ask("GET", "/healthz", token="").status_code == 200
+
+
+def test_a_spec_that_is_not_in_force_is_told_everywhere(api: Served) -> None:
+    """In status, in its picture, in /healthz (which stays well) and as a metric."""
+    from rich.console import Console
+
+    from extproc.cli.picture import picture
+    from extproc.errors import Problem
+
+    def shown() -> str:
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(picture(api.ask("GET", "/v1/status").json(), []))
+        return console.export_text()
+
+    api.loop.tick(time.time(), 1.0)
+    assert "Spec " not in shown()
+    assert "extproc_spec_problem 0.0" in api.ask("GET", "/metrics").text
+    file = api.loop.spec_file
+    file.path, file.failures = "release.yaml", 2
+    file.problems = (Problem("spec.choice", "a.b", "'dog' is no unit", "did you mean user?", 7), Problem("spec.value", "c", "is bad"))
+    for text in (shown(), api.ask("GET", "/healthz").text):
+        for said in ("is not in force, the last good one stays", "a.b (line 7): 'dog' is no unit [spec.choice]", "did you mean", "c: is bad"):
+            assert said in text
+    assert api.ask("GET", "/healthz").status_code == 200
+    document = api.ask("GET", "/v1/status").json()["spec_file"]
+    assert (document["path"], document["failures"], [one["id"] for one in document["problems"]]) == (
+        "release.yaml",
+        2,
+        ["spec.choice", "spec.value"],
+    )
+    text = api.ask("GET", "/metrics").text
+    assert "extproc_spec_problem 1.0" in text
+    assert "extproc_reload_failures_total 2.0" in text

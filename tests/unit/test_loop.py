@@ -264,3 +264,120 @@ def test_a_changed_spec_is_adopted_or_refused_at_start(world: World) -> None:
     with pytest.raises(SpecError):
         Loop("version: 2", world.store, world.now)
     assert world.store.read_state() == world.loop.state
+
+
+OTHER = TEXT.replace("    credential: {env: OPENAI_API_KEY}", "    credential: {env: ANOTHER_KEY}")
+"""What runs does not rest on it."""
+
+
+def adopt(world: World, text: str) -> bool:
+    return world.loop.adopt(text, spec_room.load(text), world.now)
+
+
+def test_a_spec_is_adopted_while_a_rollout_runs_and_its_evidence_goes_on(world: World) -> None:
+    """The very same Evidence, requests under way included; State names the new digest, the store has its text, the Journal an entry."""
+    for _ in range(8):
+        world.second()
+    evidence, before = world.loop.desks[NAME].evidence, world.loop.state
+    assert adopt(world, OTHER)
+    digest = spec_room.load(OTHER).digest
+    assert world.loop.spec.digest == world.loop.state.spec_digest == digest != before.spec_digest
+    assert world.loop.state.generation == before.generation + 1
+    assert world.loop.state.rollouts == before.rollouts
+    assert world.loop.desks[NAME].evidence is evidence
+    assert world.store.read_state() == world.loop.state
+    assert world.store.read_spec(digest) == OTHER
+    assert (world.store.journal(NAME)[0].action, world.store.journal(NAME)[0].numbers["digest"]) == (Action.ADOPT, digest)
+    watched = evidence.watched
+    world.second()
+    assert evidence.watched == pytest.approx(watched + 1.0)
+
+
+def test_the_same_spec_in_other_words_changes_nothing(world: World) -> None:
+    """A comment is no decision: not even the generation moves."""
+    world.second()
+    before = world.loop.state
+    assert not adopt(world, TEXT + "# a comment\n")
+    assert world.loop.state is before
+    assert world.store.read_state() == before
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        TEXT.replace("min_dwell: 10s", "min_dwell: 1s"),
+        TEXT.replace("country: [DE]", "country: [DE, FR]"),
+        TEXT.replace("  - {share: 1%,", "  - {share: 2%,"),
+        TEXT.replace("send_model: new", "send_model: other"),
+        TEXT.replace("tier_header: x-user-tier", "tier_header: x-user-id"),
+        TEXT.replace("latency_p99: 8s", "latency_p99: 80s"),
+        TEXT.replace("rollouts:\n  new:", "rollouts:\n  renamed:"),
+    ],
+    ids=["gates", "cohorts", "phases", "model", "identity", "deadline", "name"],
+)
+def test_an_edit_of_what_runs_is_refused_and_changes_nothing(world: World, edited: str) -> None:
+    """Neither State nor Spec nor Evidence, in memory and in the store alike; after a rollback the same text is adopted."""
+    world.second()
+    before, spec, desk = world.loop.state, world.loop.spec, world.loop.desks[NAME]
+    assert spec_room.load(edited).digest != spec.digest
+    with pytest.raises(RefusedError, match=r"state\.running-rollout-"):
+        adopt(world, edited)
+    assert (world.loop.state, world.loop.spec, world.loop.desks[NAME]) == (before, spec, desk)
+    assert world.store.read_state() == before
+    world.loop.act(NAME, Action.ROLL_BACK, "ann", "because", world.now)
+    assert adopt(world, edited)
+    world.second()
+
+
+def test_a_store_that_refuses_a_spec_leaves_everything_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spec and State are one transaction: where it fails, neither is there."""
+    world.second()
+    before, desk = world.loop.state, world.loop.desks[NAME]
+    with monkeypatch.context() as patched:
+        # The last of the writes of a commit fails, after Spec and State were written.
+        patched.setattr(world.loop, "_saved", lambda _: (NAME, object()))
+        with pytest.raises(StoreError):
+            adopt(world, OTHER)
+    assert (world.loop.state, world.loop.desks[NAME]) == (before, desk)
+    assert world.store.read_state() == before
+    with pytest.raises(StoreError, match=r"store\.no-spec"):
+        world.store.read_spec(spec_room.load(OTHER).digest)
+    assert adopt(world, OTHER)
+
+
+def test_rollouts_come_and_go_while_another_one_runs(world: World) -> None:
+    """One that is added begins, one that rests and is taken away is gone from desk, State and metrics; the one that runs goes on."""
+    from extproc.controller.metrics import ControllerMetrics
+
+    world.second()
+    evidence = world.loop.desks[NAME].evidence
+    block = TEXT[TEXT.index("  new:\n    match:") :].replace("  new:\n", "  second:\n", 1).replace("models: [old]", "models: [other]")
+    assert adopt(world, TEXT.rstrip() + "\n" + block)
+    world.second()
+    metrics = ControllerMetrics()
+    assert world.loop.state.rollouts["second"].status is Status.PROGRESSING
+    assert b'extproc_share{rollout="second"} 0.01' in metrics.exposition(world.loop)
+    with pytest.raises(RefusedError, match=r"state\.running-rollout-removed"):
+        adopt(world, TEXT)
+    world.loop.act("second", Action.ROLL_BACK, "ann", "because", world.now)
+    assert adopt(world, TEXT)
+    assert set(world.loop.desks) == set(world.loop.state.rollouts) == {NAME}
+    assert world.loop.desks[NAME].evidence is evidence
+    assert b'rollout="second"' not in metrics.exposition(world.loop)
+    world.second()
+
+
+def test_a_rollout_that_rests_takes_its_new_block_with_the_evidence_that_is_about_its_models(world: World) -> None:
+    """As after a restart: the phases are the new ones, the e-processes are those of the attempt."""
+    for _ in range(6):
+        world.second()
+    for _ in range(3):
+        world.second(canary_errors=1.0)
+    assert world.status is Status.ROLLED_BACK
+    harm = {cohort: one.vector for cohort, one in world.loop.desks[NAME].evidence.late.harm.items()}
+    assert adopt(world, TEXT.replace("min_dwell: 10s", "min_dwell: 20s"))
+    desk = world.loop.desks[NAME]
+    assert (world.status, desk.rollout.phases[0].min_dwell) == (Status.ROLLED_BACK, 20.0)
+    assert {cohort: one.vector for cohort, one in desk.evidence.late.harm.items()} == harm
+    world.restart(TEXT.replace("min_dwell: 10s", "min_dwell: 20s"))
+    assert {cohort: one.vector for cohort, one in world.loop.desks[NAME].evidence.late.harm.items()} == harm
