@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
-from extproc import wire
 from extproc.transport.native import frames
 from extproc.transport.native.connection import Connection
 from extproc.transport.native.errors import Code
 from extproc.transport.native.headers import MALFORMED, Request
 from extproc.transport.native.limits import DEFAULT
 from extproc.transport.native.streams import Shared, Stream
+from extproc.wire import requests
 from tests.fuzz import run
 from tests.fuzz.books import Violation
 from tests.fuzz.differential import Ours, differential
@@ -171,10 +171,10 @@ def test_a_walk_that_reads_something_else_is_noticed(monkeypatch: pytest.MonkeyP
     """A walk that loses a header."""
 
     def walk(message: bytes) -> dict[str, bytes] | None:
-        subject = wire._parse(message)
+        subject = requests._parse(message)
         return {name: value for name, value in subject.items() if name != "x-user-id"} if subject else None
 
-    monkeypatch.setattr(wire, "_walk", walk)
+    monkeypatch.setattr(requests, "_walk", walk)
     assert "the walk reads what the parser reads" in _noticed(subject, seeds("subject"))
 
 
