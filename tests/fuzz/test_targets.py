@@ -175,7 +175,7 @@ def test_a_walk_that_reads_something_else_is_noticed(monkeypatch: pytest.MonkeyP
         return {name: value for name, value in subject.items() if name != "x-user-id"} if subject else None
 
     monkeypatch.setattr(requests, "_walk", walk)
-    assert "the walk reads what the parser reads" in _noticed(subject, seeds("subject"))
+    assert "every way to read a message reads what the parser reads" in _noticed(subject, seeds("subject"))
 
 
 def _noticed(target: Callable[[bytes], object], inputs: list[bytes]) -> set[str]:

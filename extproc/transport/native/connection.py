@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from extproc.transport.native import frames, grpc, states
 from extproc.transport.native.control import DRAIN_PING
-from extproc.transport.native.data import Data, without_padding
+from extproc.transport.native.data import without_padding
 from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
+from extproc.transport.native.exchange import Exchange
 from extproc.transport.native.frames import frame, unpack_head, window_update
 from extproc.transport.native.grpc import Method, Status
 from extproc.transport.native.states import TABLE
@@ -23,7 +24,7 @@ _NO_TABLE = b"\x20"
 _FROM_IDLE = TABLE[states.IDLE]
 
 
-class Connection(Data):
+class Connection(Exchange):
     """One peer."""
 
     def __init__(self, shared: Shared) -> None:
@@ -102,6 +103,11 @@ class Connection(Data):
             if self._expecting:
                 self._expected(first & 0xFF, sid)
             try:
+                if first & 0xFF == frames.HEADERS and flags == frames.END_HEADERS:
+                    after = self._exchange(buffer, position + 9, end, sid)
+                    if after:
+                        position = after
+                        continue
                 handlers[first & 0xFF](sid, flags, buffer[position + 9 : end])
             except StreamFault as fault:
                 self._reset(sid, fault.code)
