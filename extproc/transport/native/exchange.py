@@ -15,7 +15,7 @@ from extproc.transport.native.grpc import Status
 from extproc.transport.native.headers import USUAL
 from extproc.transport.native.outbound import RESPONSE_HEAD, TRAILERS_HEAD, pack_head, pack_tail
 from extproc.transport.native.states import TABLE
-from extproc.transport.native.streams import Stream
+from extproc.transport.native.streams import Shared, Stream
 
 _BEHIND: Final = frames.HEAD + grpc.PREFIX
 _unpack = Struct(">IBIBI").unpack_from
@@ -28,6 +28,12 @@ _ANSWERED: Final = TABLE[_OPENED][states.WE_END]
 class Exchange(Data):
     """Request and answer at once."""
 
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._most_streams = shared.limits.streams
+        self._longest_whole = min(shared.limits.frame, shared.limits.stream_window, shared.limits.message + grpc.PREFIX)
+        """Bytes of DATA that may be one whole message."""
+
     def _exchange(self, buffer: bytes, start: int, end: int, sid: int) -> int:
         """The header block of a stream is buffer[start:end]; returns the position behind its DATA, or 0 where it is not the usual case."""
         if end + _BEHIND > len(buffer) or self._headers.memo.get(buffer[start:end]) is not USUAL:
@@ -38,9 +44,9 @@ class Exchange(Data):
         if same != sid or first != length << 8 or flags > frames.END_STREAM or compressed or after > len(buffer):
             return 0
         streams = self._streams
-        if sid <= self._highest or not sid & 1 or sid > self._final or len(streams) >= self._limits.streams:
+        if sid <= self._highest or not sid & 1 or sid > self._final or len(streams) >= self._most_streams:
             return 0
-        if length > self._limits.frame or length > self._receive_window or length > self._stream_window:
+        if length > self._longest_whole or length > self._receive_window:
             return 0
         self._highest = sid
         self._receive_window -= length
@@ -52,7 +58,7 @@ class Exchange(Data):
             self._finish(sid, flags, length, None, failed=True)
             return after
         need = len(reply) + grpc.PREFIX if reply is not None else 0
-        if reply is None or need > self._send_window or need > self._peer_window or need > self._peer_frame:
+        if reply is None or need > self._send_window or need > self._peer_room:
             self._finish(sid, flags, length, reply, failed=False)
             return after
         self._send_window -= need

@@ -41,6 +41,8 @@ class Outbound:
         self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_frame = 16_384
+        self._peer_room = 16_384
+        """Bytes of DATA that a new stream takes at once: the smaller of the two."""
         self._consumed = 0
         """Bytes of DATA whose credit has not been given back."""
         self._stalled = 0
