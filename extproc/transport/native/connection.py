@@ -24,7 +24,6 @@ _NO_TABLE = b"\x20"
 _FROM_IDLE = TABLE[states.IDLE]
 _WHOLE_RESET = 4 << 8 | frames.RST_STREAM
 """First word of a RST_STREAM frame of the right length."""
-_AFTER_RESET = TABLE[states.HALF_CLOSED_LOCAL][states.RST_STREAM]
 
 
 class Connection(Exchange):
@@ -108,14 +107,13 @@ class Connection(Exchange):
             if first == _WHOLE_RESET:
                 stream = self._streams.get(sid)
                 if stream is not None and stream.state == states.HALF_CLOSED_LOCAL:
-                    # What Envoy does with every stream that has its answer. Nothing is held for one that we have ended.
-                    stream.state = _AFTER_RESET
+                    # What Envoy does with every stream that has its answer. Closed is forgotten; nothing is held for it.
                     self._half_closed -= 1
                     del self._streams[sid]
                     position = end
                     continue
             try:
-                if first & 0xFF == frames.HEADERS and flags == frames.END_HEADERS:
+                if first & 0xFF == 1 and flags == 4:  # HEADERS with END_HEADERS, as numbers: this is asked of every frame
                     after = self._exchange(buffer, position + 9, end, sid)
                     if after:
                         position = after

@@ -9,20 +9,21 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from extproc.transport.native import frames, grpc, states
+from extproc.transport.native import frames, states
 from extproc.transport.native.data import Data
-from extproc.transport.native.grpc import Status
+from extproc.transport.native.grpc import PREFIX, RESPONSE, TRAILERS_OK, Status
 from extproc.transport.native.headers import USUAL
 from extproc.transport.native.outbound import RESPONSE_HEAD, TRAILERS_HEAD, pack_head, pack_tail
 from extproc.transport.native.states import TABLE
-from extproc.transport.native.streams import Shared, Stream
+from extproc.transport.native.streams import Answered, Shared, Stream
 
-_BEHIND: Final = frames.HEAD + grpc.PREFIX
+_HEAD, _END_STREAM = frames.HEAD, frames.END_STREAM
+_BEHIND: Final = frames.HEAD + PREFIX
 _unpack = Struct(">IBIBI").unpack_from
 """The head of a DATA frame (length << 8 | type, flags, stream) and the prefix of its message (compressed, length)."""
 _OPENED: Final = TABLE[states.IDLE][states.HEADERS]
 _ENDED: Final = TABLE[_OPENED][states.DATA_END]
-_ANSWERED: Final = TABLE[_OPENED][states.WE_END]
+assert TABLE[_OPENED][states.WE_END] == Answered.state
 
 
 class Exchange(Data):
@@ -31,7 +32,7 @@ class Exchange(Data):
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self._most_streams = shared.limits.streams
-        self._longest_whole = min(shared.limits.frame, shared.limits.stream_window, shared.limits.message + grpc.PREFIX)
+        self._longest_whole = min(shared.limits.frame, shared.limits.stream_window, shared.limits.message + PREFIX)
         """Bytes of DATA that may be one whole message."""
 
     def _exchange(self, buffer: bytes, start: int, end: int, sid: int) -> int:
@@ -39,9 +40,9 @@ class Exchange(Data):
         if end + _BEHIND > len(buffer) or self._headers.memo.get(buffer[start:end]) is not USUAL:
             return 0
         first, flags, same, compressed, size = _unpack(buffer, end)
-        length: int = size + grpc.PREFIX
-        after = end + frames.HEAD + length
-        if same != sid or first != length << 8 or flags > frames.END_STREAM or compressed or after > len(buffer):
+        length: int = size + PREFIX
+        after = end + _HEAD + length
+        if same != sid or first != length << 8 or flags > _END_STREAM or compressed or after > len(buffer):
             return 0
         streams = self._streams
         if sid <= self._highest or not sid & 1 or sid > self._final or len(streams) >= self._most_streams:
@@ -57,20 +58,17 @@ class Exchange(Data):
             self._shared.errors += 1
             self._finish(sid, flags, length, None, failed=True)
             return after
-        need = len(reply) + grpc.PREFIX if reply is not None else 0
+        need = len(reply) + PREFIX if reply is not None else 0
         if reply is None or need > self._send_window or need > self._peer_room:
             self._finish(sid, flags, length, reply, failed=False)
             return after
         self._send_window -= need
         self._out.append(
-            pack_head(RESPONSE_HEAD, sid, grpc.RESPONSE, need >> 8, need & 0xFF, 0, sid, 0, need - 5)
-            + reply
-            + pack_tail(TRAILERS_HEAD, sid, grpc.TRAILERS_OK)
+            pack_head(RESPONSE_HEAD, sid, RESPONSE, need << 8, 0, sid, 0, need - 5) + reply + pack_tail(TRAILERS_HEAD, sid, TRAILERS_OK)
         )
         if not flags:
             # The peer has not ended its side: the stream is remembered until it has, or resets it.
-            streams[sid] = stream = Stream(sid, _ANSWERED, USUAL, self._peer_window - need, self._stream_window - length)
-            stream.answered, stream.whole = True, False
+            streams[sid] = Answered(sid, self._peer_window - need, self._stream_window - length)
             self._half_closed += 1
             if self._half_closed > self._limits.half_closed:
                 self._reset_oldest()

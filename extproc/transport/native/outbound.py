@@ -14,8 +14,8 @@ from extproc.transport.native.streams import Shared, Stream
 
 RESPONSE_HEAD = len(grpc.RESPONSE).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS))
 TRAILERS_HEAD = len(grpc.TRAILERS_OK).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
-pack_head = struct.Struct(f">5sI{len(grpc.RESPONSE)}sHBHIBI").pack
-"""HEADERS of a response, then the head of its DATA (length in two parts, type and flags, stream) and of its message (flag, length)."""
+pack_head = struct.Struct(f">5sI{len(grpc.RESPONSE)}sIBIBI").pack
+"""HEADERS of a response, then the head of its DATA (length << 8 | type, flags, stream) and of its message (compressed, length)."""
 pack_tail = struct.Struct(f">5sI{len(grpc.TRAILERS_OK)}s").pack
 _TRAILERS_FLAGS = frames.END_HEADERS | frames.END_STREAM
 _IGNORED_AFTER_RESET = 512
@@ -66,7 +66,7 @@ class Outbound:
         stream.send_window -= need
         sid = stream.sid
         self._out.append(
-            pack_head(RESPONSE_HEAD, sid, grpc.RESPONSE, need >> 8, need & 0xFF, 0, sid, 0, need - 5)
+            pack_head(RESPONSE_HEAD, sid, grpc.RESPONSE, need << 8, 0, sid, 0, need - 5)
             + reply
             + pack_tail(TRAILERS_HEAD, sid, grpc.TRAILERS_OK)
         )
