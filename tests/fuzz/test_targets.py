@@ -50,6 +50,11 @@ def test_a_target_holds_on_its_seeds_and_their_neighbours(target: str) -> None:
         TARGETS[target](made)
 
 
+def test_a_last_header_block_ends_its_stream_when_it_is_complete() -> None:
+    """END_STREAM stands in HEADERS, pseudo-headers in a CONTINUATION behind it: these trailers are reset, and the witness agrees (found by fuzzing)."""
+    talk(bytes.fromhex("0160000000050808080808080808000000000000001000080808f4000100010 53d711f".replace(" ", "")))
+
+
 def test_a_largest_message_can_always_be_completed() -> None:
     """Limits that would let a peer wait for credit for ever are none that we fuzz, or ship."""
     assert limits_are_consistent(SMALL)

@@ -27,9 +27,9 @@ _WHOLE_RESET = 4 << 8 | frames.RST_STREAM
 
 
 class Connection(Exchange):
-    """One peer."""
+    """One peer, from `now` on: seconds of the clock that `tick` tells."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, now: float = 0.0) -> None:
         super().__init__(shared)
         self._rest = b""
         self._prefaced = False
@@ -37,7 +37,7 @@ class Connection(Exchange):
         """(stream, flags, fragments) of a header block that CONTINUATION goes on with."""
         self._half = shared.limits.connection_window >> 1
         """Credit is given back in halves of the window."""
-        self.now = 0.0
+        self.now = now
         self.closed = False
         """Nothing more will be read; the adapter writes what there is and closes."""
         self._longest = shared.limits.frame << 8 | 0xFF
