@@ -17,7 +17,7 @@ from extproc.assign import Snapshot, assign
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
-"""One decision in so many is timed (a power of two)."""
+"""One decision in so many is timed."""
 DECISION_BUCKETS = (2e-6, 4e-6, 6e-6, 8e-6, 10e-6, 15e-6, 20e-6, 30e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3)
 """Upper bounds in seconds of the decision-time histogram: fine around the budget of 10 us."""
 REQUEST_ID = "x-request-id"
@@ -49,10 +49,11 @@ class Processor:
     """Bytes in, bytes out. `key` makes the units' hashes in the access log (never the ids themselves) unguessable."""
 
     def __init__(self, snapshot: Snapshot, key: bytes) -> None:
-        self._key = key
+        self._keyed = blake2b(key, digest_size=_DIGEST)
         self._counted: dict[Key, int] = {}
         self._unmatched = 0
-        self._seen = 0
+        self._untimed = SAMPLE_EVERY
+        """Decisions until one is timed."""
         self.times = DecisionTimes()
         self._take(snapshot)
 
@@ -81,15 +82,9 @@ class Processor:
 
         Raises google.protobuf.message.DecodeError on foreign bytes; the transport ends that stream alone.
         """
-        self._seen += 1
-        if self._seen & (SAMPLE_EVERY - 1):
-            return self._decide(message)
-        begin = perf_counter()
-        reply = self._decide(message)
-        self.times.add(perf_counter() - begin)
-        return reply
-
-    def _decide(self, message: bytes) -> bytes | None:
+        self._untimed -= 1
+        if not self._untimed:
+            return self._timed(message)
         subject = wire.read_subject(message)
         if subject is None:
             return wire.matching_empty_reply(message)
@@ -101,13 +96,22 @@ class Processor:
                 choice, unit, durable, cookie, _ = answer
                 self._counts[choice.index] += 1
                 # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
-                digest = hexlify(blake2b(self._key + unit, digest_size=_DIGEST).digest())
+                unit_hash = self._keyed.copy()
+                unit_hash.update(unit)
+                digest = hexlify(unit_hash.digest())
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)
         if not reply:
             self._unmatched += 1
             return wire.KEEP_ROUTE
+        return reply
+
+    def _timed(self, message: bytes) -> bytes | None:
+        self._untimed = SAMPLE_EVERY + 1  # the call below is counted as well
+        begin = perf_counter()
+        reply = self.process(message)
+        self.times.add(perf_counter() - begin)
         return reply
 
     def _take(self, snapshot: Snapshot) -> None:

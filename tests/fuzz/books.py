@@ -74,6 +74,8 @@ class Witness:
         self._asked: set[int] = set()
         """Streams that the peer has begun."""
         self._theirs_ended: set[int] = set()
+        self._ending: set[int] = set()
+        """Streams whose last header block has begun: their END_STREAM counts when the block is complete."""
         self._ours_ended: set[int] = set()
         self._over: set[int] = set()
         self._begun: set[int] = set()
@@ -88,6 +90,9 @@ class Witness:
             if kind == frames.HEADERS:
                 self._asked.add(sid)
             if kind in (frames.HEADERS, frames.DATA) and flags & frames.END_STREAM:
+                whole = kind == frames.DATA or flags & frames.END_HEADERS
+                (self._theirs_ended if whole else self._ending).add(sid)
+            elif kind == frames.CONTINUATION and flags & frames.END_HEADERS and sid in self._ending:
                 self._theirs_ended.add(sid)
             elif kind == frames.RST_STREAM and len(payload) == 4:
                 self._over.add(sid)

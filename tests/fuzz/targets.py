@@ -16,6 +16,7 @@ from extproc.transport.native import frames
 from extproc.transport.native.connection import Connection
 from extproc.transport.native.limits import DEFAULT, Limits
 from extproc.transport.native.streams import Shared
+from extproc.wire import requests
 from tests.fuzz import conversation
 from tests.fuzz.books import Violation, Witness, check, must, split
 from tests.fuzz.conversation import DRAIN, HEALTH, TICK, Source
@@ -147,7 +148,7 @@ def subject(data: bytes) -> None:
     """The walk and the full parse agree: on the bytes themselves (first byte even), or on a request built out of them (odd)."""
     message = data[1:] if not data[:1] or not data[0] & 1 else built(Source(data[1:]))
     try:
-        expected = wire._parse(message)
+        expected = requests._parse(message)
     except DecodeError:
         expected = None
         try:
@@ -155,11 +156,13 @@ def subject(data: bytes) -> None:
         except DecodeError:
             return
         raise Violation("what the parser refuses is refused") from None
-    # Twice: the first time may only have taught it names and what stands behind the headers.
-    for _ in range(2):
-        must(wire.read_subject(message) == expected, "the walk reads what the parser reads")
-    must(len(wire._HEADS) <= wire._MOST_HEADS and len(wire._RESTS) <= wire._MOST_RESTS, "what is remembered is bounded")
-    must(all(len(one) <= LONGEST_REMEMBERED for one in (*wire._HEADS, *wire._RESTS)), "what is remembered is short")
+    # The first times may only have taught it names and lengths, what stands behind the headers, and a layout.
+    for _ in range(4):
+        must(wire.read_subject(message) == expected, "every way to read a message reads what the parser reads")
+    must(len(requests._HEADS) <= requests._MOST_HEADS and len(requests._RESTS) <= requests._MOST_RESTS, "what is remembered is bounded")
+    must(len(requests._LAYOUTS) <= requests._MOST_KEYS, "layouts are bounded")
+    must(all(len(one) <= requests._PER_KEY for one in requests._LAYOUTS.values()), "and those of a key")
+    must(all(len(one) <= LONGEST_REMEMBERED for one in (*requests._HEADS, *requests._RESTS)), "what is remembered is short")
 
 
 LONGEST_REMEMBERED: Final = 2_048

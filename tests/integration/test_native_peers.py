@@ -192,6 +192,22 @@ def test_cancelled_streams_and_deadlines_leave_nothing(transport: TransportName,
 
 
 @BOTH
+def test_a_stream_with_time_left_may_wait(transport: TransportName, address: str) -> None:
+    """Begun with its connection, silent while the server's clock ticks for the first time: answered as ever."""
+
+    async def work() -> None:
+        async with serving(address, transport), grpc.aio.insecure_channel(address) as channel:
+            call = channel.stream_stream(contract.PROCESS_METHOD)(timeout=PATIENCE)
+            await call.write(b"look")
+            await asyncio.sleep(1.3)
+            await call.write(b"hello")
+            assert await call.read() == b"re:5:hello"
+            call.cancel()
+
+    run(work())
+
+
+@BOTH
 def test_watch_tells_every_change_and_ends_with_the_server(transport: TransportName, address: str) -> None:
     """SERVING, NOT_SERVING, SERVING as it happens; it never ends by itself, and a drain ends it."""
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from extproc import contract, wire
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
+from extproc.wire import requests
 
 NAMES = st.sampled_from(["x-user-id", "x-user-tier", ":path", "cookie", "x-request-id", contract.REQUEST_MODEL, "", "x" * 130])
 IMITATION = b"\n\x0e\n\tx-user-id\x1a\x01z"
@@ -39,13 +40,13 @@ def messages(draw: st.DrawFn) -> bytes:
 
 def same(message: bytes) -> None:
     try:
-        expected = wire._parse(message)
+        expected = requests._parse(message)
     except DecodeError:
         with pytest.raises(DecodeError):
             wire.read_subject(message)
         return
-    # Three times: the first may only have taught it names and lengths, the second what stands behind the headers.
-    for _ in range(3):
+    # Four times: the first may only have taught it names and lengths, the second what stands behind the headers, the third a layout.
+    for _ in range(4):
         assert wire.read_subject(message) == expected
 
 
@@ -77,27 +78,37 @@ def test_the_walk_agrees_on_noise(message: bytes) -> None:
     same(b"\x12" + message)
 
 
-def test_the_walk_reads_what_envoy_sends() -> None:
-    """The usual message does take the fast way, from the second time on; long values too."""
-    message = ProcessingRequest()
-    for name, value in {":path": b"/v1/chat", "authorization": b"Bearer " + b"k" * 900, "x-request-id": b"1" * 36}.items():
-        message.request_headers.headers.headers.add(key=name, raw_value=value)
-    message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: "gpt-4o"})
-    encoded = message.SerializeToString() + b"Z\x00"
+def test_what_envoy_sends_takes_the_fast_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual message is walked from the third time on, and cut by its layout from the fourth; another user's too."""
+
+    def request(user: bytes) -> bytes:
+        message = ProcessingRequest()
+        given = {":path": b"/v1/chat", "authorization": b"Bearer " + b"k" * 900, "x-user-id": user, "x-request-id": b"1" * 36}
+        for name, value in given.items():
+            message.request_headers.headers.headers.add(key=name, raw_value=value)
+        message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: "gpt-4o"})
+        return message.SerializeToString() + b"Z\x00"
+
     for _ in range(3):
-        wire.read_subject(encoded)
-    assert wire._walk(encoded) == wire._parse(encoded)
+        wire.read_subject(request(b"u1"))
+    assert requests._walk(request(b"u1")) == requests._parse(request(b"u1"))
+    expected = requests._parse(request(b"u2"))
+    monkeypatch.setattr(requests, "_walk", None)
+    assert wire.read_subject(request(b"u2")) == expected
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that asks for a million models, or sends values of every length, costs a dictionary of a fixed size."""
-    monkeypatch.setattr(wire, "_MOST_HEADS", 50)
-    wire._HEADS.clear()
+    monkeypatch.setattr(requests, "_MOST_HEADS", 50)
+    monkeypatch.setattr(requests, "_MOST_KEYS", 20)
+    requests._HEADS.clear()
     for number in range(2000):
         message = ProcessingRequest()
         message.request_headers.headers.headers.add(key=f"x-{number}", raw_value=b"1")
         message.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].update({contract.REQUEST_MODEL_FIELD: f"m{number}"})
         same(message.SerializeToString())
-        wire._learn_head(f"x-{number}", number % 900)
-    assert len(wire._HEADS) <= wire._MOST_HEADS == 50
-    assert len(wire._RESTS) <= wire._MOST_RESTS
+        requests._learn_head(f"x-{number}", number % 900)
+    assert len(requests._HEADS) <= requests._MOST_HEADS == 50
+    assert len(requests._RESTS) <= requests._MOST_RESTS
+    assert len(requests._LAYOUTS) <= requests._MOST_KEYS == 20
+    assert max(map(len, requests._LAYOUTS.values())) <= requests._PER_KEY

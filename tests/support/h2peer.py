@@ -61,10 +61,12 @@ class Answer:
 class Peer:
     """An h2 client and our connection, with nothing between them."""
 
-    def __init__(self, process: Callable[[bytes], bytes | None] = lambda message: b"re:" + message, limits: Limits = DEFAULT) -> None:
+    def __init__(
+        self, process: Callable[[bytes], bytes | None] = lambda message: b"re:" + message, limits: Limits = DEFAULT, now: float = 0.0
+    ) -> None:
         self.shared = Shared(process, limits)
         self.shared.serving = True
-        self.server = Connection(self.shared)
+        self.server = Connection(self.shared, now)
         self.client = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8", validate_outbound_headers=False))
         self.answers: dict[int, Answer] = {}
         self.goaway: list[int] = []

@@ -142,6 +142,17 @@ def test_a_deadline_ends_a_stream_that_waits() -> None:
     assert peer.answers[sid].status == "4"
 
 
+def test_a_deadline_counts_from_the_stream_not_from_the_clocks_beginning() -> None:
+    """A machine's clock stands at thousands of seconds when a connection begins: its first tick ends nothing that has time left."""
+    peer = Peer(now=40_000.0)
+    sid = peer.open(grpc_timeout="5S")
+    peer.exchange()
+    peer.take(peer.server.tick(40_000.9))
+    assert sid not in peer.answers
+    peer.take(peer.server.tick(40_007.0))
+    assert peer.answers[sid].status == "4"
+
+
 def test_a_drain_loses_no_stream() -> None:
     """GOAWAY(2^31-1), PING; what was under way is answered, then the final GOAWAY; later streams are not begun."""
     raw = Raw()

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from extproc.transport.native import frames, grpc, states
 from extproc.transport.native.control import DRAIN_PING
-from extproc.transport.native.data import Data, without_padding
+from extproc.transport.native.data import without_padding
 from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
+from extproc.transport.native.exchange import Exchange
 from extproc.transport.native.frames import frame, unpack_head, window_update
 from extproc.transport.native.grpc import Method, Status
 from extproc.transport.native.states import TABLE
@@ -21,12 +22,14 @@ from extproc.transport.native.streams import Shared, Stream
 
 _NO_TABLE = b"\x20"
 _FROM_IDLE = TABLE[states.IDLE]
+_WHOLE_RESET = 4 << 8 | frames.RST_STREAM
+"""First word of a RST_STREAM frame of the right length."""
 
 
-class Connection(Data):
-    """One peer."""
+class Connection(Exchange):
+    """One peer, from `now` on: seconds of the clock that `tick` tells."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, now: float = 0.0) -> None:
         super().__init__(shared)
         self._rest = b""
         self._prefaced = False
@@ -34,7 +37,7 @@ class Connection(Data):
         """(stream, flags, fragments) of a header block that CONTINUATION goes on with."""
         self._half = shared.limits.connection_window >> 1
         """Credit is given back in halves of the window."""
-        self.now = 0.0
+        self.now = now
         self.closed = False
         """Nothing more will be read; the adapter writes what there is and closes."""
         self._longest = shared.limits.frame << 8 | 0xFF
@@ -101,7 +104,20 @@ class Connection(Data):
             sid &= 0x7FFFFFFF
             if self._expecting:
                 self._expected(first & 0xFF, sid)
+            if first == _WHOLE_RESET:
+                stream = self._streams.get(sid)
+                if stream is not None and stream.state == states.HALF_CLOSED_LOCAL:
+                    # What Envoy does with every stream that has its answer. Closed is forgotten; nothing is held for it.
+                    self._half_closed -= 1
+                    del self._streams[sid]
+                    position = end
+                    continue
             try:
+                if first & 0xFF == 1 and flags == 4:  # HEADERS with END_HEADERS, as numbers: this is asked of every frame
+                    after = self._exchange(buffer, position + 9, end, sid)
+                    if after:
+                        position = after
+                        continue
                 handlers[first & 0xFF](sid, flags, buffer[position + 9 : end])
             except StreamFault as fault:
                 self._reset(sid, fault.code)

@@ -40,12 +40,6 @@ class Control(Outbound):
         if stream is None:
             self._no_stream(sid, states.RST_STREAM)
             return
-        if stream.state == states.HALF_CLOSED_LOCAL:
-            # What Envoy does with every stream that has its answer. Nothing is held for one that we have ended.
-            stream.state = states.CLOSED
-            self._half_closed -= 1
-            del self._streams[sid]
-            return
         self._count(outbound.UNANSWERED, self._limits.unanswered_resets, "streams reset before their answer")
         self._forget(stream, states.CLOSED)
 
@@ -115,6 +109,7 @@ class Control(Outbound):
             self._peer_frame = value
         elif key == frames.ENABLE_PUSH and value > 1:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        self._peer_room = min(self._peer_window, self._peer_frame)
 
     def _on_ping(self, sid: int, flags: int, payload: bytes) -> None:
         if sid:

@@ -38,6 +38,8 @@ class Request:
 
 
 MALFORMED: Final = Request(Method.FOREIGN, True)
+USUAL: Final = Request(Method.PROCESS, False)
+"""A decision is asked for, without a deadline: the one that is recognised by identity."""
 
 
 class HeaderReader:
@@ -153,7 +155,8 @@ def read_fields(fields: list[HeaderTuple]) -> Request:
     suffix = content_type[len(CONTENT_TYPE) :][:1]
     is_grpc = pseudo[b":method"] == b"POST" and content_type.startswith(CONTENT_TYPE) and suffix in _AFTER_TYPE
     method = METHODS.get(pseudo[b":path"], Method.UNKNOWN) if is_grpc else Method.FOREIGN
-    return Request(method, False, seconds, length)
+    request = Request(method, False, seconds, length)
+    return USUAL if request == USUAL else request
 
 
 def _well_formed(name: bytes, value: bytes) -> bool:

@@ -12,11 +12,11 @@ from extproc.transport.native.grpc import Status
 from extproc.transport.native.states import TABLE
 from extproc.transport.native.streams import Shared, Stream
 
-_RESPONSE_HEAD = len(grpc.RESPONSE).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS))
-_TRAILERS_HEAD = len(grpc.TRAILERS_OK).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
-_pack_head = struct.Struct(f">5sI{len(grpc.RESPONSE)}sHBHIBI").pack
-"""HEADERS of a response, then the head of its DATA (length in two parts, type and flags, stream) and of its message (flag, length)."""
-_pack_tail = struct.Struct(f">5sI{len(grpc.TRAILERS_OK)}s").pack
+RESPONSE_HEAD = len(grpc.RESPONSE).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS))
+TRAILERS_HEAD = len(grpc.TRAILERS_OK).to_bytes(3, "big") + bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
+pack_head = struct.Struct(f">5sI{len(grpc.RESPONSE)}sIBIBI").pack
+"""HEADERS of a response, then the head of its DATA (length << 8 | type, flags, stream) and of its message (compressed, length)."""
+pack_tail = struct.Struct(f">5sI{len(grpc.TRAILERS_OK)}s").pack
 _TRAILERS_FLAGS = frames.END_HEADERS | frames.END_STREAM
 _IGNORED_AFTER_RESET = 512
 """Streams that we reset and remember, so that what was still on its way is not taken for a fault."""
@@ -41,6 +41,8 @@ class Outbound:
         self._send_window = frames.DEFAULT_WINDOW
         self._peer_window = frames.DEFAULT_WINDOW
         self._peer_frame = 16_384
+        self._peer_room = 16_384
+        """Bytes of DATA that a new stream takes at once: the smaller of the two."""
         self._consumed = 0
         """Bytes of DATA whose credit has not been given back."""
         self._stalled = 0
@@ -64,9 +66,9 @@ class Outbound:
         stream.send_window -= need
         sid = stream.sid
         self._out.append(
-            _pack_head(_RESPONSE_HEAD, sid, grpc.RESPONSE, need >> 8, need & 0xFF, 0, sid, 0, need - 5)
+            pack_head(RESPONSE_HEAD, sid, grpc.RESPONSE, need << 8, 0, sid, 0, need - 5)
             + reply
-            + _pack_tail(_TRAILERS_HEAD, sid, grpc.TRAILERS_OK)
+            + pack_tail(TRAILERS_HEAD, sid, grpc.TRAILERS_OK)
         )
         stream.answered = True
         state = TABLE[stream.state][states.WE_END]

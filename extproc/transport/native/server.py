@@ -31,7 +31,7 @@ class _Adapter(asyncio.Protocol):
     def __init__(self, server: NativeServer) -> None:
         self._server = server
         self._transport: asyncio.Transport
-        self.connection = Connection(server.shared)
+        self.connection = Connection(server.shared, asyncio.get_running_loop().time())
         self._paused = 0
         self._age = 0
 

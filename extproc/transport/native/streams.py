@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 
 from extproc.transport.base import Process
+from extproc.transport.native.grpc import Method
 from extproc.transport.native.headers import Request
 from extproc.transport.native.limits import DEFAULT, Limits
+from extproc.transport.native.states import HALF_CLOSED_LOCAL
 
 
 class Stream:
@@ -32,6 +34,27 @@ class Stream:
         """Response headers were sent."""
         self.deadline = 0.0
         """In ticks of the connection's `now`; 0 for none."""
+
+
+class Answered(Stream):
+    """One that got its answer in one piece while its peer has not ended it: half-closed (local), nothing is held or expected.
+
+    There are as many of them as decisions, and most are reset at once: what they have in common belongs to the class.
+    """
+
+    state = HALF_CLOSED_LOCAL
+    method = Method.PROCESS
+    left = None
+    whole = False
+    buffer = b""
+    pending = None
+    answered = True
+    deadline = 0.0
+
+    def __init__(self, sid: int, send_window: int, receive_window: int) -> None:
+        self.sid = sid
+        self.send_window = send_window
+        self.receive_window = receive_window
 
 
 class Shared:

@@ -1,0 +1,12 @@
+"""Envoy's messages <-> our nouns. The only room that knows how ext_proc and the access log look.
+
+Facts relied on (all seen on Envoy 1.40): Envoy sends and honours `raw_value` only; a header value with CR or LF would be answered to
+the client with 500, so values come from the checked Spec and never from a request; dynamic metadata without a header mutation does
+not clear the route cache, so every reply that names a model sets a header.
+"""
+
+from extproc.wire.outcomes import read_outcomes
+from extproc.wire.replies import HASH_DIGITS, KEEP_ROUTE, encode_cookie, encode_reply, matching_empty_reply
+from extproc.wire.requests import read_subject
+
+__all__ = ["HASH_DIGITS", "KEEP_ROUTE", "encode_cookie", "encode_reply", "matching_empty_reply", "read_outcomes", "read_subject"]
