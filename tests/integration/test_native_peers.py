@@ -134,7 +134,8 @@ ASKED: dict[str, tuple[tuple[bytes, ...], dict[str, Any], tuple[str, list[bytes]
     "the limit": ((b"m" * DEFAULT.message,), {}, ("OK", [b"re:%d:" % DEFAULT.message + b"m" * 20])),
     "a byte more than the limit": ((b"m" * (DEFAULT.message + 1),), {}, ("RESOURCE_EXHAUSTED", [])),
     "metadata": ((b"hello",), {"metadata": [("x-trace", "1"), ("x-bin", b"\0\xff")]}, ("OK", [b"re:5:hello"])),
-    "8 KB of metadata": ((b"hello",), {"metadata": [("x-much", "v" * 8_000)]}, ("OK", [b"re:5:hello"])),
+    # Between 8 and 16 KB grpcio's server refuses by chance.
+    "6 KB of metadata": ((b"hello",), {"metadata": [("x-much", "v" * 6_000)]}, ("OK", [b"re:5:hello"])),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -209,6 +210,17 @@ def test_a_window_may_become_negative() -> None:
     assert sum(len(payload) for kind, _, _, payload in raw.said if kind == frames.DATA) == 10
     raw.send(window_update(1, 5))
     assert sum(len(payload) for kind, _, _, payload in raw.said if kind == frames.DATA) == 10, "the window was -10 and is -5"
+    raw.send(window_update(1, 1000))
+    assert sum(len(payload) for kind, _, _, payload in raw.said if kind == frames.DATA) == 105
+
+
+def test_nothing_is_sent_between_two_values_of_one_settings_frame() -> None:
+    """Windows grow to 10 and shrink to 0 again: what waits goes on waiting (RFC 9113, 6.5.3; found by fuzzing)."""
+    raw = Raw(lambda _: b"y" * 100)
+    raw.send(frames.settings({frames.INITIAL_WINDOW_SIZE: 0}) + headers(1) + data(1, grpc_message(b"q")))
+    values = b"".join(struct.pack(">HI", frames.INITIAL_WINDOW_SIZE, value) for value in (10, 0))
+    raw.send(frame(frames.SETTINGS, 0, 0, values))
+    assert [kind for kind, _, _, _ in raw.said if kind == frames.DATA] == []
     raw.send(window_update(1, 1000))
     assert sum(len(payload) for kind, _, _, payload in raw.said if kind == frames.DATA) == 105
 

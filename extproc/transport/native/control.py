@@ -54,9 +54,7 @@ class Control(Outbound):
                 code = Code.FLOW_CONTROL_ERROR if credit else Code.PROTOCOL_ERROR
                 raise ConnectionFault(code, "WINDOW_UPDATE of the connection out of range")
             self._send_window += credit
-            if self._stalled:
-                for stream in [one for one in self._streams.values() if one.pending]:
-                    self._unstall(stream)
+            self._unstall_all()
             return
         stream_ = self._streams.get(sid)
         if stream_ is None:
@@ -87,6 +85,13 @@ class Control(Outbound):
         for start in range(0, len(payload), 6):
             self._setting(int.from_bytes(payload[start : start + 2], "big"), int.from_bytes(payload[start + 2 : start + 6], "big"))
         self._out.append(frame(frames.SETTINGS, frames.ACK, 0))
+        # Nothing is sent between two values of one frame (RFC 9113, 6.5.3): a window may grow in the first and shrink in the second.
+        self._unstall_all()
+
+    def _unstall_all(self) -> None:
+        if self._stalled:
+            for stream in [one for one in self._streams.values() if one.pending]:
+                self._unstall(stream)
 
     def _setting(self, key: int, value: int) -> None:
         if key == frames.HEADER_TABLE_SIZE and value < DEFAULT_TABLE and not self._table_given_up:
@@ -101,8 +106,6 @@ class Control(Outbound):
                 if stream.send_window + change > frames.LARGEST_WINDOW:
                     raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "a window became too large")
                 stream.send_window += change
-                if change > 0:
-                    self._unstall(stream)
         elif key == frames.MAX_FRAME_SIZE:
             if not 16_384 <= value <= 16_777_215:
                 raise ConnectionFault(Code.PROTOCOL_ERROR, "frame size out of range")
