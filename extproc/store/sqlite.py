@@ -21,12 +21,12 @@ from urllib.parse import quote
 
 import orjson
 
-from extproc.domain import Action, JournalEntry, State
+from extproc.domain import Action, Heartbeat, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
 from extproc.store.base import NOTHING
 from extproc.store.codec import decode_state, encode_state
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another connection's transaction; the writer's are milliseconds long."""
 _SCHEMA = """
@@ -36,6 +36,7 @@ CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 1), generation INTEGER NOT 
 CREATE TABLE evidence(rollout TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE journal(sequence INTEGER PRIMARY KEY, at REAL NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL,
   action TEXT NOT NULL, why TEXT NOT NULL, generation INTEGER NOT NULL, numbers BLOB NOT NULL) STRICT;
+CREATE TABLE heartbeat(id INTEGER PRIMARY KEY CHECK(id = 1), number INTEGER NOT NULL, blind BLOB NOT NULL) STRICT;
 CREATE INDEX journal_by_rollout ON journal(rollout, sequence);
 """
 _PUBLISH = "INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING"
@@ -131,6 +132,15 @@ class SqliteStore:
     def save_evidence(self, documents: Mapping[str, str]) -> None:
         with self._transaction():
             self._db.executemany("REPLACE INTO evidence VALUES(?, ?)", documents.items())
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        with self._transaction():
+            self._db.execute("REPLACE INTO heartbeat VALUES(1, ?, ?)", (heartbeat.number, orjson.dumps(heartbeat.blind)))
+
+    def read_heartbeat(self) -> Heartbeat | None:
+        with _explained(self._path):
+            row = self._db.execute("SELECT number, blind FROM heartbeat").fetchone()
+        return Heartbeat(row[0], tuple(orjson.loads(row[1]))) if row is not None else None
 
     def read_evidence(self) -> dict[str, str]:
         with _explained(self._path):
