@@ -32,6 +32,8 @@ WARM_UP: Final = 2.0
 """After a start only requests that began this much later are looked at: of earlier ones some entries are lost, and not by chance."""
 LONGEST_TICK: Final = 3.0
 """A longer gap (a frozen process, a suspended machine) was not watched, and does not count as dwell."""
+CLOCK_SET: Final = 1.0
+"""Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
@@ -63,7 +65,6 @@ class Loop:
         """Rollouts whose decisions are not heard of again, and what is missing."""
         self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
         """The last one that was written."""
-        self._elapsed = 0.0
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
@@ -140,7 +141,7 @@ class Loop:
 
     def count_decisions(self, rollout: str, count: int) -> None:
         """So many decisions more, as a router tells."""
-        self.sight.decided[rollout] += count
+        self.sight.decide(rollout, count)
 
     # ------------------------------------------------------------------------------------------------------------------- tick
     def tick(self, now: float, elapsed: float) -> None:
@@ -158,12 +159,12 @@ class Loop:
 
     def _look(self, now: float, elapsed: float) -> None:
         """What can be seen at all: a gap in our own time, or in what we hear, is not evidence of anything."""
-        gap = elapsed >= LONGEST_TICK
-        self._elapsed += elapsed
+        set_by = now - self.last_tick - elapsed
+        gap = elapsed >= LONGEST_TICK or abs(set_by) > CLOCK_SET
         if gap:
-            log.warning("%.0f s were not watched: this process stood still", elapsed)
+            log.warning("%.0f s were not watched: this process stood still, or its clock was set (by %+.1f s)", elapsed, set_by)
             self.sight.begin_anew()
-        before, self.blind = self.blind, self.sight.tick(self._elapsed)
+        before, self.blind = self.blind, self.sight.tick(now)
         for name, desk in self.desks.items():
             evidence = desk.evidence
             if gap or name in self.blind:

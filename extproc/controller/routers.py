@@ -152,4 +152,5 @@ class PresenceSocket:
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
+            self._socket = None
             self._place.leave()

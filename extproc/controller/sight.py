@@ -1,20 +1,20 @@
 """*No outcomes, no canary*: decisions (Presence) against requests heard of (access log), which loses entries silently.
 
-A request is heard of once: by its end, or by the first periodic entry of one that is still open, at most a second after its start. Of a
+A request is heard of once: by its end, or by the first periodic entry of one that is still open, about a second after its start. Of a
 rollout's decisions in one lease nine in ten must have been heard of; else nobody can watch it, and it is blind.
 
-Decisions are told once a second and requests are heard of up to a few seconds later, so both are compared over windows of the same
-length, one of them moved: only where *no* move within SHIFTS explains what is missing are entries lost. A burst, or traffic that begins
-or ends, is explained by one of them.
+Requests are counted in the second in which they *began*, so that it does not matter when they are heard of, as long as that is within
+LAG. Decisions are told once a second and are known up to SHIFTS seconds later: only where no shift explains what is missing are entries
+lost. Traffic that begins, ends or comes in bursts is explained by one of them.
 
-Pure: time is an argument, in seconds of any clock that only goes forward.
+Pure: time is an argument, Unix seconds by the clock of Envoy's access log.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from extproc.domain import Outcome
@@ -23,23 +23,19 @@ LEAST_HEARD: Final = 0.9
 """Fraction of decisions that must be heard of."""
 FEWEST: Final = 10
 """Decisions that a window must have; with fewer it is made longer."""
+SHORTEST: Final = 10
+"""Seconds of the shortest window: in less, when decisions happen to be told weighs too much. Where nothing at all is heard of, a tenth of
+a window shows it."""
 LONGEST: Final = 60
 """Leases of the longest window."""
-SHIFTS: Final = (-1.0, 0.0, 1.0, 2.0, 3.0)
-"""Seconds by which a request may be heard of after its decision was told (negative: before)."""
+LAG: Final = 3
+"""Seconds in which a request is heard of: Envoy tells of open ones every second."""
+SHIFTS: Final = (0, 1, 2)
+"""Seconds after which a decision may be told."""
 SETTLE: Final = 5.0
 """Seconds after a beginning that are not compared: Envoy connects again, and entries of that time are lost."""
 OPEN_KEPT: Final = 200_000
 """Open requests that are remembered; the oldest is forgotten first."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Counts since the beginning, at one tick."""
-
-    at: float
-    decided: int
-    heard: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +44,45 @@ class Blindness:
 
     decided: int
     heard: int
-    seconds: float
+    seconds: int
 
     def __str__(self) -> str:
         lost = self.decided - self.heard
-        return (
-            f"of {self.decided:,} decisions in {self.seconds:.0f} s only {self.heard:,} were heard of in the access log, {lost:,} were not"
-        )
+        return f"of {self.decided:,} decisions in {self.seconds} s only {self.heard:,} were heard of in the access log, {lost:,} were not"
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One rollout."""
+
+    decided: int = 0
+    """Decisions since the beginning."""
+    told: deque[tuple[float, int]] = field(default_factory=deque)
+    """(now, decided) at each tick."""
+    heard: Counter[int] = field(default_factory=Counter)
+    """Requests heard of, by the second in which they began."""
+
+    def forget(self, before: float) -> None:
+        while self.told and self.told[0][0] < before:
+            self.told.popleft()
+        for second in [second for second in self.heard if second < before]:
+            del self.heard[second]
+
+    def compared(self, now: float, lease: float) -> Blindness | None:
+        """The shortest window with enough decisions; None where there is none yet."""
+        times = [at for at, _ in self.told]
+
+        def told(at: float) -> int:
+            return self.told[max(0, bisect_right(times, at) - 1)][1]
+
+        end = int(now) - LAG
+        window = max(SHORTEST, round(lease))
+        while window <= LONGEST * lease and end - window >= times[0]:
+            decided = min(told(end + shift) - told(end - window + shift) for shift in SHIFTS)
+            if decided >= FEWEST:
+                return Blindness(decided, sum(self.heard[second] for second in range(end - window, end)), window)
+            window *= 2
+        return None
 
 
 class Sight:
@@ -62,19 +90,20 @@ class Sight:
 
     def __init__(self, lease: float) -> None:
         self.lease = lease
-        self.decided: Counter[str] = Counter()
-        """Decisions by rollout, as routers tell them."""
-        self.heard: Counter[str] = Counter()
-        """Requests heard of, by rollout."""
+        self._seen: dict[str, _Seen] = {}
         self._open: dict[tuple[str, str], None] = {}
-        self._samples: dict[str, deque[_Sample]] = {}
         self._from: float | None = None
+
+    def decide(self, rollout: str, count: int) -> None:
+        """So many decisions more, as a router tells."""
+        self._of(rollout).decided += count
 
     def hear(self, outcome: Outcome) -> None:
         """One access-log entry."""
         key = outcome.rollout, outcome.stream_id
         known = key in self._open
-        self.heard[outcome.rollout] += not known
+        if not known:
+            self._of(outcome.rollout).heard[int(outcome.start)] += 1
         if outcome.final:
             self._open.pop(key, None)
         elif not known:
@@ -83,8 +112,8 @@ class Sight:
                 del self._open[next(iter(self._open))]
 
     def begin_anew(self) -> None:
-        """What was counted so far cannot be compared: this process was not there for a while."""
-        self._samples = {}
+        """What was counted so far cannot be compared: this process was not there for a while, or its clock was set."""
+        self._seen = {}
         self._from = None
 
     def tick(self, now: float) -> dict[str, Blindness]:
@@ -94,29 +123,13 @@ class Sight:
         if now < self._from:
             return {}
         blind = {}
-        for rollout in self.decided:
-            samples = self._samples.setdefault(rollout, deque())
-            samples.append(_Sample(now, self.decided[rollout], self.heard[rollout]))
-            while samples[0].at < now - (LONGEST + 1) * self.lease:
-                samples.popleft()
-            found = _compared(list(samples), self.lease)
+        for rollout, seen in self._seen.items():
+            seen.told.append((now, seen.decided))
+            seen.forget(now - (LONGEST + 1) * self.lease - LAG)
+            found = seen.compared(now, self.lease)
             if found is not None and found.heard < LEAST_HEARD * found.decided:
                 blind[rollout] = found
         return blind
 
-
-def _compared(samples: list[_Sample], lease: float) -> Blindness | None:
-    """The shortest window with enough decisions; None where there is none yet."""
-    times = [sample.at for sample in samples]
-
-    def at(time: float) -> _Sample:
-        return samples[max(0, bisect_right(times, time) - 1)]
-
-    end = times[-1] - max(0.0, -SHIFTS[0])
-    window = lease
-    while window <= LONGEST * lease and end - SHIFTS[-1] - window >= times[0]:
-        decided = min(at(end - shift).decided - at(end - shift - window).decided for shift in SHIFTS)
-        if decided >= FEWEST:
-            return Blindness(decided, at(end).heard - at(end - window).heard, window)
-        window *= 2
-    return None
+    def _of(self, rollout: str) -> _Seen:
+        return self._seen.setdefault(rollout, _Seen())

@@ -36,9 +36,11 @@ CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 1), generation INTEGER NOT 
 CREATE TABLE evidence(rollout TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE journal(sequence INTEGER PRIMARY KEY, at REAL NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL,
   action TEXT NOT NULL, why TEXT NOT NULL, generation INTEGER NOT NULL, numbers BLOB NOT NULL) STRICT;
-CREATE TABLE heartbeat(id INTEGER PRIMARY KEY CHECK(id = 1), number INTEGER NOT NULL, blind BLOB NOT NULL) STRICT;
 CREATE INDEX journal_by_rollout ON journal(rollout, sequence);
 """
+_HEARTBEAT = "CREATE TABLE heartbeat(id INTEGER PRIMARY KEY CHECK(id = 1), number INTEGER NOT NULL, blind BLOB NOT NULL) STRICT;"
+_STEPS = (_SCHEMA + _HEARTBEAT, _HEARTBEAT)
+"""What a file of version 0 (empty), 1 ... lacks; the writer adds it when it opens the file."""
 _PUBLISH = "INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -73,18 +75,22 @@ class SqliteStore:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            key = secrets.token_bytes(32).hex()
-            # One script, one transaction: a kill in between leaves an empty file and not half a schema. `key` is hex of our own making.
-            self._db.executescript(
-                f"BEGIN;{_SCHEMA}INSERT INTO meta VALUES('unit_key', x'{key}');PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-            )
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version >= SCHEMA_VERSION:
+            return
+        # `key` is hex of our own making.
+        key = f"INSERT INTO meta VALUES('unit_key', x'{secrets.token_bytes(32).hex()}');" if version == 0 else ""
+        # One script, one transaction: a kill in between leaves the file as it was and not half a schema.
+        self._db.executescript(f"BEGIN;{_STEPS[version]}{key}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
 
     def _check_schema(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             raise StoreError(Problem("store.empty", str(self._path), "is empty", "the controller fills it when it starts"))
-        if version != SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
+            message = f"has schema {version}, this version of extproc needs {SCHEMA_VERSION}"
+            raise StoreError(Problem("store.schema", str(self._path), message, "the controller of this version brings it up to date"))
+        if version > SCHEMA_VERSION:
             message = f"has schema {version}, this version of extproc knows {SCHEMA_VERSION}"
             raise StoreError(Problem("store.schema", str(self._path), message, "use the version of extproc that wrote it"))
 
