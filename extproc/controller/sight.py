@@ -26,6 +26,8 @@ FEWEST: Final = 10
 SHORTEST: Final = 10
 """Seconds of the shortest window: in less, when decisions happen to be told weighs too much. Where nothing at all is heard of, a tenth of
 a window shows it."""
+AGAIN: Final = 5
+"""Seconds of the window that ends blindness."""
 LONGEST: Final = 60
 """Leases of the longest window."""
 LAG: Final = 3
@@ -68,7 +70,7 @@ class _Seen:
         for second in [second for second in self.heard if second < before]:
             del self.heard[second]
 
-    def compared(self, now: float, lease: float) -> Blindness | None:
+    def compared(self, now: float, shortest: int, longest: float) -> Blindness | None:
         """The shortest window with enough decisions; None where there is none yet."""
         times = [at for at, _ in self.told]
 
@@ -76,8 +78,8 @@ class _Seen:
             return self.told[max(0, bisect_right(times, at) - 1)][1]
 
         end = int(now) - LAG
-        window = max(SHORTEST, round(lease))
-        while window <= LONGEST * lease and end - window >= times[0]:
+        window = shortest
+        while window <= longest and end - window >= times[0]:
             decided = min(told(end + shift) - told(end - window + shift) for shift in SHIFTS)
             if decided >= FEWEST:
                 return Blindness(decided, sum(self.heard[second] for second in range(end - window, end)), window)
@@ -91,6 +93,7 @@ class Sight:
     def __init__(self, lease: float) -> None:
         self.lease = lease
         self._seen: dict[str, _Seen] = {}
+        self._blind: dict[str, Blindness] = {}
         self._open: dict[tuple[str, str], None] = {}
         self._from: float | None = None
 
@@ -114,6 +117,7 @@ class Sight:
     def begin_anew(self) -> None:
         """What was counted so far cannot be compared: this process was not there for a while, or its clock was set."""
         self._seen = {}
+        self._blind = {}
         self._from = None
 
     def tick(self, now: float) -> dict[str, Blindness]:
@@ -122,13 +126,15 @@ class Sight:
             self._from = now + SETTLE
         if now < self._from:
             return {}
+        longest = LONGEST * self.lease
         blind = {}
         for rollout, seen in self._seen.items():
             seen.told.append((now, seen.decided))
-            seen.forget(now - (LONGEST + 1) * self.lease - LAG)
-            found = seen.compared(now, self.lease)
+            seen.forget(now - longest - SHORTEST - LAG)
+            found = seen.compared(now, AGAIN if rollout in self._blind else max(SHORTEST, round(self.lease)), longest)
             if found is not None and found.heard < LEAST_HEARD * found.decided:
                 blind[rollout] = found
+        self._blind = blind
         return blind
 
     def _of(self, rollout: str) -> _Seen:

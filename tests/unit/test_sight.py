@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from extproc.controller.sight import FEWEST, LAG, SETTLE, Sight
+from extproc.controller.sight import AGAIN, FEWEST, LAG, SETTLE, Sight
 from tests.unit.test_loop import NAME, outcome
 
 LEASE = 15.0
@@ -79,13 +79,13 @@ def test_nothing_lost_is_never_blind(rate: Callable[[float], int] | int, lease: 
         assert not any(traffic.blind)
 
 
-def test_nothing_heard_is_blind_within_one_lease_and_sees_again_within_another() -> None:
-    """The bound of DESIGN.md, both ways."""
+def test_nothing_heard_is_blind_within_one_lease_and_sees_again_within_ten_seconds() -> None:
+    """The bound of DESIGN.md, and the way back."""
     traffic = Traffic()
     traffic.run(60, 100)
     traffic.run(int(LEASE), 100, lost=1.0)
     assert traffic.blind[-1]
-    traffic.run(int(LEASE) + LAG, 100)
+    traffic.run(AGAIN + LAG + 2, 100)
     assert not traffic.blind[-1]
 
 
@@ -130,4 +130,4 @@ def test_an_open_request_is_heard_of_once() -> None:
             for final in (False, False, True):
                 sight.hear(outcome(number, second, False, False, final=final))
         blind = sight.tick(second + 1.0)
-    assert (blind[NAME].decided, blind[NAME].heard) == (100, 50)
+    assert blind[NAME].decided == 2 * blind[NAME].heard > 0
