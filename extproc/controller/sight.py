@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,13 +22,15 @@ from extproc.domain import Outcome
 
 LEAST_HEARD: Final = 0.9
 """Fraction of decisions that must be heard of."""
+SEES_AGAIN: Final = 0.97
+"""What ends blindness: this fraction heard of by *every* shift, in SEES_AFTER seconds or more with at least SEES_WITH decisions."""
+SEES_AFTER: Final = 5
+SEES_WITH: Final = 30
 FEWEST: Final = 10
 """Decisions that a window must have; with fewer it is made longer."""
 SHORTEST: Final = 10
 """Seconds of the shortest window: in less, when decisions happen to be told weighs too much. Where nothing at all is heard of, a tenth of
 a window shows it."""
-AGAIN: Final = 5
-"""Seconds of the window that ends blindness."""
 LONGEST: Final = 60
 """Leases of the longest window."""
 LAG: Final = 3
@@ -70,8 +73,8 @@ class _Seen:
         for second in [second for second in self.heard if second < before]:
             del self.heard[second]
 
-    def compared(self, now: float, shortest: int, longest: float) -> Blindness | None:
-        """The shortest window with enough decisions; None where there is none yet."""
+    def compared(self, now: float, shortest: int, longest: float, fewest: int, choose: Callable[[Iterable[int]], int]) -> Blindness | None:
+        """The shortest window with enough decisions, and of its SHIFTS the one to `choose`; None where there is none yet."""
         times = [at for at, _ in self.told]
 
         def told(at: float) -> int:
@@ -80,8 +83,8 @@ class _Seen:
         end = int(now) - LAG
         window = shortest
         while window <= longest and end - window >= times[0]:
-            decided = min(told(end + shift) - told(end - window + shift) for shift in SHIFTS)
-            if decided >= FEWEST:
+            decided = choose(told(end + shift) - told(end - window + shift) for shift in SHIFTS)
+            if decided >= fewest:
                 return Blindness(decided, sum(self.heard[second] for second in range(end - window, end)), window)
             window *= 2
         return None
@@ -127,15 +130,28 @@ class Sight:
         if now < self._from:
             return {}
         longest = LONGEST * self.lease
-        blind = {}
+        blind: dict[str, Blindness] = {}
         for rollout, seen in self._seen.items():
             seen.told.append((now, seen.decided))
             seen.forget(now - longest - SHORTEST - LAG)
-            found = seen.compared(now, AGAIN if rollout in self._blind else max(SHORTEST, round(self.lease)), longest)
-            if found is not None and found.heard < LEAST_HEARD * found.decided:
+            found = self._looked_at(rollout, seen, now, longest)
+            if found is not None:
                 blind[rollout] = found
         self._blind = blind
         return blind
+
+    def _looked_at(self, rollout: str, seen: _Seen, now: float, longest: float) -> Blindness | None:
+        """What blinds a rollout, if anything does. Once blind it takes a short time of *nothing* lost, not a long one of little lost."""
+        before = self._blind.get(rollout)
+        if before is None:
+            found = seen.compared(now, max(SHORTEST, round(self.lease)), longest, FEWEST, min)
+            return found if found is not None and found.heard < LEAST_HEARD * found.decided else None
+        found = seen.compared(now, SEES_AFTER, longest, SEES_WITH, max)
+        if found is None or found.heard < SEES_AGAIN * found.decided:
+            return found or before
+        # What was lost before has had its answer, and must not blind it again.
+        seen.forget(now - SEES_AFTER - LAG)
+        return None
 
     def _of(self, rollout: str) -> _Seen:
         return self._seen.setdefault(rollout, _Seen())

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from extproc.controller.sight import AGAIN, FEWEST, LAG, SETTLE, Sight
+from extproc.controller.sight import FEWEST, LAG, SEES_AFTER, SETTLE, Sight
 from tests.unit.test_loop import NAME, outcome
 
 LEASE = 15.0
@@ -85,7 +85,7 @@ def test_nothing_heard_is_blind_within_one_lease_and_sees_again_within_ten_secon
     traffic.run(60, 100)
     traffic.run(int(LEASE), 100, lost=1.0)
     assert traffic.blind[-1]
-    traffic.run(AGAIN + LAG + 2, 100)
+    traffic.run(SEES_AFTER + LAG + 2, 100)
     assert not traffic.blind[-1]
 
 
