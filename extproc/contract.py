@@ -86,6 +86,13 @@ METRIC_RELOAD_FAILURES = "extproc_reload_failures_total"
 the Spec's file where there is no store."""
 METRIC_SPEC_PROBLEM = "extproc_spec_problem"
 """1 while what the Spec's file says is not in force, because it is bad or was refused; `extproc status` and /healthz say why."""
+METRIC_WITHDRAWN = "extproc_withdrawn"
+"""Workers that send a rollout's canary traffic to stable, because nobody can watch it; 0 where all is well."""
+METRIC_HEARTBEAT_AGE = "extproc_heartbeat_age_seconds"
+METRIC_BLIND = "extproc_blind"
+"""1 while too few of a rollout's decisions are heard of in the access log."""
+METRIC_ROUTERS = "extproc_routers"
+"""Routers by state: `present`, `silent`."""
 METRIC_WORKERS = "extproc_workers"
 METRIC_WORKER_RESTARTS = "extproc_worker_restarts_total"
 """By worker and reason: `died` (it ended by itself or was killed from outside), `hung` (it did not answer and was killed by us)."""
@@ -106,6 +113,11 @@ METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 def assignment_namespace(layer: str) -> str:
     """The metadata namespace that carries the assignment of one layer."""
     return f"{ASSIGNMENT_NAMESPACE}.{layer}"
+
+
+def presence_path(store: str) -> str:
+    """Where the controller of a store listens for the Presence of its routers: a Unix datagram socket beside the store's file."""
+    return store.partition(":")[2] + ".presence"
 
 
 def endpoints(listen: str, workers: int) -> tuple[str, ...]:

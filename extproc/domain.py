@@ -90,6 +90,8 @@ class Reason(StrEnum):
     """No source gave an id and the request has no x-request-id: stable, never one shared bucket."""
     NOT_EXPOSED = "not_exposed"
     """The rollout is pending or rolled back: stable for everyone."""
+    WITHDRAWN = "withdrawn"
+    """Nobody watches the canary, or its outcomes do not arrive: stable for everyone, and outside of Evidence, until that has ended."""
     COMPLETED = "completed"
     """The canary is the default now (holdback apart)."""
 
@@ -118,6 +120,8 @@ class Application:
     daily_units: int
     sla: Sla
     infrastructure: Infrastructure
+    watch_lease: float
+    """Seconds without a heartbeat, or with decisions of which too few are heard of again, after which canary traffic goes to stable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,6 +347,15 @@ class State:
     generation: int
     spec_digest: str
     rollouts: Mapping[str, RolloutState]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Written after each evaluation, by the evaluate loop itself. That it changes tells routers that somebody watches."""
+
+    number: int
+    blind: tuple[str, ...]
+    """Rollouts whose outcomes do not arrive: nobody can watch them."""
 
 
 # --------------------------------------------------------------------------------------------------------------- data-plane nouns

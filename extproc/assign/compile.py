@@ -6,7 +6,7 @@ State change costs well under a millisecond. The encoder of reply bytes is passe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from extproc.assign.bucket import Thresholds, cohort_prefix, ring_length, ring_prefix, thresholds
@@ -67,21 +67,26 @@ def _random_share(rollout: Rollout, cohort: Cohort) -> RandomShare | None:
     return RandomShare(cohort_prefix(rollout.layer, rollout.salt, cohort.name), ring_length(cohort.random))
 
 
-def derive(prepared: Prepared, state: State, encode: Encoder) -> Snapshot:
-    """Thresholds and replies for a State; a rollout that State does not know serves stable."""
+def derive(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collection[str] = ()) -> Snapshot:
+    """Thresholds and replies for a State; a rollout that State does not know serves stable.
+
+    `withdrawn` names rollouts whose canary traffic goes to stable although State exposes them; one that is completed stays as it is.
+    """
     choices: list[Choice] = []
-    layers = tuple(
-        tuple(_derive_rollout(rollout, prepared.spec, state.rollouts.get(rollout.rollout.name), encode, choices) for rollout in layer)
-        for layer in prepared.layers
-    )
+
+    def derived(one: PreparedRollout) -> CompiledRollout:
+        name = one.rollout.name
+        return _derive_rollout(one, prepared.spec, state.rollouts.get(name), name in withdrawn, encode, choices)
+
+    layers = tuple(tuple(map(derived, layer)) for layer in prepared.layers)
     return Snapshot(state.generation, layers, tuple(choices), prepared.needed_headers)
 
 
 def _derive_rollout(
-    prepared: PreparedRollout, spec: Spec, state: RolloutState | None, encode: Encoder, choices: list[Choice]
+    prepared: PreparedRollout, spec: Spec, state: RolloutState | None, withdrawn: bool, encode: Encoder, choices: list[Choice]
 ) -> CompiledRollout:
     rollout = prepared.rollout
-    limits, reason = exposure(rollout, state)
+    limits, reason = exposure(rollout, state, withdrawn)
     phase = rollout.phases[state.phase].name if state is not None else rollout.phases[0].name
     stable = Assignment(
         layer=rollout.layer,
@@ -101,7 +106,8 @@ def _derive_rollout(
         return made
 
     def compiled(cohort: Cohort, matches: Matcher | None, random: RandomShare | None) -> CompiledCohort:
-        rest = replace(stable, cohort=cohort.name)
+        # Outside of every cohort is outside of Evidence: units of the canary's share are among these, and belong to no arm meanwhile.
+        rest = replace(stable, cohort=OUTSIDE if reason is Reason.WITHDRAWN else cohort.name)
         canary = replace(rest, arm=Arm.CANARY, model=rollout.canary, cluster=spec.models[rollout.canary].cluster)
         control = replace(rest, arm=Arm.CONTROL)
         return CompiledCohort(matches, random, limits.canary_below, limits.control_from, choice(canary), choice(control), choice(rest))
@@ -121,10 +127,12 @@ def _derive_rollout(
     )
 
 
-def exposure(rollout: Rollout, state: RolloutState | None) -> tuple[Thresholds, Reason]:
+def exposure(rollout: Rollout, state: RolloutState | None, withdrawn: bool = False) -> tuple[Thresholds, Reason]:
     """Both ends of the ring where a rollout stands, and the reason that goes with them."""
     if state is None or not (state.status.exposes or state.status is Status.COMPLETED):
         return thresholds(0.0), Reason.NOT_EXPOSED
     if state.status is Status.COMPLETED:
         return thresholds(1.0, rollout.holdback), Reason.COMPLETED
+    if withdrawn:
+        return thresholds(0.0), Reason.WITHDRAWN
     return thresholds(rollout.phases[state.phase].share, rollout.holdback), Reason.RING

@@ -26,9 +26,10 @@ VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
-    """What is wrong with the Spec's file, every rollout, and the newest lines of the Journal."""
+    """What is wrong with the Spec's file, every rollout, the routers, and the newest lines of the Journal."""
     parts: list[RenderableType] = [_refused(status["spec_file"])] if status["spec_file"]["problems"] else []
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
+    parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*parts)
 
@@ -59,6 +60,42 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     if rollout["advice"]:
         parts.append(Text(rollout["advice"], style="yellow"))
     return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))
+
+
+def _routers(status: dict[str, Any]) -> RenderableType:
+    """One line each: what its workers use, how fresh that is, what they do."""
+    if not status["routers"]:
+        return Text("none tells of itself: is one running, on this machine and with this store?", style="yellow")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "workers", "generation", "age", "heartbeat", "clock", "decisions/s", "failed", "restarts", ""):
+        table.add_column(column, justify="left" if not column else "right")
+    for router in status["routers"]:
+        table.add_row(*_router(router, status["generation"]))
+    undecided = status["collector"]["undecided"]
+    line = Text(f"{undecided:,} requests ended without a decision (no rollout matched, or Envoy failed open to its default)", style="dim")
+    return Group(table, line) if undecided else table
+
+
+def _router(router: dict[str, Any], generation: int) -> tuple[Text, ...]:
+    behind = router["generations"] != [generation]
+    dead = router["workers"] - router["serving"]
+    said = Text()
+    if router["silent"] is not None:
+        said.append(f"silent for {duration(router['silent'])}", "bold red")
+    elif router["withdrawn"]:
+        said.append(f"canary on stable, nobody can watch: {', '.join(router['withdrawn'])}", "bold red")
+    return (
+        Text(router["router"]),
+        Text(f"{router['serving']} of {router['workers']}", "bold red" if dead else ""),
+        Text(" ".join(map(str, router["generations"])), "yellow" if behind else ""),
+        Text(seconds(router["age"])),
+        Text(seconds(router["heartbeat_age"])),
+        Text(f"{router['skew']:+.1f} s", "yellow" if abs(router["skew"]) > 1 else ""),
+        Text(f"{router['decisions_per_second']:,.0f}"),
+        Text(f"{router['errors']:,}", "red" if router["errors"] else ""),
+        Text(str(sum(router["restarts"].values()))),
+        said,
+    )
 
 
 def _track(rollout: dict[str, Any]) -> Text:

@@ -24,6 +24,7 @@ from starlette.routing import Route
 from extproc.controller.collector import Collector
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.routers import Routers
 from extproc.controller.view import journal_document, status_document
 from extproc.domain import Action
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
@@ -47,10 +48,11 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Api:
     """The endpoints of one controller."""
 
-    def __init__(self, loop: Loop, store: Store, collector: Collector, metrics: ControllerMetrics, token: str) -> None:
+    def __init__(self, loop: Loop, store: Store, collector: Collector, routers: Routers, metrics: ControllerMetrics, token: str) -> None:
         self._loop = loop
         self._store = store
         self._collector = collector
+        self._routers = routers
         self._metrics = metrics
         self._token = token.encode()
 
@@ -89,10 +91,13 @@ class Api:
         return PlainTextResponse(text + self._loop.spec_file.told(), status_code=200 if well else 503)
 
     async def _exposition(self, _: Request) -> Response:
-        return Response(self._metrics.exposition(self._loop), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            self._metrics.exposition(self._loop, self._routers.counted(time.monotonic())),
+            media_type="text/plain; version=0.0.4; charset=utf-8",
+        )
 
     async def _status(self, _: Request) -> Response:
-        return _json(200, status_document(self._loop, self._collector, time.time()))
+        return _json(200, status_document(self._loop, self._collector, self._routers.documents(time.monotonic()), time.time()))
 
     async def _journal(self, request: Request) -> Response:
         limit = _number(request, "limit", 50)

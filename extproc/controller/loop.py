@@ -15,7 +15,8 @@ import orjson
 
 from extproc import release
 from extproc import spec as spec_room
-from extproc.domain import Action, Decision, Finding, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
+from extproc.controller.sight import Blindness, Sight
+from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -31,6 +32,8 @@ WARM_UP: Final = 2.0
 """After a start only requests that began this much later are looked at: of earlier ones some entries are lost, and not by chance."""
 LONGEST_TICK: Final = 3.0
 """A longer gap (a frozen process, a suspended machine) was not watched, and does not count as dwell."""
+CLOCK_SET: Final = 1.0
+"""Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
@@ -57,6 +60,11 @@ class Loop:
         self.spec_file = FileState("")
         """What became of changes of the Spec's file, for those who look."""
         self.desks: dict[str, Desk] = {}
+        self.sight = Sight(self.spec.application.watch_lease)
+        self.blind: dict[str, Blindness] = {}
+        """Rollouts whose decisions are not heard of again, and what is missing."""
+        self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
+        """The last one that was written."""
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
@@ -82,6 +90,7 @@ class Loop:
         same = spec.application.sla.latency_p99 == self.spec.application.sla.latency_p99
         kept = {name: desk for name, desk in self.desks.items() if same and desk.rollout == spec.rollouts.get(name)}
         self.spec, self.state = spec, state
+        self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
         return True
 
@@ -123,38 +132,78 @@ class Loop:
     def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
         """What the collector heard."""
         for outcome in outcomes:
+            self.sight.hear(outcome)
             desk = self.desks.get(outcome.rollout)
             if desk is None:
                 self.unknown += 1
             else:
                 desk.evidence.observe(outcome, now)
 
+    def count_decisions(self, rollout: str, count: int) -> None:
+        """So many decisions more, as a router tells."""
+        self.sight.decide(rollout, count)
+
     # ------------------------------------------------------------------------------------------------------------------- tick
     def tick(self, now: float, elapsed: float) -> None:
-        """Evaluate every rollout, and act on what that says."""
-        for name, desk in self.desks.items():
-            evidence = desk.evidence
-            evidence.advance(now)
-            if now - evidence.last_outcome < WATCHED_FOR and elapsed < LONGEST_TICK:
-                evidence.watch(elapsed)
-            state = self.state.rollouts[name]
-            desk.findings = release.evaluate(desk.rollout, evidence) if state.status.exposes else ()
-            paged = desk.decision.page
-            desk.decision = release.decide(desk.rollout, state, desk.findings, evidence, now)
-            if desk.decision.page and not paged:
-                log.error(
-                    "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`", name, desk.decision.why, name, name
-                )
-            if desk.decision.action is not Action.HOLD:
-                try:
-                    self._carry_out(desk, desk.decision, release.AUTOMATION, now)
-                except StoreError as error:
-                    log.error("%s could not %s, the next tick tries again: %s", name, desk.decision.action.value, error.problems[0])
+        """Evaluate every rollout, act on what that says, and tell routers that it was done."""
+        self._look(now, elapsed)
+        carried_out = [self._evaluate(name, desk, now) for name, desk in self.desks.items()]
         self.ticks += 1
         self.last_tick = now
         self._unsaved += elapsed
         if self._unsaved >= SAVE_EVERY:
             self.save()
+        # Whoever cannot carry out what he decides does not watch.
+        if all(carried_out):
+            self._beat()
+
+    def _look(self, now: float, elapsed: float) -> None:
+        """What can be seen at all: a gap in our own time, or in what we hear, is not evidence of anything."""
+        set_by = now - self.last_tick - elapsed
+        gap = elapsed >= LONGEST_TICK or abs(set_by) > CLOCK_SET
+        if gap:
+            log.warning("%.0f s were not watched: this process stood still, or its clock was set (by %+.1f s)", elapsed, set_by)
+            self.sight.begin_anew()
+        before, self.blind = self.blind, self.sight.tick(now)
+        for name, desk in self.desks.items():
+            evidence = desk.evidence
+            if gap or name in self.blind:
+                evidence.look_from(now + WARM_UP)
+            evidence.advance(now)
+            if now - evidence.last_outcome < WATCHED_FOR and not gap and name not in self.blind:
+                evidence.watch(elapsed)
+        for name in self.blind.keys() - before.keys():
+            log.error("%s is blind, its canary traffic goes to stable: %s; find out why with `extproc doctor`", name, self.blind[name])
+        for name in before.keys() - self.blind.keys():
+            log.info("%s is not blind any more", name)
+
+    def _evaluate(self, name: str, desk: Desk, now: float) -> bool:
+        """One rollout; False where what was decided could not be carried out."""
+        state, paged = self.state.rollouts[name], desk.decision.page
+        desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
+        desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
+        if name in self.blind and not state.status.terminal and desk.decision.action is not Action.ROLL_BACK:
+            desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
+        elif desk.decision.page and not paged:
+            log.error("%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`", name, desk.decision.why, name, name)
+        if desk.decision.action is Action.HOLD:
+            return True
+        try:
+            self._carry_out(desk, desk.decision, release.AUTOMATION, now)
+        except StoreError as error:
+            log.error("%s could not %s, the next tick tries again: %s", name, desk.decision.action.value, error.problems[0])
+            return False
+        return True
+
+    def _beat(self) -> None:
+        heartbeat = Heartbeat(self.heartbeat.number + 1, tuple(sorted(self.blind)))
+        try:
+            self._store.beat(heartbeat)
+        except StoreError as error:
+            lease = self.spec.application.watch_lease
+            log.error("no heartbeat, after %.0f s of that canary traffic goes to stable: %s", lease, error.problems[0])
+        else:
+            self.heartbeat = heartbeat
 
     def save(self) -> None:
         """Write all Evidence; a store that refuses is logged, and tried again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -48,6 +48,10 @@ class ControllerMetrics:
         self._problem = Gauge(
             contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see status.", registry=registry
         )
+        self._blind = Gauge(
+            contract.METRIC_BLIND, "1 while too few decisions are heard of in the access log.", ["rollout"], registry=registry
+        )
+        self._routers = Gauge(contract.METRIC_ROUTERS, "Routers by state: present, silent.", ["state"], registry=registry)
         self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -79,17 +83,20 @@ class ControllerMetrics:
         """By how much the last tick was late."""
         self._lag.set(seconds)
 
-    def exposition(self, loop: Loop) -> bytes:
+    def exposition(self, loop: Loop, routers: Mapping[str, int]) -> bytes:
         """Prometheus text."""
         self._generation.set(loop.state.generation)
         self._reloads.inc(loop.spec_file.failures - self._reloads_shown)
         self._reloads_shown = loop.spec_file.failures
         self._problem.set(bool(loop.spec_file.problems))
+        for present, count in routers.items():
+            self._routers.labels(present).set(count)
         # A rollout that a new Spec no longer has must not be shown as it last was.
-        for gauge in (self._e, self._late, self._phase, self._share, self._status, self._limit):
+        for gauge in (self._blind, self._e, self._late, self._phase, self._share, self._status, self._limit):
             gauge.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]
+            self._blind.labels(name).set(name in loop.blind)
             self._late.labels(name).set(desk.evidence.late_outcomes)
             self._phase.labels(name).set(state.phase + 1 if state.status.exposes else 0)
             self._share.labels(name).set(share_now(desk, state))

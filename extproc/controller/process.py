@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 
@@ -16,6 +17,7 @@ from extproc.controller.collector import Collector
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.reload import follow_spec, opened
+from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.token import server_token
 from extproc.domain import Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, HttpServer, hangup_asks, stop_on_signals
@@ -56,9 +58,14 @@ async def _run(settings: ControllerSettings) -> None:
             metrics.count_undecided(undecided)
             loop.receive(outcomes, time.time())
 
+        routers = Routers(loop.count_decisions)
+        presence = PresenceSocket(
+            Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
+        )
         collector = Collector(address, receive)
         await collector.start()
-        api = Api(loop, store, collector, metrics, server_token(settings.store))
+        presence.start()
+        api = Api(loop, store, collector, routers, metrics, server_token(settings.store))
         server = HttpServer(api.app(), API_HOST, settings.api_port)
         following = asyncio.create_task(followed.follow())
         try:
@@ -68,6 +75,7 @@ async def _run(settings: ControllerSettings) -> None:
         finally:
             following.cancel()
             await server.stop()
+            presence.stop()
             await collector.stop()
             loop.save()
     finally:

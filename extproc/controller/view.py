@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from extproc.domain import JournalEntry, RolloutState, Status
 from extproc.release.evidence import ArmTotals
 
 
-def status_document(loop: Loop, collector: Collector, now: float) -> dict[str, Any]:
+def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
     """Everything `extproc status` shows."""
     return {
         "at": now,
@@ -31,6 +32,12 @@ def status_document(loop: Loop, collector: Collector, now: float) -> dict[str, A
             "undecided": loop.undecided,
             "unknown": loop.unknown,
         },
+        "watch": {
+            "lease": loop.spec.application.watch_lease,
+            "heartbeat": loop.heartbeat.number,
+            "blind": {name: str(blindness) for name, blindness in loop.blind.items()},
+        },
+        "routers": routers,
         "rollouts": {name: _rollout(desk, loop.state.rollouts[name], now) for name, desk in loop.desks.items()},
     }
 

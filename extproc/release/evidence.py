@@ -111,6 +111,10 @@ class Maturity:
         self.safe = {}
         self.canary, self.stable = Counts(), Counts()
 
+    def forget_waiting(self) -> None:
+        """Requests that have not been looked at will not be."""
+        self._queue.clear()
+
     def expect(self, member: _Member) -> None:
         """Look at this request when it is old enough."""
         self._added += 1
@@ -200,6 +204,13 @@ class Evidence:
     def watch(self, seconds: float) -> None:
         """So much of the dwell was watched."""
         self.watched += seconds
+
+    def look_from(self, start: float) -> None:
+        """Entries were lost: of requests that began before `start` nobody can tell how they ended, so those that wait are forgotten."""
+        self._not_before = max(self._not_before, start)
+        self._open.clear()
+        for maturity in (self.early, self.late):
+            maturity.forget_waiting()
 
     def share(self, phase: int) -> float:
         """Share of units that meet the canary in a phase, holdback taken off."""

@@ -58,11 +58,15 @@ def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     faults = CounterMetricFamily(contract.METRIC_CONNECTION_FAULTS, "Connections ended for the peer's fault.", labels=["worker", "code"])
     reloads = CounterMetricFamily(contract.METRIC_RELOAD_FAILURES, "Reads or Specs of no use; the last good stays.", labels=["worker"])
     restarts = CounterMetricFamily(contract.METRIC_WORKER_RESTARTS, "Times a worker was restarted.", labels=["worker", "reason"])
+    heartbeat = GaugeMetricFamily(contract.METRIC_HEARTBEAT_AGE, "Seconds since the controller last evaluated.", labels=["worker"])
+    withdrawn = GaugeMetricFamily(contract.METRIC_WITHDRAWN, "Workers that keep a rollout's units from its canary.", labels=["rollout"])
     problem = GaugeMetricFamily(contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see /healthz.")
     problem.add_metric([], bool(file.problems))
     for worker, report in reports:
         generation.add_metric([worker], report["generation"])
         age.add_metric([worker], report["age"])
+        if report["heartbeat_age"] is not None:
+            heartbeat.add_metric([worker], report["heartbeat_age"])
         errors.add_metric([worker], report["errors"])
         for code, count in sorted(report["faults"].items()):
             faults.add_metric([worker, code], count)
@@ -70,8 +74,10 @@ def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     for view in views:
         for reason, count in sorted(view.restarts.items()):
             restarts.add_metric([str(view.index), reason], count)
+    for rollout, count in sorted(Counter(name for _, report in reports for name in report["withdrawn"]).items()):
+        withdrawn.add_metric([rollout], count)
     reloads.add_metric(["supervisor"], file.failures)
-    yield from (generation, age, errors, faults, reloads, restarts, problem)
+    yield from (generation, age, heartbeat, withdrawn, errors, faults, reloads, restarts, problem)
 
 
 def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:

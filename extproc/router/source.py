@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
@@ -16,6 +17,7 @@ from extproc import spec as spec_room
 from extproc.assign import Prepared, Snapshot, derive, prepare
 from extproc.domain import Rollout, RolloutState, Spec, State, Status
 from extproc.errors import ExtprocError, Problem, SettingsError, StoreError
+from extproc.router.watch import Watch
 from extproc.store import Store, open_store
 from extproc.wire import encode_reply
 
@@ -32,6 +34,12 @@ class Source(Protocol):
 
     failures: int
     """Reads, or Specs, that were of no use."""
+    withdrawn: frozenset[str]
+    """Rollouts whose canary traffic goes to stable, because nobody can watch it."""
+
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the controller was last seen to have evaluated; None where that was not seen, or is not asked for."""
 
     @property
     def age(self) -> float:
@@ -74,6 +82,8 @@ class ToldSource:
         self._told = asyncio.Event()
         self.failures = 0
         self.age = 0.0
+        self.withdrawn: frozenset[str] = frozenset()
+        self.heartbeat_age: float | None = None
 
     def tell(self, text: str, generation: int) -> None:
         """Another Spec."""
@@ -101,25 +111,27 @@ def _fixed(text: str, phase: str | None, generation: int) -> Snapshot:
 
 
 class StoreSource:
-    """Follows Spec and State in the store; keeps the last good Snapshot whatever happens there."""
+    """Follows Spec, State and heartbeat in the store; keeps the last good Snapshot whatever happens there, as long as somebody watches."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._store: Store | None = None
         self._version = -1
-        self._prepared: Prepared | None = None
+        self._watch = Watch()
+        self._stand: _Stand | None = None
         self._last_read = monotonic()
+        self.withdrawn: frozenset[str] = frozenset()
         self.failures = 0
-        """Reads, or Specs, that were of no use."""
 
     async def open(self) -> tuple[Snapshot, bytes]:
         """The first Snapshot, and the key of the units' hashes; waits for the controller to make them."""
         while True:
             try:
                 self._store = open_store(self._url)
-                snapshot = await self._read()
-                if snapshot is not None:
-                    return snapshot, self._store.unit_key()
+                await self._read(self._store, self._store.version())
+                if self._stand is not None:
+                    self.withdrawn = self._stand.exposed
+                    return self._present(), self._store.unit_key()
                 log.warning("the store holds no State yet; waiting for the controller")
             except StoreError as error:
                 log.warning("waiting for the store: %s", error.problems[0].message)
@@ -129,41 +141,91 @@ class StoreSource:
             await asyncio.sleep(RETRY)
 
     async def follow(self, use: Callable[[Snapshot], None]) -> None:
-        """Call `use` with each new Snapshot, forever."""
+        """Call `use` with each new Snapshot, forever. The lease runs out whether or not the store can be read."""
+        used: Snapshot | None = None
+        readable_from = 0.0
         while True:
             await asyncio.sleep(POLL)
             try:
-                snapshot = await self._changed()
+                if monotonic() >= readable_from:
+                    await self._look()
             except ExtprocError as error:
                 self.failures += 1
+                readable_from = monotonic() + RETRY
                 log.error("kept the last good snapshot: %s", error.problems[0])
-                await asyncio.sleep(RETRY)
-                continue
-            if snapshot is not None:
+            snapshot = self._present()
+            if snapshot is not used:
                 use(snapshot)
+                used = snapshot
 
     @property
     def age(self) -> float:
         """Seconds since the store was last found readable."""
         return monotonic() - self._last_read
 
-    async def _changed(self) -> Snapshot | None:
+    @property
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the controller was last seen to have evaluated; None before that."""
+        age = self._watch.age(monotonic())
+        return age if age < math.inf else None
+
+    async def _look(self) -> None:
         if self._store is None:
             self._store = open_store(self._url)
         version = self._store.version()
         self._last_read = monotonic()
-        return await self._read() if version != self._version else None
+        if version != self._version:
+            await self._read(self._store, version)
 
-    async def _read(self) -> Snapshot | None:
-        assert self._store is not None
-        version = self._store.version()
-        state = self._store.read_state()
+    async def _read(self, store: Store, version: int) -> None:
+        """What has changed: most of the time that is the heartbeat alone."""
+        self._watch.see(store.read_heartbeat(), monotonic())
+        state = store.read_state()
         if state is None:
-            return None
-        if self._prepared is None or self._prepared.spec.digest != state.spec_digest:
-            self._prepared = await asyncio.to_thread(_prepare, self._store.read_spec(state.spec_digest))
+            return
+        stand = self._stand
+        if stand is None or stand.state.generation != state.generation or stand.state.spec_digest != state.spec_digest:
+            prepared = stand.prepared if stand is not None else None
+            if prepared is None or prepared.spec.digest != state.spec_digest:
+                prepared = await asyncio.to_thread(_prepare, store.read_spec(state.spec_digest))
+            self._stand = _Stand(prepared, state)
         self._version = version
-        return derive(self._prepared, state, encode_reply)
+
+    def _present(self) -> Snapshot:
+        """The Snapshot for the last State that was read, and for who watches it now."""
+        stand = self._stand
+        assert stand is not None
+        withdrawn = self._watch.withdrawn(stand.exposed, stand.prepared.spec.application.watch_lease, monotonic())
+        if withdrawn != self.withdrawn:
+            self.withdrawn = withdrawn
+            _say(withdrawn)
+        return stand.snapshot(withdrawn)
+
+
+class _Stand:
+    """One State, and its Snapshots: both that may be needed at any moment are made beforehand."""
+
+    def __init__(self, prepared: Prepared, state: State) -> None:
+        self.prepared, self.state = prepared, state
+        self.exposed = frozenset(name for name, rollout in state.rollouts.items() if rollout.status.exposes)
+        self._made: dict[frozenset[str], Snapshot] = {}
+        for withdrawn in (frozenset[str](), self.exposed):
+            self.snapshot(withdrawn)
+
+    def snapshot(self, withdrawn: frozenset[str]) -> Snapshot:
+        """The same object for the same rollouts withdrawn."""
+        made = self._made.get(withdrawn)
+        if made is None:
+            made = self._made[withdrawn] = derive(self.prepared, self.state, encode_reply, withdrawn)
+        return made
+
+
+def _say(withdrawn: frozenset[str]) -> None:
+    if withdrawn:
+        names = ", ".join(sorted(withdrawn))
+        log.error("canary traffic goes to stable, because nobody can watch it: %s; look at `extproc status` and the controller", names)
+    else:
+        log.info("every rollout is watched: units meet what State says")
 
 
 def _prepare(text: str) -> Prepared:

@@ -9,6 +9,8 @@ import asyncio
 import logging
 import secrets
 import sys
+from pathlib import Path
+from time import time
 
 import orjson
 import uvloop
@@ -22,6 +24,7 @@ from extproc import spec as spec_room
 from extproc.errors import SettingsError
 from extproc.router.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.router.metrics import WorkerView, exposition
+from extproc.router.presence import EVERY, Presence
 from extproc.router.reload import SpecFile
 from extproc.router.settings import RouterSettings, WorkerSettings
 from extproc.runtime import FileState, HttpServer, hangup_asks, stop_on_signals
@@ -66,6 +69,7 @@ class Supervisor:
         """Serve until `stop` is set, then drain."""
         following = asyncio.create_task(self._spec.followed.follow()) if self._spec is not None else None
         keepers = [asyncio.create_task(child.keep()) for child in self._children]
+        telling = asyncio.create_task(self._tell_presence(self._settings.store)) if self._settings.store is not None else None
         server = HttpServer(self._app(), self._settings.metrics_host, self._settings.metrics_port)
         announcing: asyncio.Task[None] | None = None
         try:
@@ -73,7 +77,7 @@ class Supervisor:
             announcing = asyncio.create_task(self._announce(server.address))
             await _first_of(stop.wait(), *keepers)
         finally:
-            for task in (announcing, following):
+            for task in (announcing, following, telling):
                 if task is not None:
                     task.cancel()
             await asyncio.gather(*(child.stop(STOP_TIMEOUT) for child in self._children))
@@ -87,6 +91,16 @@ class Supervisor:
             WorkerView(index, dict(child.restarts), orjson.loads(answer) if answer else None)
             for index, (child, answer) in enumerate(zip(self._children, answers, strict=True))
         ]
+
+    async def _tell_presence(self, store: str) -> None:
+        """Once a second, until cancelled."""
+        presence = Presence(Path(contract.presence_path(store)), self._settings.listen)
+        try:
+            while True:
+                presence.tell(await self.views(), time())
+                await asyncio.sleep(EVERY)
+        finally:
+            presence.close()
 
     async def _announce(self, metrics: str) -> None:
         """One line on standard output when every worker serves: scripts wait for it."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from time import time
 
 import orjson
 import uvloop
@@ -46,8 +48,12 @@ def _settle_garbage_collection() -> None:
 class WorkerReport:
     """What a worker says of itself."""
 
+    life: str
+    """Another one after each start: counts begin at zero."""
     generation: int
     age: float
+    heartbeat_age: float | None
+    withdrawn: list[str]
     decisions: list[tuple[str, str, str, str, int]]
     """rollout, cohort, arm, reason, count."""
     unmatched: int
@@ -64,6 +70,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
+        self._life = f"{os.getpid()}-{time():.3f}"
         self._told: ToldSource | None = None
         self._source: Source
         if settings.store is not None:
@@ -98,7 +105,10 @@ class Worker:
     def _answer(self, processor: Processor, server: Server) -> None:
         report = WorkerReport(
             generation=processor.snapshot.generation,
+            life=self._life,
             age=self._source.age,
+            heartbeat_age=self._source.heartbeat_age,
+            withdrawn=sorted(self._source.withdrawn),
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
             errors=server.errors,

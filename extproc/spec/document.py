@@ -103,6 +103,15 @@ class ApplicationBlock(Block):
     daily_units: Annotated[Count, Field(description="Distinct units (users, tenants) active on a usual day.")]
     sla: Annotated[SlaBlock, Field(description="Service levels.")]
     infrastructure: Annotated[Infrastructure, Field(strict=False, description="Where it runs.")]
+    watch_lease: Annotated[
+        Duration,
+        Field(
+            ge=3,
+            le=300,
+            description="Time without a watcher, or without outcomes, after which canary traffic goes to stable.",
+            json_schema_extra={"default": "15s"},
+        ),
+    ] = 15.0
 
 
 class GeoipBlock(Block):

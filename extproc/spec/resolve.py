@@ -62,7 +62,7 @@ def resolve(document: Document, digest: str) -> Spec:
 
 def _application(block: ApplicationBlock) -> Application:
     sla = Sla(block.sla.latency_p99, block.sla.ttft, block.sla.uptime)
-    return Application(block.name, block.type, block.daily_requests, block.daily_units, sla, block.infrastructure)
+    return Application(block.name, block.type, block.daily_requests, block.daily_units, sla, block.infrastructure, block.watch_lease)
 
 
 def _listener(block: ListenerBlock) -> Listener:

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from extproc.domain import JournalEntry, State
+from extproc.domain import Heartbeat, JournalEntry, State
 from extproc.errors import Problem, StoreError
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Store(Protocol):
-    """One open store. Only a writer may call `publish_spec`, `commit` and `save_evidence`."""
+    """One open store. Only a writer may call `publish_spec`, `commit`, `save_evidence` and `beat`."""
 
     def publish_spec(self, digest: str, text: str) -> None:
         """Keep a Spec under its digest; a Spec is immutable, publishing it again changes nothing."""
@@ -42,6 +42,12 @@ class Store(Protocol):
 
     def save_evidence(self, documents: Mapping[str, str]) -> None:
         """Replace the Evidence of the rollouts named (JSON by rollout name)."""
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Replace the heartbeat. It must reach routers, it need not survive a power cut."""
+
+    def read_heartbeat(self) -> Heartbeat | None:
+        """The last heartbeat, or None before the first."""
 
     def read_evidence(self) -> dict[str, str]:
         """All Evidence, JSON by rollout name."""

@@ -21,12 +21,12 @@ from urllib.parse import quote
 
 import orjson
 
-from extproc.domain import Action, JournalEntry, State
+from extproc.domain import Action, Heartbeat, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
 from extproc.store.base import NOTHING
 from extproc.store.codec import decode_state, encode_state
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another connection's transaction; the writer's are milliseconds long."""
 _SCHEMA = """
@@ -38,6 +38,9 @@ CREATE TABLE journal(sequence INTEGER PRIMARY KEY, at REAL NOT NULL, rollout TEX
   action TEXT NOT NULL, why TEXT NOT NULL, generation INTEGER NOT NULL, numbers BLOB NOT NULL) STRICT;
 CREATE INDEX journal_by_rollout ON journal(rollout, sequence);
 """
+_HEARTBEAT = "CREATE TABLE heartbeat(id INTEGER PRIMARY KEY CHECK(id = 1), number INTEGER NOT NULL, blind BLOB NOT NULL) STRICT;"
+_STEPS = (_SCHEMA + _HEARTBEAT, _HEARTBEAT)
+"""What a file of version 0 (empty), 1 ... lacks; the writer adds it when it opens the file."""
 _PUBLISH = "INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -72,18 +75,22 @@ class SqliteStore:
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            key = secrets.token_bytes(32).hex()
-            # One script, one transaction: a kill in between leaves an empty file and not half a schema. `key` is hex of our own making.
-            self._db.executescript(
-                f"BEGIN;{_SCHEMA}INSERT INTO meta VALUES('unit_key', x'{key}');PRAGMA user_version={SCHEMA_VERSION};COMMIT;"
-            )
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version >= SCHEMA_VERSION:
+            return
+        # `key` is hex of our own making.
+        key = f"INSERT INTO meta VALUES('unit_key', x'{secrets.token_bytes(32).hex()}');" if version == 0 else ""
+        # One script, one transaction: a kill in between leaves the file as it was and not half a schema.
+        self._db.executescript(f"BEGIN;{_STEPS[version]}{key}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
 
     def _check_schema(self) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             raise StoreError(Problem("store.empty", str(self._path), "is empty", "the controller fills it when it starts"))
-        if version != SCHEMA_VERSION:
+        if version < SCHEMA_VERSION:
+            message = f"has schema {version}, this version of extproc needs {SCHEMA_VERSION}"
+            raise StoreError(Problem("store.schema", str(self._path), message, "the controller of this version brings it up to date"))
+        if version > SCHEMA_VERSION:
             message = f"has schema {version}, this version of extproc knows {SCHEMA_VERSION}"
             raise StoreError(Problem("store.schema", str(self._path), message, "use the version of extproc that wrote it"))
 
@@ -131,6 +138,15 @@ class SqliteStore:
     def save_evidence(self, documents: Mapping[str, str]) -> None:
         with self._transaction():
             self._db.executemany("REPLACE INTO evidence VALUES(?, ?)", documents.items())
+
+    def beat(self, heartbeat: Heartbeat) -> None:
+        with self._transaction():
+            self._db.execute("REPLACE INTO heartbeat VALUES(1, ?, ?)", (heartbeat.number, orjson.dumps(heartbeat.blind)))
+
+    def read_heartbeat(self) -> Heartbeat | None:
+        with _explained(self._path):
+            row = self._db.execute("SELECT number, blind FROM heartbeat").fetchone()
+        return Heartbeat(row[0], tuple(orjson.loads(row[1]))) if row is not None else None
 
     def read_evidence(self) -> dict[str, str]:
         with _explained(self._path):

@@ -82,7 +82,7 @@ def rollout(name: str = "new", **changes: Any) -> Rollout:
 def spec(*rollouts: Rollout, **changes: Any) -> Spec:
     """A Spec with the models old, new and third."""
     plain = Spec(
-        application=Application("chat", ApplicationType.CHATBOT, 1_000_000, 50_000, Sla(8.0, 2.0, 0.999), Infrastructure.VM),
+        application=Application("chat", ApplicationType.CHATBOT, 1_000_000, 50_000, Sla(8.0, 2.0, 0.999), Infrastructure.VM, 15.0),
         listener=Listener(ListenerKind.INTERNAL, "127.0.0.1", 8080, 0, None, {}, 9901, None),
         models={name: model(name) for name in ("old", "new", "third")},
         rollouts={one.name: one for one in rollouts or (rollout(),)},

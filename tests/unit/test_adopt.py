@@ -159,7 +159,10 @@ def _model_edited(name: str, **changes: object) -> Spec:
         (_model_edited("new", host_rewrite="another.example"), "models.new"),
         (_edited(tier_header="x-tier"), "identity.tier_header"),
         (_edited(country_header="cf-ipcountry"), "identity.country_header"),
-        (_edited(application=replace(after().application, sla=replace(after().application.sla, latency_p99=30.0))), "application.sla.latency_p99"),
+        (
+            _edited(application=replace(after().application, sla=replace(after().application.sla, latency_p99=30.0))),
+            "application.sla.latency_p99",
+        ),
     ],
 )
 def test_what_a_running_rollout_rests_on_is_immutable_too(edited: Spec, path: str, status: Status) -> None:

@@ -17,6 +17,7 @@ from extproc.controller.api import LONGEST_BODY, Api
 from extproc.controller.collector import Collector
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.routers import Routers
 from extproc.domain import Status
 from extproc.store import open_store
 from extproc.transport import parse_address
@@ -34,7 +35,7 @@ class Served:
         self.loop = Loop(filled_template("chat", "old", "new"), self.store, 1000.0)
         self.metrics = ControllerMetrics()
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
-        self._app = Api(self.loop, self.store, collector, self.metrics, TOKEN).app()
+        self._app = Api(self.loop, self.store, collector, Routers(lambda *_: None), self.metrics, TOKEN).app()
 
     def ask(self, method: str, path: str, token: str = TOKEN, **arguments: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
@@ -161,7 +162,12 @@ def test_a_spec_that_is_not_in_force_is_told_everywhere(api: Served) -> None:
     file.path, file.failures = "release.yaml", 2
     file.problems = (Problem("spec.choice", "a.b", "'dog' is no unit", "did you mean user?", 7), Problem("spec.value", "c", "is bad"))
     for text in (shown(), api.ask("GET", "/healthz").text):
-        for said in ("is not in force, the last good one stays", "a.b (line 7): 'dog' is no unit [spec.choice]", "did you mean", "c: is bad"):
+        for said in (
+            "is not in force, the last good one stays",
+            "a.b (line 7): 'dog' is no unit [spec.choice]",
+            "did you mean",
+            "c: is bad",
+        ):
             assert said in text
     assert api.ask("GET", "/healthz").status_code == 200
     document = api.ask("GET", "/v1/status").json()["spec_file"]

@@ -147,7 +147,9 @@ def test_what_is_told_gets_no_answer_of_its_own() -> None:
 def test_a_first_line_can_be_another_one_at_the_next_start() -> None:
     """Orders that changed hold for whoever comes back."""
 
-    program = "import sys\nfirst = sys.stdin.readline().strip()\nprint('ready', flush=True)\nfor line in sys.stdin: print(first, flush=True)"
+    program = (
+        "import sys\nfirst = sys.stdin.readline().strip()\nprint('ready', flush=True)\nfor line in sys.stdin: print(first, flush=True)"
+    )
     child = Child("child", (sys.executable, "-S", "-c", program), b"first")
 
     async def run() -> None:

@@ -68,10 +68,10 @@ def test_a_first_start_with_a_bad_file_is_refused_and_leaves_no_store(text: str 
     assert not (tmp_path / "x.db").exists()
 
 
-@pytest.mark.parametrize(("text", "problem"), [("version: 2", "spec."), (EDITED, "state.running-rollout-changed"), (None, "settings.spec-file")])
-def test_a_restart_goes_on_with_the_last_good_spec(
-    world: World, text: str | None, problem: str, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize(
+    ("text", "problem"), [("version: 2", "spec."), (EDITED, "state.running-rollout-changed"), (None, "settings.spec-file")]
+)
+def test_a_restart_goes_on_with_the_last_good_spec(world: World, text: str | None, problem: str, caplog: pytest.LogCaptureFixture) -> None:
     """A rollout runs: its watcher must come back whatever was done to the file. Told, counted; mended, it is gone."""
     world.loop.act(NAME, Action.START, "ann", "because", NOW)
     before = world.loop.state

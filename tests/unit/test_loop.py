@@ -12,8 +12,8 @@ import pytest
 from extproc import spec as spec_room
 from extproc.cli.write import filled_template
 from extproc.controller.loop import Loop
-from extproc.domain import Action, Arm, Outcome, Status
-from extproc.errors import RefusedError, SpecError, StoreError
+from extproc.domain import Action, Arm, Heartbeat, Outcome, Status
+from extproc.errors import Problem, RefusedError, SpecError, StoreError
 from extproc.store import Store, open_store
 
 TEXT = filled_template("chat", "old", "new").replace("min_dwell: 30m", "min_dwell: 10s")
@@ -356,14 +356,14 @@ def test_rollouts_come_and_go_while_another_one_runs(world: World) -> None:
     world.second()
     metrics = ControllerMetrics()
     assert world.loop.state.rollouts["second"].status is Status.PROGRESSING
-    assert b'extproc_share{rollout="second"} 0.01' in metrics.exposition(world.loop)
+    assert b'extproc_share{rollout="second"} 0.01' in metrics.exposition(world.loop, {})
     with pytest.raises(RefusedError, match=r"state\.running-rollout-removed"):
         adopt(world, TEXT)
     world.loop.act("second", Action.ROLL_BACK, "ann", "because", world.now)
     assert adopt(world, TEXT)
     assert set(world.loop.desks) == set(world.loop.state.rollouts) == {NAME}
     assert world.loop.desks[NAME].evidence is evidence
-    assert b'rollout="second"' not in metrics.exposition(world.loop)
+    assert b'rollout="second"' not in metrics.exposition(world.loop, {})
     world.second()
 
 
@@ -381,3 +381,91 @@ def test_a_rollout_that_rests_takes_its_new_block_with_the_evidence_that_is_abou
     assert {cohort: one.vector for cohort, one in desk.evidence.late.harm.items()} == harm
     world.restart(TEXT.replace("min_dwell: 10s", "min_dwell: 20s"))
     assert {cohort: one.vector for cohort, one in world.loop.desks[NAME].evidence.late.harm.items()} == harm
+
+
+# --------------------------------------------------------------------------------------------------------------------- watching
+def _exposed_to(world: World, **arguments: float) -> None:
+    """A second of traffic whose decisions are told as well."""
+    world.loop.count_decisions(NAME, int(arguments.pop("decided", 200)))
+    world.second(**arguments)  # type: ignore[arg-type]
+
+
+def test_each_tick_that_was_carried_out_is_a_heartbeat(world: World) -> None:
+    """Number by number; a restart goes on, so that it is a change too."""
+    for number in (1, 2, 3):
+        world.second()
+        assert world.store.read_heartbeat() == Heartbeat(number, ())
+    world.restart()
+    assert world.store.read_heartbeat() == Heartbeat(3, ())
+    world.second()
+    assert world.store.read_heartbeat() == Heartbeat(4, ())
+
+
+def test_who_cannot_carry_out_a_decision_does_not_watch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store refuses State: no heartbeat, so that routers act instead; it goes on when the store does."""
+
+    def refuse(*_: object) -> None:
+        raise StoreError(Problem("store.full", "x.db", "disk full", ""))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.store, "commit", refuse)
+        world.second()
+        assert world.status is Status.PENDING
+        assert world.store.read_heartbeat() is None
+    world.second()
+    assert world.status is Status.PROGRESSING
+    assert world.store.read_heartbeat() == Heartbeat(1, ())
+
+
+def test_blind_means_that_nothing_moves_forward_and_routers_are_told(world: World) -> None:
+    """Half of the entries are lost: held and paged, the dwell stands still; heard of again, it goes on."""
+    world.loop.act(NAME, Action.START, "ada", "begin", world.now)
+    world.loop.act(NAME, Action.PAUSE, "ada", "let me look first", world.now)
+    for _ in range(30):
+        _exposed_to(world)
+    world.loop.act(NAME, Action.RESUME, "ada", "go on", world.now)
+    while not world.loop.blind:
+        _exposed_to(world, requests=100)
+    desk, phase = world.loop.desks[NAME], world.phase
+    watched = desk.evidence.watched
+    for _ in range(60):
+        _exposed_to(world, requests=100)
+        assert world.store.read_heartbeat().blind == (NAME,)  # type: ignore[union-attr]
+        assert (desk.decision.page, desk.decision.why[:10]) == (True, "blind: of ")
+    assert (world.phase, world.status, desk.evidence.watched) == (phase, Status.PROGRESSING, watched)
+    for _ in range(12):
+        _exposed_to(world)
+    assert world.store.read_heartbeat().blind == ()  # type: ignore[union-attr]
+    assert not world.loop.desks[NAME].decision.page
+    assert desk.evidence.watched > watched, "it goes on"
+
+
+def test_blind_does_not_keep_from_rolling_back(world: World) -> None:
+    """Automation may always lower exposure, and so may a person."""
+    for _ in range(30):
+        _exposed_to(world)
+    for _ in range(10):
+        _exposed_to(world, requests=100)
+    assert world.loop.blind
+    world.loop.act(NAME, Action.ROLL_BACK, "ada", "enough", world.now)
+    assert world.status is Status.ROLLED_BACK
+
+
+@pytest.mark.parametrize("elapsed", [30.0, 1.0], ids=["frozen", "clock set"])
+def test_requests_whose_end_we_missed_are_no_failures(world: World, elapsed: float) -> None:
+    """Open before a gap, never heard of again: in neither arm do they fail, and the gap is no dwell."""
+    for _ in range(5):
+        world.second()
+    evidence = world.loop.desks[NAME].evidence
+    watched = evidence.watched
+    opened = [
+        outcome(number, world.now - 0.5, number % 2 == 0, False, final=False, generation=evidence.generation) for number in range(900, 1000)
+    ]
+    world.loop.receive(opened, world.now)
+    world.now += 30.0
+    world.loop.tick(world.now, elapsed)
+    assert evidence.watched == watched
+    for _ in range(15):
+        world.second()
+    assert (evidence.late.canary.failures, evidence.late.stable.failures) == (0, 0)
+    assert world.status is Status.PROGRESSING

@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-from extproc.domain import Action, JournalEntry, RolloutState, State, Status
+from extproc.domain import Action, Heartbeat, JournalEntry, RolloutState, State, Status
 from extproc.errors import ConflictError, StoreError
 from extproc.store import Store, open_store
 
@@ -435,11 +435,41 @@ def test_a_store_of_another_version_is_left_alone(path: Path, writer: bool) -> N
     """Neither migrated nor damaged by guessing."""
     open_store(f"sqlite:{path}", writer=True).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version=2")
+        db.execute("PRAGMA user_version=3")
     db.close()
     with pytest.raises(StoreError) as caught:
         open_store(f"sqlite:{path}", writer=writer)
-    assert problem(caught) == ("store.schema", "has schema 2, this version of extproc knows 1")
+    assert problem(caught) == ("store.schema", "has schema 3, this version of extproc knows 2")
+
+
+def test_a_store_without_heartbeat_is_brought_up_to_date_by_its_writer(path: Path) -> None:
+    """Schema 1: a reader waits, the writer adds what is missing, and what was there stays."""
+    store = open_store(f"sqlite:{path}", writer=True)
+    store.commit(state(), 0, [entry()], {})
+    key = store.unit_key()
+    store.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP TABLE heartbeat; PRAGMA user_version=1;")
+    db.close()
+    with pytest.raises(StoreError) as caught:
+        open_store(f"sqlite:{path}")
+    assert problem(caught) == ("store.schema", "has schema 1, this version of extproc needs 2")
+    store = open_store(f"sqlite:{path}", writer=True)
+    try:
+        assert (store.read_state(), store.unit_key(), len(store.journal()), store.read_heartbeat()) == (state(), key, 1, None)
+    finally:
+        store.close()
+
+
+def test_a_heartbeat_reaches_readers_and_changes_nothing_else(writer: Store, reader: Store) -> None:
+    """The newest one counts; a reader sees by its version that there is another one."""
+    assert reader.read_heartbeat() is None
+    for heartbeat in (Heartbeat(1, ()), Heartbeat(2, ("new", "other"))):
+        before = reader.version()
+        writer.beat(heartbeat)
+        assert reader.version() != before
+        assert reader.read_heartbeat() == heartbeat
+    assert reader.read_state() is None
 
 
 @pytest.mark.parametrize("writer", [True, False])

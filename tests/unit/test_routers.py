@@ -1,0 +1,148 @@
+"""Presence from a supervisor's words to what `status` shows, over a real datagram socket."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from extproc.controller.routers import FORGOTTEN_AFTER, SILENT_AFTER, PresenceSocket, Routers
+from extproc.errors import SettingsError
+from extproc.router.metrics import WorkerView
+from extproc.router.presence import Presence
+
+WALL = 1_700_000_000.0
+
+
+def view(index: int, life: str = "1", count: int = 0, **changes: Any) -> WorkerView:
+    decisions = [["new", "everyone", "canary", "ring", count // 10], ["new", "everyone", "rest", "ring", count - count // 10]]
+    report = {"life": life, "generation": 4, "age": 0.01, "heartbeat_age": 0.5, "withdrawn": [], "errors": 0, "decisions": decisions}
+    return WorkerView(index, {"died": 0, "hung": 0}, {**report, **changes})
+
+
+class Heard:
+    """A Presence, its socket, and Routers that count."""
+
+    def __init__(self, path: Path) -> None:
+        self.decided: Counter[str] = Counter()
+        self.routers = Routers(self._count)
+        self.now = 100.0
+        self.socket = PresenceSocket(path, lambda data: self.routers.receive(data, self.now, WALL + self.now))
+        self.presence = Presence(path, "unix:/run/router.sock")
+
+    def _count(self, rollout: str, count: int) -> None:
+        self.decided[rollout] += count
+
+    async def tell(self, *views: WorkerView, skew: float = 0.0) -> None:
+        self.now += 1.0
+        before = [router.at for router in self.routers._routers.values()]
+        self.presence.tell(views, WALL + self.now + skew)
+        async with asyncio.timeout(10):
+            while [router.at for router in self.routers._routers.values()] == before:  # noqa: ASYNC110 - a socket's reader says nothing
+                await asyncio.sleep(0.005)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        (one,) = self.routers.documents(self.now)
+        return one
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "p"
+
+
+def run(path: Path, work: Any) -> None:
+    async def whole() -> None:
+        heard = Heard(path)
+        heard.socket.start()
+        try:
+            await work(heard)
+        finally:
+            heard.socket.stop()
+            heard.presence.close()
+
+    asyncio.run(whole())
+
+
+def test_decisions_are_counted_once_whatever_happens_to_workers(path: Path) -> None:
+    """What was decided before we listened does not count; a restart begins at zero; who misses a question is not counted twice."""
+
+    async def work(heard: Heard) -> None:
+        await heard.tell(view(0, count=1000), view(1, count=500))
+        assert heard.decided == {}
+        await heard.tell(view(0, count=1100), view(1, count=550))
+        assert heard.decided == {"new": 150}
+        await heard.tell(view(0, count=1200), WorkerView(1, {"died": 0, "hung": 0}, None))
+        await heard.tell(view(0, count=1200), view(1, count=580))
+        assert heard.decided == {"new": 280}
+        await heard.tell(view(0, count=1200), view(1, life="2", count=20))
+        assert heard.decided == {"new": 300}
+
+    run(path, work)
+
+
+def test_what_a_person_sees_of_a_router(path: Path) -> None:
+    """Workers, generations, ages, rate, clock; a router that has stopped is silent, and forgotten in the end."""
+
+    async def work(heard: Heard) -> None:
+        await heard.tell(view(0, count=0), view(1, count=0))
+        away = WorkerView(1, {"died": 2, "hung": 1}, None)
+        await heard.tell(view(0, count=240, generation=5, withdrawn=["new"], heartbeat_age=20.0), away, skew=-3.0)
+        seen = heard.document
+        assert seen["router"].endswith(" unix:/run/router.sock")
+        assert (seen["workers"], seen["serving"], seen["generations"], seen["silent"]) == (2, 1, [5], None)
+        assert (seen["decisions_per_second"], seen["withdrawn"], seen["heartbeat_age"]) == (240.0, ["new"], 20.0)
+        assert seen["skew"] == pytest.approx(-3.0)
+        assert seen["restarts"] == {"died": 2, "hung": 1}
+        assert heard.routers.counted(heard.now) == {"present": 1, "silent": 0}
+        heard.now += SILENT_AFTER
+        assert (heard.document["silent"], heard.document["decisions_per_second"]) == (SILENT_AFTER, 0.0)
+        assert heard.routers.counted(heard.now) == {"present": 0, "silent": 1}
+        heard.now += FORGOTTEN_AFTER
+        assert heard.routers.documents(heard.now) == []
+
+    run(path, work)
+
+
+@pytest.mark.parametrize("datagram", [b"", b"{", b"[]", b"7", b'{"router": "x"}', orjson.dumps({"router": "x", "at": "y", "workers": []})])
+def test_what_is_no_presence_is_counted_and_changes_nothing(datagram: bytes) -> None:
+    """The socket is the owner's alone; still, a router of another version must not end the controller."""
+    routers = Routers(lambda *_: None)
+    routers.receive(datagram, 1.0, 1.0)
+    assert (routers.bad, routers.documents(1.0)) == (1, [])
+
+
+def test_the_socket_is_its_owners_alone_and_goes_with_it(path: Path) -> None:
+    """Mode 0600; a successor takes the name and keeps it; nobody who listens costs a router nothing."""
+
+    async def work(heard: Heard) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        successor = Heard(path)
+        successor.socket.start()
+        heard.socket.stop()
+        assert path.exists()
+        await successor.tell(view(0))
+        successor.socket.stop()
+        assert not path.exists()
+        successor.presence.tell([view(0)], WALL)
+        assert successor.presence.untold == 1
+        successor.presence.close()
+
+    run(path, work)
+
+
+def test_a_path_that_is_too_long_is_explained(tmp_path: Path) -> None:
+    """107 bytes are all that the kernel takes."""
+
+    async def work() -> None:
+        with pytest.raises(SettingsError) as caught:
+            PresenceSocket(tmp_path / ("x" * 120), lambda _: None).start()
+        assert caught.value.problems[0].id == "settings.presence"
+
+    asyncio.run(work())
