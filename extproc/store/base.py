@@ -33,6 +33,7 @@ class Store(Protocol):
     What fails has changed nothing and is worth trying again: no failure, of whatever kind, needs the store to be opened anew.
     """
 
+    url: str
     health: Health
 
     def publish_spec(self, digest: str, text: str) -> None:

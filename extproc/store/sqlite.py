@@ -44,6 +44,7 @@ class SqliteStore:
     """A store in one file; see `store.base.Store` for what its methods promise."""
 
     def __init__(self, path: Path, writer: bool) -> None:
+        self.url = f"sqlite:{path}"
         self._path = path
         self._writer = writer
         self._lock: int | None = None

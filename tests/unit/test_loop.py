@@ -157,7 +157,7 @@ def test_a_restart_resumes_where_it_was(world: World) -> None:
     for _ in range(8):
         world.second()
     before = world.loop.desks[NAME].evidence
-    units, harm = set(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
+    units, harm = dict(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
     world.restart()
     after = world.loop.desks[NAME].evidence
     assert after is not before
