@@ -11,6 +11,7 @@ import pytest
 
 from extproc import spec as spec_room
 from extproc.cli.write import filled_template
+from extproc.controller import saved
 from extproc.controller.loop import Loop
 from extproc.domain import Action, Arm, Outcome, Status
 from extproc.errors import RefusedError, SpecError, StoreError
@@ -335,7 +336,7 @@ def test_a_store_that_refuses_a_spec_leaves_everything_as_it_was(world: World, m
     before, desk = world.loop.state, world.loop.desks[NAME]
     with monkeypatch.context() as patched:
         # The last of the writes of a commit fails, after Spec and State were written.
-        patched.setattr(world.loop, "_saved", lambda _: (NAME, object()))
+        patched.setattr(saved, "rows", lambda *_: {NAME: object()})
         with pytest.raises(StoreError):
             adopt(world, OTHER)
     assert (world.loop.state, world.loop.desks[NAME]) == (before, desk)
