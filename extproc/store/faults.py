@@ -113,13 +113,23 @@ def _of_device(path: Path, error: sqlite3.Error, code: int) -> Problem:
     except OSError:
         return Problem("store.sqlite", str(path), message, f"is the path right? {path.parent} cannot be looked at")
     limited = resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
-    if disk.f_flag & os.ST_RDONLY:
+    written = code & 0xFF == sqlite3.SQLITE_IOERR
+    if disk.f_flag & os.ST_RDONLY or (written and not _writable(path)):
         return read_only(path, message)
-    if code & 0xFF == sqlite3.SQLITE_IOERR and (disk.f_bavail * disk.f_frsize < LITTLE_ROOM or limited):
+    if written and (disk.f_bavail * disk.f_frsize < LITTLE_ROOM or limited):
         return full(path, message + (" under a limit for the size of files (ulimit -f)" if limited else ""))
-    if path.exists() and not (os.access(path.parent, os.W_OK) and os.access(path, os.R_OK)):
-        return read_only(path, message)
     if not path.exists():
         return Problem("store.sqlite", str(path), message, "is the path right? The controller makes the file when it starts")
+    if not os.access(path, os.R_OK, effective_ids=True):
+        hint = f"run as its owner, or give it to user {os.geteuid()} (ls -l {path})"
+        return Problem("store.file", str(path), f"cannot be read: {message}", hint)
+    if not _writable(path):
+        return read_only(path, message)
     hint = "look at the disk (dmesg), quotas and limits (ulimit -n, ulimit -f); nothing moves until it can be used again"
     return Problem("store.sqlite", str(path), message, hint)
+
+
+def _writable(path: Path) -> bool:
+    """True where the file, its log and its directory may be written; an immutable file may not, not even by root."""
+    there = (one for one in (path, Path(f"{path}-wal"), path.parent) if one.exists())
+    return all(os.access(one, os.W_OK, effective_ids=True) for one in there)

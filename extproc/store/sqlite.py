@@ -16,7 +16,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -69,9 +69,10 @@ class SqliteStore:
 
     def _open(self) -> None:
         """Connect to what has the name now."""
-        database, *_ = files.identity(self._path)
         if self._writer:
             files.check_log(self._path)
+            self._release_from_watchers()
+        database, *_ = files.identity(self._path)
         with ExitStack() as undo:
             db = files.connect(self._path, "rw" if self._writer else "ro", WRITER_TIMEOUT if self._writer else READER_TIMEOUT)
             undo.callback(db.close)
@@ -84,6 +85,15 @@ class SqliteStore:
         self._db = db
         self._files = (database, *files.identity(self._path)[1:])
         self._opened += 1
+
+    def _release_from_watchers(self) -> None:
+        """A backup that was copied into the place of the old file (`cp`) has no log, and cannot be given one while watchers of the old
+        one hold its inode: it gets another inode, and they follow."""
+        with closing(files.connect(self._path, "rw", WRITER_TIMEOUT)) as db:
+            if not db.execute("PRAGMA user_version").fetchone()[0] or db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return
+            copy = files.copy_beside(db, self._path)
+        files.put_in_place(copy, self._path)
 
     # ------------------------------------------------------------------------------------------------------------------ Spec
     def publish_spec(self, digest: str, text: str) -> None:
