@@ -289,7 +289,7 @@ class Evidence:
         """Look at the requests that are old enough by now."""
         if now > self._looked_at > 0.0:
             passed = now - self._looked_at
-            self.rate += (self._ended / passed - self.rate) * min(1.0, passed / RATE_OVER)
+            self.rate += (self._ended / passed - self.rate) * (min(1.0, passed / RATE_OVER) if self.rate else 1.0)
         self._ended = 0
         self.as_of = max(self.as_of, now)
         self._looked_at = max(self._looked_at, now)

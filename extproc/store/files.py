@@ -7,6 +7,7 @@ file: SQLite replays it over whatever file of that name it finds, so whoever put
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -35,6 +36,19 @@ def _inode(name: str) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def make(path: Path) -> None:
+    """An empty file where there is none: by us and not by SQLite, because it will hold the key of the units' hashes.
+
+    One that is there is not opened: closing it would take away the locks that this process holds on it. Raises OSError where it
+    cannot be written; SQLite would open it for reading and say so later.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not os.access(path, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
 
 
 def connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:

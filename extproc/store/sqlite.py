@@ -62,8 +62,7 @@ class SqliteStore:
             if writer:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._lock = files.lock(path)
-                # Created by us and not by SQLite: the file holds the key of the units' hashes, and is nobody else's business.
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+                files.make(path)
             self._open()
             undo.pop_all()
 

@@ -7,6 +7,7 @@ that was told not to write for the other.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sqlite3
@@ -19,13 +20,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from extproc.cli.picture import picture
+from extproc.controller.collector import Collector
+from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.view import status_document
+from extproc.domain import Action, Status
 from extproc.errors import StoreError
 from extproc.store import Store, backup, open_store
 from extproc.store.sqlite import SqliteStore
+from extproc.transport import parse_address
 from tests.support.disks import can_make_immutable, can_mount, immutable, limited_files, no_room, small_disk, somebody_else
+from tests.unit.test_loop import NAME, World
 from tests.unit.test_store import entry, kill, line, python, said, state
 
 ROOT = Path(__file__).parents[2]
@@ -521,6 +531,7 @@ def test_the_command_makes_and_restores_a_backup(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from extproc.store import open_store
+from tests.unit.test_loop import NAME, World
 from tests.unit.test_store import entry, state
 store = open_store(sys.argv[1], writer=True)
 for generation in range(2, 30):
@@ -570,3 +581,62 @@ def test_a_plain_copy_over_a_stopped_store_is_a_restore(tmp_path: Path) -> None:
     assert generations(watcher) == (2, [1, 2])
     watcher.close()
     all_well(again, url, 2)
+
+
+# ----------------------------------------------------------------------------------------------------------------- the controller
+def _locked_away(directory: Path) -> AbstractContextManager[None]:
+    @contextmanager
+    def held() -> Iterator[None]:
+        with closing(sqlite3.connect(directory / "x.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            yield
+
+    return held()
+
+
+FAULTS = {"full": _limited, "busy": _locked_away}
+
+
+@pytest.mark.parametrize("kind", list(FAULTS))
+def test_nothing_moves_while_the_store_refuses(tmp_path: Path, kind: str) -> None:
+    """People's acts are refused with 503 and the hint, the automation holds, status, picture and metric say why; then all of it goes on
+    by itself: the decision that was due is made, and no outcome of the meantime is missing."""
+    world = World(tmp_path)
+    metrics = ControllerMetrics()
+    collector = Collector(parse_address(f"unix:{tmp_path}/c.sock"), lambda *_: None)
+    for _ in range(6):
+        world.second()
+    before = world.loop.state
+    with FAULTS[kind](tmp_path):
+        for _ in range(3):
+            world.second(canary_errors=1.0)
+            assert world.loop.state == before == world.store.read_state()
+            with pytest.raises(StoreError) as caught:
+                world.loop.act(NAME, Action.PAUSE, "ann", "because", world.now)
+            assert caught.value.problems[0].id == f"store.{kind}"
+        shown = status_document(world.loop, collector, world.now)
+        assert shown["store"]["url"] == world.url
+        assert shown["store"]["problem"]["id"] == f"store.{kind}"
+        assert shown["store"]["failures"][kind] >= 7
+        assert (
+            f'extproc_store_failures_total{{kind="{kind}"}} {shown["store"]["failures"][kind]}.0' in metrics.exposition(world.loop).decode()
+        )
+        told = _seen(shown)
+        assert f"[store.{kind}]" in told
+        assert "nothing moves until it can" in told
+    world.second(canary_errors=1.0)
+    assert world.status is Status.ROLLED_BACK
+    assert [one.action for one in world.store.journal(NAME)] == [Action.ROLL_BACK, Action.START, Action.ADOPT]
+    shown = status_document(world.loop, collector, world.now)
+    assert shown["store"]["problem"] is None
+    assert "[store." not in _seen(shown)
+    arms = world.loop.desks[NAME].evidence.arms
+    # Ten seconds less the one before the start and the one of the warm-up.
+    assert arms["canary"].requests + arms["stable"].requests == 8 * 200
+    world.store.close()
+
+
+def _seen(status: dict[str, Any]) -> str:
+    out = io.StringIO()
+    Console(file=out, width=160).print(picture(status, []))
+    return out.getvalue()

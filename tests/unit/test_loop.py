@@ -35,6 +35,10 @@ class World:
     def restart(self, text: str = TEXT) -> None:
         self.loop.save()
         self.store.close()
+        self.reopen(text)
+
+    def reopen(self, text: str = TEXT) -> None:
+        """What was in memory is gone."""
         self.store = open_store(self.url, writer=True)
         self.loop = Loop(text, self.store, self.now)
 
