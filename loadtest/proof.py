@@ -6,8 +6,7 @@
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
 first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase. bench: what a
 decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of
-the controller, fifty times. fuzz: atheris
-for half an hour. Bench and latency want a machine that does nothing else.
+the controller, fifty times. fuzz: atheris for half an hour. Bench and latency want a machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ def test_a_killed_controller_forgets_no_decision_and_makes_none_twice() -> None:
     assert any("| kills (SIGKILL)" in line for line in told(seen))
 
 
-def _entry(generation: int, action: Action = Action.PAUSE, **changes: Any) -> JournalEntry:
-    plain = JournalEntry(generation, 0.0, "new", "ann", action, f"act {generation}", generation, {"to": {"status": "paused"}})
+def _entry(number: int, **changes: Any) -> JournalEntry:
+    plain = JournalEntry(number, 0.0, "new", "ann", Action.PAUSE, f"act {number}", number, {"to": {"status": "paused"}})
     return replace(plain, **changes)
 
 
