@@ -32,6 +32,7 @@ from extproc.controller.view import status_document
 from extproc.domain import Action, Status
 from extproc.errors import StoreError
 from extproc.store import Store, backup, open_store
+from extproc.store.schema import LOG_KEPT
 from extproc.store.sqlite import SqliteStore
 from extproc.transport import parse_address
 from tests.support.disks import can_make_immutable, can_mount, immutable, limited_files, no_room, small_disk, somebody_else
@@ -308,6 +309,26 @@ def test_a_whole_file_that_is_locked_away(tmp_path: Path) -> None:
     finally:
         kill(other)
     all_well(open_store(url, writer=True), url, 1)
+
+
+def test_the_log_that_a_reader_made_grow_shrinks_again(tmp_path: Path) -> None:
+    """A snapshot that somebody holds keeps every page since then in the log; when it ends, the disk is given back."""
+    path = tmp_path / "x.db"
+    log = Path(f"{path}-wal")
+    url = f"sqlite:{path}"
+    store = open_store(url, writer=True)
+    move(store, 1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM state").fetchall()
+        for _ in range(12):
+            store.save_evidence({"new": "x" * (2 << 20)})
+        grown = log.stat().st_size
+        assert grown > 20 << 20
+    for generation in (2, 3):
+        move(store, generation)
+    assert log.stat().st_size <= LOG_KEPT
+    all_well(store, url, 3)
 
 
 # ------------------------------------------------------------------------------------------------------------ deleted, replaced
