@@ -107,6 +107,8 @@ METRIC_E_LIMIT = "extproc_e_limit"
 METRIC_TTFT = "extproc_ttft_seconds"
 METRIC_DURATION = "extproc_request_seconds"
 METRIC_TOKENS = "extproc_tokens_total"
+METRIC_STORE_FAILURES = "extproc_store_failures_total"
+"""The controller's reads and writes of the store that failed, by kind: full, read_only, busy, damaged, other. Nothing moves meanwhile."""
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 
 

@@ -5,8 +5,8 @@
 
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
 first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase. bench: what a
-decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. fuzz: atheris
-for half an hour. Bench and latency want a machine that does nothing else.
+decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of
+the controller, fifty times. fuzz: atheris for half an hour. Bench and latency want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.release.eprocess import BetE, RatioE
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, soak
+from loadtest import added_latency, bench, kills, soak
 from tests.fuzz import run as fuzz
 
 ROOT = Path(__file__).parents[1]
@@ -292,6 +292,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "bench": bench.section,
     "latency": _added_latency,
     "soak": soak.section,
+    "kills": kills.section,
     "fuzz": fuzz.section,
 }
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 BAR = 30
 SAFE_LIMIT = math.log(20.0)
+EXPOSED = ("progressing", "paused", "awaiting_approval")
 STYLES = {
     "pending": "dim",
     "progressing": "cyan",
@@ -26,22 +27,29 @@ VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
-    """What is wrong with the Spec's file, every rollout, the routers, and the newest lines of the Journal."""
-    parts: list[RenderableType] = [_refused(status["spec_file"])] if status["spec_file"]["problems"] else []
+    """What is wrong with the Spec's file and with the store, every rollout, the routers, and the newest lines of the Journal."""
+    parts: list[RenderableType] = []
+    if (file := status["spec_file"])["problems"]:
+        told = "is not in force, the last good one stays: mend the file or undo the change"
+        parts.append(_wrong(f"Spec {file['path']}", told, file["problems"]))
+    if (store := status["store"])["problem"] is not None:
+        failures = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in store["failures"].items() if count)
+        told = f"cannot be used: nothing moves until it can (failures so far: {failures})"
+        parts.append(_wrong(f"Store {store['url']}", told, [store["problem"]]))
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*parts)
 
 
-def _refused(file: dict[str, Any]) -> RenderableType:
-    lines = [Text("is not in force, the last good one stays: mend the file or undo the change", style="bold red")]
-    for problem in file["problems"]:
+def _wrong(title: str, told: str, problems: Sequence[dict[str, Any]]) -> RenderableType:
+    lines = [Text(told, style="bold red")]
+    for problem in problems:
         where = f"{problem['path']} (line {problem['line']})" if problem["line"] else problem["path"]
         lines.append(Text.assemble((where, "bold"), f": {problem['message']} ", (f"[{problem['id']}]", "dim")))
         if problem["hint"]:
             lines.append(Text(f"    {problem['hint']}", style="yellow"))
-    return Panel(Group(*lines), title=f"[bold]Spec {file['path']}[/bold]", title_align="left", border_style="bold red", padding=(0, 1))
+    return Panel(Group(*lines), title=Text(title, style="bold"), title_align="left", border_style="bold red", padding=(0, 1))
 
 
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
@@ -57,6 +65,8 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
         parts.append(_evidence(rollout))
     now = rollout["now"] if rollout["status"] in ("progressing", "pending") or rollout["page"] else rollout["why"]
     parts.append(Text.assemble(("PAGE " if rollout["page"] else "", "bold white on red"), (now, "bold red" if rollout["page"] else "")))
+    if rollout["restart"] is not None and rollout["status"] in EXPOSED:
+        parts.append(Text(restart(rollout["restart"]), style="dim"))
     if rollout["advice"]:
         parts.append(Text(rollout["advice"], style="yellow"))
     return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))
@@ -101,7 +111,7 @@ def _router(router: dict[str, Any], generation: int) -> tuple[Text, ...]:
 def _track(rollout: dict[str, Any]) -> Text:
     """`1% ━━ 5% ━━ [25%] ── 50% ── 100%`, and how much of the dwell was watched."""
     text = Text()
-    exposed = rollout["status"] in ("progressing", "paused", "awaiting_approval")
+    exposed = rollout["status"] in EXPOSED
     for index, phase in enumerate(rollout["phases"]):
         done = rollout["status"] == "completed" or (exposed and index < rollout["phase_index"])
         here = exposed and index == rollout["phase_index"]
@@ -176,6 +186,12 @@ def journal_table(entries: Sequence[dict[str, Any]]) -> Table:
         what = f"{entry['action'].replace('_', ' ')}" + (f" → {there['phase']}" if entry["action"] in ("start", "advance") else "")
         table.add_row(at, entry["rollout"], what, entry["actor"], entry["why"])
     return table
+
+
+def restart(found: dict[str, Any]) -> str:
+    """`restarted 12:03:04: outcomes of 3.4 s not looked at (about 340)`."""
+    at = datetime.fromtimestamp(found["at"], UTC).strftime("%H:%M:%S")
+    return f"restarted {at}: outcomes of {seconds(found['seconds'])} not looked at (about {found['outcomes']:,})"
 
 
 def bar(share: float, width: int, style: str) -> Text:

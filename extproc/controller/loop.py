@@ -7,25 +7,22 @@ again. The clock is an argument: `now` is Unix seconds, `elapsed` the monotonic 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import orjson
-
 from extproc import release
 from extproc import spec as spec_room
+from extproc.controller import saved
 from extproc.controller.sight import Blindness, Sight
 from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
-from extproc.store import Store
+from extproc.store import Health, Store
 
 TICK: Final = 1.0
 """Seconds between evaluations."""
-SAVE_EVERY: Final = 5.0
-"""Seconds between two writes of Evidence; a decision writes it at once."""
 WATCHED_FOR: Final = 30.0
 """Seconds for which the last outcome keeps the dwell counting: without outcomes nobody watches."""
 WARM_UP: Final = 2.0
@@ -48,6 +45,8 @@ class Desk:
     evidence: Evidence
     findings: tuple[Finding, ...] = ()
     decision: Decision = NOT_YET
+    saved: saved.Extent = saved.NOTHING_SAVED
+    """How much of the Evidence the store has."""
 
 
 class Loop:
@@ -68,7 +67,8 @@ class Loop:
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
-        self._unsaved = 0.0
+        self._refusal = ""
+        """Why Evidence could not be saved, as the log was told."""
         self.undecided = 0
         """Requests that ended without an assignment."""
         self.unknown = 0
@@ -103,29 +103,30 @@ class Loop:
                 JournalEntry(0, now, name, release.AUTOMATION, Action.ADOPT, f"Spec {spec.digest} is in force", state.generation, numbers)
                 for name in spec.rollouts
             ]
-            evidence = dict(self._saved(desk) for desk in self.desks.values())
-            self._store.commit(state, before.generation if before is not None else 0, entries, evidence, {spec.digest: text})
+            desks = self.desks.values()
+            self._store.commit(state, before.generation if before is not None else 0, entries, _unsaved(desks), {spec.digest: text})
+            _are_saved(desks)
         return state
 
     def _lay_out(self, kept: Mapping[str, Desk], now: float) -> None:
         """A desk for each rollout: what did not change stays on it, the rest is found in the store or begins anew."""
-        saved = self._store.read_evidence() if len(kept) < len(self.spec.rollouts) else {}
+        stored = self._store.read_evidence() if len(kept) < len(self.spec.rollouts) else {}
         self.desks = {
-            name: kept[name] if name in kept else Desk(rollout, self._restored(rollout, saved, now))
+            name: kept[name] if name in kept else Desk(rollout, self._restored(rollout, stored, now))
             for name, rollout in self.spec.rollouts.items()
         }
         for name in self.desks:
             self._follow(name)
 
-    def _restored(self, rollout: Rollout, saved: Mapping[str, str], now: float) -> Evidence:
+    def _restored(self, rollout: Rollout, stored: Mapping[str, str], now: float) -> Evidence:
         attempt = self.state.rollouts[rollout.name].attempt
-        document = saved.get(_evidence_key(rollout.name, attempt))
         deadline = self.spec.application.sla.latency_p99
-        if document is not None:
-            try:
-                return Evidence.from_json(rollout, deadline, orjson.loads(document), now + WARM_UP)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                log.warning("Evidence of %s is not used and begins anew: %s", rollout.name, error)
+        try:
+            document = saved.document(rollout.name, attempt, stored)
+            if document is not None:
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            log.warning("Evidence of %s is not used and begins anew: %s", rollout.name, error)
         return Evidence(rollout, deadline, attempt, now + WARM_UP)
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
@@ -150,11 +151,8 @@ class Loop:
         carried_out = [self._evaluate(name, desk, now) for name, desk in self.desks.items()]
         self.ticks += 1
         self.last_tick = now
-        self._unsaved += elapsed
-        if self._unsaved >= SAVE_EVERY:
-            self.save()
         # Whoever cannot carry out what he decides does not watch.
-        if all(carried_out):
+        if self.save() and all(carried_out):
             self._beat()
 
     def _look(self, now: float, elapsed: float) -> None:
@@ -205,13 +203,31 @@ class Loop:
         else:
             self.heartbeat = heartbeat
 
-    def save(self) -> None:
-        """Write all Evidence; a store that refuses is logged, and tried again."""
+    def save(self) -> bool:
+        """Write all Evidence; done at each tick, so that a kill costs a second of outcomes. A store that refuses is tried again."""
+        desks = self.desks.values()
         try:
-            self._store.save_evidence(dict(self._saved(desk) for desk in self.desks.values()))
-            self._unsaved = 0.0
+            self._store.save_evidence(_unsaved(desks))
         except StoreError as error:
-            log.error("Evidence could not be saved: %s", error.problems[0])
+            if self._refusal != error.problems[0].id:
+                log.error("the store cannot be written, and nothing moves until it can: %s", error.problems[0])
+            self._refusal = error.problems[0].id
+            return False
+        _are_saved(desks)
+        if self._refusal:
+            log.info("the store can be written again")
+            self._refusal = ""
+        return True
+
+    @property
+    def store_url(self) -> str:
+        """Where State, Evidence and Journal are kept."""
+        return self._store.url
+
+    @property
+    def store_health(self) -> Health:
+        """Whether they can be."""
+        return self._store.health
 
     # ------------------------------------------------------------------------------------------------------------------ people
     def act(self, name: str, action: Action, actor: str, why: str, now: float) -> RolloutState:
@@ -230,7 +246,8 @@ class Loop:
     def _carry_out(self, desk: Desk, decision: Decision, actor: str, now: float) -> None:
         name = desk.rollout.name
         state, entry = release.apply(self.state, desk.rollout, decision, actor, now)
-        self._store.commit(state, self.state.generation, [entry], dict([self._saved(desk)]))
+        self._store.commit(state, self.state.generation, [entry], _unsaved([desk]))
+        _are_saved([desk])
         self.state = state
         self._follow(name)
         log.info("%s: %s by %s: %s", name, decision.action.value, actor, decision.why)
@@ -244,10 +261,12 @@ class Loop:
             desk.evidence.begin_visit(state.generation, state.phase)
         desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
 
-    def _saved(self, desk: Desk) -> tuple[str, str]:
-        return _evidence_key(desk.rollout.name, desk.evidence.attempt), orjson.dumps(desk.evidence.to_json()).decode()
+
+def _unsaved(desks: Iterable[Desk]) -> dict[str, str]:
+    """What the store does not have yet of their Evidence."""
+    return {key: row for desk in desks for key, row in saved.rows(desk.rollout.name, desk.evidence, desk.saved).items()}
 
 
-def _evidence_key(rollout: str, attempt: int) -> str:
-    """Every attempt keeps its own Evidence: the old one is the archive."""
-    return f"{rollout}#{attempt}"
+def _are_saved(desks: Iterable[Desk]) -> None:
+    for desk in desks:
+        desk.saved = saved.extent(desk.evidence)

@@ -11,6 +11,7 @@ from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
 from extproc.domain import Arm, Outcome, Status, Undecided
+from extproc.store import FAILURE_KINDS
 
 SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
 """Bucket ends for answers of LLMs, from a cached word to a long report."""
@@ -52,6 +53,10 @@ class ControllerMetrics:
             contract.METRIC_BLIND, "1 while too few decisions are heard of in the access log.", ["rollout"], registry=registry
         )
         self._routers = Gauge(contract.METRIC_ROUTERS, "Routers by state: present, silent.", ["state"], registry=registry)
+        self._store_failures = Counter(
+            contract.METRIC_STORE_FAILURES, "Reads and writes of the store that failed: see status.", ["kind"], registry=registry
+        )
+        self._store_shown = dict.fromkeys(FAILURE_KINDS, 0)
         self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
@@ -91,6 +96,9 @@ class ControllerMetrics:
         self._problem.set(bool(loop.spec_file.problems))
         for present, count in routers.items():
             self._routers.labels(present).set(count)
+        for kind, count in loop.store_health.failures.items():
+            self._store_failures.labels(kind).inc(count - self._store_shown[kind])
+            self._store_shown[kind] = count
         # A rollout that a new Spec no longer has must not be shown as it last was.
         for gauge in (self._blind, self._e, self._late, self._phase, self._share, self._status, self._limit):
             gauge.clear()

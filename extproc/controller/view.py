@@ -9,9 +9,9 @@ from typing import Any
 
 from extproc import release
 from extproc.controller.collector import Collector
-from extproc.controller.loop import Desk, Loop
+from extproc.controller.loop import WARM_UP, Desk, Loop
 from extproc.domain import JournalEntry, RolloutState, Status
-from extproc.release.evidence import ArmTotals
+from extproc.release.evidence import ArmTotals, Gap
 
 
 def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
@@ -25,6 +25,11 @@ def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[
             "path": loop.spec_file.path,
             "failures": loop.spec_file.failures,
             "problems": [asdict(problem) for problem in loop.spec_file.problems],
+        },
+        "store": {
+            "url": loop.store_url,
+            "problem": asdict(loop.store_health.problem) if loop.store_health.problem is not None else None,
+            "failures": dict(loop.store_health.failures),
         },
         "collector": {
             "streams": collector.streams,
@@ -70,10 +75,18 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "late_outcomes": evidence.late_outcomes,
         "duplicate_outcomes": evidence.duplicates,
         "foreign_outcomes": evidence.foreign,
+        "restart": _restart(evidence.gap),
         "findings": [asdict(finding) for finding in desk.findings],
         "harm_limit": release.harm_limit(rollout, evidence.attempt),
         "advice": _advice(state, rollout.name),
     }
+
+
+def _restart(gap: Gap | None) -> dict[str, Any] | None:
+    """When the controller came back, and what it did not look at because of that."""
+    if gap is None:
+        return None
+    return {"at": gap.until - WARM_UP, "seconds": gap.seconds, "outcomes": gap.outcomes}
 
 
 def share_now(desk: Desk, state: RolloutState) -> float:

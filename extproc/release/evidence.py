@@ -29,6 +29,31 @@ GRACE: Final = 0.5
 """Seconds for an access-log entry to arrive: Envoy flushes every 0.1 s and reports open requests every second."""
 UNITS_KEPT: Final = 20_000
 """Distinct units are counted up to here; no phase may ask for more."""
+RATE_OVER: Final = 10.0
+"""Seconds over which the rate of outcomes is smoothed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a restart has cost: requests of this time are not looked at, in both arms alike. Those that were waiting for their deadline
+    when it began (up to a deadline before `since`) were looked at at EARLY alone."""
+
+    since: float
+    """Unix seconds up to which everything that was heard is in the Evidence."""
+    until: float
+    """Requests that begin later are looked at."""
+    rate: float
+    """Outcomes a second, before."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return max(0.0, self.until - self.since)
+
+    @property
+    def outcomes(self) -> int:
+        """About how many outcomes that were."""
+        return round(self.rate * self.seconds)
 
 
 @dataclass(slots=True)
@@ -178,7 +203,8 @@ class Evidence:
         self.phase = 0
         self.watched = 0.0
         """Seconds of this visit during which outcomes arrived."""
-        self.canary_units: set[str] = set()
+        self.canary_units: dict[str, None] = {}
+        """Distinct units that met the canary in this visit, in the order of their first request."""
         self.arms = {"canary": ArmTotals(), "stable": ArmTotals()}
         self.last_outcome = 0.0
         """When an outcome of this visit last arrived."""
@@ -186,6 +212,13 @@ class Evidence:
         self.duplicates = 0
         self.foreign = 0
         """Outcomes of no visit that we know: assigned before a rollback, or by a router that is behind."""
+        self.as_of = 0.0
+        """Everything that was heard by then is in here."""
+        self.rate = 0.0
+        """Outcomes a second, of late."""
+        self._ended = 0
+        self.gap: Gap | None = None
+        """What the last restart has cost; None where there was none."""
 
     # ------------------------------------------------------------------------------------------------------------------ visits
     def begin_visit(self, generation: int, phase: int) -> None:
@@ -195,7 +228,7 @@ class Evidence:
         self.generation, self.phase = generation, phase
         self._visits[generation] = phase
         self.watched = 0.0
-        self.canary_units = set()
+        self.canary_units = {}
         self.arms = {"canary": ArmTotals(), "stable": ArmTotals()}
         self.last_outcome = 0.0
         for maturity in (self.early, self.late):
@@ -223,6 +256,8 @@ class Evidence:
     # ---------------------------------------------------------------------------------------------------------------- outcomes
     def observe(self, outcome: Outcome, now: float) -> None:
         """One access-log entry: a request that ended, or one that is still open."""
+        self.as_of = max(self.as_of, now)
+        self._ended += outcome.final
         if not outcome.cohort:
             return
         if outcome.generation not in self._visits or outcome.start < self._not_before:
@@ -258,11 +293,16 @@ class Evidence:
         if outcome.generation == self.generation:
             self.last_outcome = now
             if canary and outcome.durable and len(self.canary_units) < UNITS_KEPT:
-                self.canary_units.add(outcome.unit)
+                self.canary_units[outcome.unit] = None
         return member
 
     def advance(self, now: float) -> None:
         """Look at the requests that are old enough by now."""
+        if now > self._looked_at > 0.0:
+            passed = now - self._looked_at
+            self.rate += (self._ended / passed - self.rate) * (min(1.0, passed / RATE_OVER) if self.rate else 1.0)
+        self._ended = 0
+        self.as_of = max(self.as_of, now)
         self._looked_at = max(self._looked_at, now)
         for maturity in (self.early, self.late):
             for member, harmed in maturity.due(self._looked_at):
@@ -288,7 +328,9 @@ class Evidence:
             "phase": self.phase,
             "visits": {str(generation): phase for generation, phase in self._visits.items()},
             "watched": self.watched,
-            "canary_units": sorted(self.canary_units),
+            "as_of": self.as_of,
+            "rate": self.rate,
+            "canary_units": list(self.canary_units),
             "maturities": [
                 {
                     "harm": {cohort: one.vector for cohort, one in maturity.harm.items()},
@@ -317,7 +359,10 @@ class Evidence:
         evidence.generation, evidence.phase = document["generation"], document["phase"]
         evidence._visits = {int(generation): phase for generation, phase in document["visits"].items()}
         evidence.watched = document["watched"]
-        evidence.canary_units = set(document["canary_units"])
+        evidence.as_of, evidence.rate = document["as_of"], document["rate"]
+        if evidence.as_of:
+            evidence.gap = Gap(evidence.as_of, not_before, evidence.rate)
+        evidence.canary_units = dict.fromkeys(document["canary_units"])
         margin = evidence.margin()
         for maturity, one in zip((evidence.early, evidence.late), document["maturities"], strict=True):
             maturity.harm = {cohort: RatioE(vector=vector) for cohort, vector in one["harm"].items()}

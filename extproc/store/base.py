@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -13,8 +14,27 @@ from extproc.errors import Problem, StoreError
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+FAILURE_KINDS: Final = ("full", "read_only", "busy", "damaged", "other")
+
+
+@dataclass(slots=True)
+class Health:
+    """What became of the attempts to use a store; plain numbers, for metrics and status."""
+
+    failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FAILURE_KINDS, 0))
+    """Reads and writes that failed, by kind."""
+    problem: Problem | None = None
+    """Why the last attempt failed; None after a success. A writer's is cleared by a write alone: reading a full disk works."""
+
+
 class Store(Protocol):
-    """One open store. Only a writer may call `publish_spec`, `commit`, `save_evidence` and `beat`."""
+    """One open store. Only a writer may call `publish_spec`, `commit`, `save_evidence` and `beat`.
+
+    What fails has changed nothing and is worth trying again: no failure, of whatever kind, needs the store to be opened anew.
+    """
+
+    url: str
+    health: Health
 
     def publish_spec(self, digest: str, text: str) -> None:
         """Keep a Spec under its digest; a Spec is immutable, publishing it again changes nothing."""
@@ -69,7 +89,12 @@ def open_store(url: str, writer: bool = False) -> Store:
     """The store that a URL names: `sqlite:PATH`. Raises StoreError if it cannot be opened; a reader does not create one."""
     from extproc.store.sqlite import SqliteStore
 
+    return SqliteStore(path_of(url), writer)
+
+
+def path_of(url: str) -> Path:
+    """The file that a URL names; raises StoreError where it names none."""
     scheme, separator, rest = url.partition(":")
     if scheme != "sqlite" or not separator or not rest:
         raise StoreError(Problem("store.url", url, "names no store", "write sqlite:PATH, such as sqlite:/var/lib/extproc/extproc.db"))
-    return SqliteStore(Path(rest), writer)
+    return Path(rest)

@@ -1,98 +1,98 @@
 """The embedded store: one SQLite file in WAL mode. One process writes, every other one watches read-only.
 
 * The writer holds an exclusive lock on `<file>.writer.lock` as long as it lives: a second controller on the same file is refused at
-  start, not discovered later. The kernel gives the lock back when the process dies, however it dies.
+  start, not discovered later. It verifies the whole file when it opens it, and does not start on a damaged one.
 * A watcher asks `PRAGMA data_version`, which costs microseconds and changes with every commit of another connection.
 * `synchronous=FULL`: what was acknowledged survives a power cut.
+* Whoever calls us shares its event loop with work that must not wait: nobody here waits long for a lock. What fails has changed
+  nothing, is counted, and can be tried again on the same object as soon as its cause is gone.
+* Before each use the file is compared with the one that was opened. A watcher opens the new one. A writer whose file, log or shared
+  memory was deleted puts all of it back from its open connection; where another file has taken the place, it refuses to write.
 """
 
 from __future__ import annotations
 
-import fcntl
+import logging
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Final
 
 import orjson
 
 from extproc.domain import Action, Heartbeat, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
-from extproc.store.base import NOTHING
+from extproc.store import faults, files, schema
+from extproc.store.base import NOTHING, Health
 from extproc.store.codec import decode_state, encode_state
 
-SCHEMA_VERSION = 2
-BUSY_TIMEOUT = 2.0
-"""Seconds to wait for another connection's transaction; the writer's are milliseconds long."""
-_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE specs(digest TEXT PRIMARY KEY, text TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE state(id INTEGER PRIMARY KEY CHECK(id = 1), generation INTEGER NOT NULL, document BLOB NOT NULL) STRICT;
-CREATE TABLE evidence(rollout TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE journal(sequence INTEGER PRIMARY KEY, at REAL NOT NULL, rollout TEXT NOT NULL, actor TEXT NOT NULL,
-  action TEXT NOT NULL, why TEXT NOT NULL, generation INTEGER NOT NULL, numbers BLOB NOT NULL) STRICT;
-CREATE INDEX journal_by_rollout ON journal(rollout, sequence);
-"""
-_HEARTBEAT = "CREATE TABLE heartbeat(id INTEGER PRIMARY KEY CHECK(id = 1), number INTEGER NOT NULL, blind BLOB NOT NULL) STRICT;"
-_STEPS = (_SCHEMA + _HEARTBEAT, _HEARTBEAT)
-"""What a file of version 0 (empty), 1 ... lacks; the writer adds it when it opens the file."""
+WRITER_TIMEOUT: Final = 0.2
+"""Seconds that the writer waits for another connection's transaction, once; until the next success it does not wait at all. A fifth of
+a tick, so that the evaluate loop and the collector beside it stay punctual; a transaction typed into a shell and ended lasts less."""
+READER_TIMEOUT: Final = 0.005
+"""Seconds that a watcher waits. It is blocked by next to nothing: not by writers (WAL), only by recovery after a crash, by a change
+of the journal mode, and by somebody's exclusive locking mode. A worker's loop stands still meanwhile, and looks again anyway."""
 _PUBLISH = "INSERT INTO specs VALUES(?, ?) ON CONFLICT DO NOTHING"
+
+log = logging.getLogger(__name__)
 
 
 class SqliteStore:
     """A store in one file; see `store.base.Store` for what its methods promise."""
 
     def __init__(self, path: Path, writer: bool) -> None:
+        self.url = f"sqlite:{path}"
         self._path = path
+        self._writer = writer
         self._lock: int | None = None
+        self._files: files.Identity | None = None
+        """The files that are open; None while none are."""
+        self._opened = 0
+        """How often they were."""
+        self._impatient = False
+        self._copy: Path | None = None
+        """The whole store under another name, on its way back to its own."""
+        self.health = Health()
         # A start that fails gives back lock and connection: whoever mends the file can open it in the same process.
-        with _explained(path), ExitStack() as undo:
+        with self._explained(), ExitStack() as undo:
+            undo.callback(self._release)
             if writer:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._lock = _lock(path)
-                undo.callback(os.close, self._lock)
-                # Created by us and not by SQLite: the file holds the key of the units' hashes, and is nobody else's business.
-                os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            mode = "rw" if writer else "ro"
-            self._db = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode={mode}",
-                uri=True,
-                timeout=BUSY_TIMEOUT,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            undo.callback(self._db.close)
-            if writer:
-                self._prepare()
-            self._check_schema()
+                self._lock = files.lock(path)
+                files.make(path)
+            self._open()
             undo.pop_all()
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version >= SCHEMA_VERSION:
-            return
-        # `key` is hex of our own making.
-        key = f"INSERT INTO meta VALUES('unit_key', x'{secrets.token_bytes(32).hex()}');" if version == 0 else ""
-        # One script, one transaction: a kill in between leaves the file as it was and not half a schema.
-        self._db.executescript(f"BEGIN;{_STEPS[version]}{key}PRAGMA user_version={SCHEMA_VERSION};COMMIT;")
+    def _open(self) -> None:
+        """Connect to what has the name now."""
+        if self._writer:
+            files.check_log(self._path)
+            self._release_from_watchers()
+        database, *_ = files.identity(self._path)
+        with ExitStack() as undo:
+            db = files.connect(self._path, "rw" if self._writer else "ro", WRITER_TIMEOUT if self._writer else READER_TIMEOUT)
+            undo.callback(db.close)
+            if self._writer:
+                schema.prepare(db, self._path)
+            schema.check(db, self._path)
+            if self._writer:
+                files.verify(db, self._path)
+            undo.pop_all()
+        self._db = db
+        self._files = (database, *files.identity(self._path)[1:])
+        self._opened += 1
 
-    def _check_schema(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            raise StoreError(Problem("store.empty", str(self._path), "is empty", "the controller fills it when it starts"))
-        if version < SCHEMA_VERSION:
-            message = f"has schema {version}, this version of extproc needs {SCHEMA_VERSION}"
-            raise StoreError(Problem("store.schema", str(self._path), message, "the controller of this version brings it up to date"))
-        if version > SCHEMA_VERSION:
-            message = f"has schema {version}, this version of extproc knows {SCHEMA_VERSION}"
-            raise StoreError(Problem("store.schema", str(self._path), message, "use the version of extproc that wrote it"))
+    def _release_from_watchers(self) -> None:
+        """A backup that was copied into the place of the old file (`cp`) has no log, and cannot be given one while watchers of the old
+        one hold its inode: it gets another inode, and they follow."""
+        with closing(files.connect(self._path, "rw", WRITER_TIMEOUT)) as db:
+            if not db.execute("PRAGMA user_version").fetchone()[0] or db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                return
+            copy = files.copy_beside(db, self._path)
+        files.put_in_place(copy, self._path)
 
     # ------------------------------------------------------------------------------------------------------------------ Spec
     def publish_spec(self, digest: str, text: str) -> None:
@@ -100,7 +100,7 @@ class SqliteStore:
             self._db.execute(_PUBLISH, (digest, text))
 
     def read_spec(self, digest: str) -> str:
-        with _explained(self._path):
+        with self._reading():
             row = self._db.execute("SELECT text FROM specs WHERE digest = ?", (digest,)).fetchone()
         if row is None:
             raise StoreError(Problem("store.no-spec", digest, "no Spec with this digest was published", "start the controller with it"))
@@ -108,7 +108,7 @@ class SqliteStore:
 
     # ----------------------------------------------------------------------------------------------------------------- State
     def read_state(self) -> State | None:
-        with _explained(self._path):
+        with self._reading():
             row = self._db.execute("SELECT document FROM state").fetchone()
         return decode_state(row[0]) if row is not None else None
 
@@ -144,16 +144,16 @@ class SqliteStore:
             self._db.execute("REPLACE INTO heartbeat VALUES(1, ?, ?)", (heartbeat.number, orjson.dumps(heartbeat.blind)))
 
     def read_heartbeat(self) -> Heartbeat | None:
-        with _explained(self._path):
+        with self._reading():
             row = self._db.execute("SELECT number, blind FROM heartbeat").fetchone()
         return Heartbeat(row[0], tuple(orjson.loads(row[1]))) if row is not None else None
 
     def read_evidence(self) -> dict[str, str]:
-        with _explained(self._path):
+        with self._reading():
             return dict(self._db.execute("SELECT rollout, document FROM evidence").fetchall())
 
     def journal(self, rollout: str | None = None, limit: int = 100, before: int | None = None) -> list[JournalEntry]:
-        with _explained(self._path):
+        with self._reading():
             rows = self._db.execute(
                 "SELECT * FROM journal WHERE (?1 IS NULL OR rollout = ?1) AND (?2 IS NULL OR sequence < ?2)"
                 " ORDER BY sequence DESC LIMIT ?3",
@@ -163,30 +163,121 @@ class SqliteStore:
 
     # ----------------------------------------------------------------------------------------------------------------- others
     def unit_key(self) -> bytes:
-        with _explained(self._path):
+        with self._reading():
             return bytes(self._db.execute("SELECT value FROM meta WHERE key = 'unit_key'").fetchone()[0])
 
     def version(self) -> int:
-        with _explained(self._path):
-            return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        with self._reading():
+            # The number starts again with each connection.
+            return (self._opened << 32) + int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def close(self) -> None:
-        self._db.close()
+        if self._writer and self._files == files.identity(self._path):
+            # What lies in the log goes into the file, so that whoever copies the file alone has everything, and puts back a file
+            # that no log is replayed over. With a reader in the middle of something it stays undone, and nothing is lost.
+            with suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._release()
+
+    def _release(self) -> None:
+        if self._files is not None:
+            self._files = None
+            self._db.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
+    # ------------------------------------------------------------------------------------------------------- files and failures
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _explained(self._path):
+        with self._explained():
+            if self._writer:
+                self._writable()
+            if self._db.in_transaction:
+                # The rollback of a failed one has failed as well.
+                self._db.execute("ROLLBACK")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                    with suppress(sqlite3.Error):
+                        self._db.execute("ROLLBACK")
                 raise
+        self._well()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with self._explained():
+            if not self._writer:
+                self._readable()
+            yield
+        if not self._writer:
+            self._well()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Foreign errors become ours at this one place, and are counted."""
+        try:
+            yield
+        except ConflictError:
+            raise
+        except StoreError as error:
+            self._failed(error.problems[0])
+            raise
+        except (sqlite3.Error, OSError) as error:
+            problem = faults.explain(self._path, error)
+            self._failed(problem)
+            raise StoreError(problem) from error
+
+    def _failed(self, problem: Problem) -> None:
+        kind = faults.kind_of(problem)
+        self.health.failures[kind] += 1
+        self.health.problem = problem
+        if kind == "busy" and not self._impatient and self._files is not None:
+            self._wait_at_most(0.0)
+
+    def _well(self) -> None:
+        self.health.problem = None
+        if self._impatient:
+            self._wait_at_most(WRITER_TIMEOUT if self._writer else READER_TIMEOUT)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self._impatient = not seconds
+        self._db.execute(f"PRAGMA busy_timeout={seconds * 1000:.0f}")
+
+    def _readable(self) -> None:
+        """Follow the name: to whatever file has it now."""
+        found = files.identity(self._path)
+        if found == self._files:
+            return
+        if found[0] is None:
+            raise StoreError(faults.gone(self._path))
+        old = self._db
+        self._open()
+        old.close()
+
+    def _writable(self) -> None:
+        """Make sure that what we write is what others will find."""
+        if self._lock is not None and not files.holds(self._path, self._lock):
+            old, self._lock = self._lock, files.lock(self._path)
+            os.close(old)
+        if self._files is not None and self._copy is None:
+            found = files.identity(self._path)
+            if found == self._files:
+                return
+            if found[0] is not None and found[0] != self._files[0]:
+                raise StoreError(faults.replaced(self._path))
+            self._copy = files.copy_beside(self._db, self._path)
+            log.warning("%s or a file beside it was deleted underneath us; all of it is written again", self._path)
+            # Before the copy gets its name: the last connection to a file deletes the log of that name, whosoever's it is.
+            self._files = None
+            self._db.close()
+        if self._copy is not None:
+            files.put_in_place(self._copy, self._path)
+            self._copy = None
+        self._open()
 
 
 def _row(entry: JournalEntry) -> tuple[object, ...]:
@@ -200,26 +291,3 @@ def _entry(row: tuple[Any, ...]) -> JournalEntry:
     except ValueError as error:
         hint = "use the version of extproc that wrote it, or restore a backup"
         raise StoreError(Problem("store.journal", f"journal[{row[0]}]", f"cannot be understood: {error}", hint)) from error
-
-
-def _lock(path: Path) -> int:
-    lock = os.open(f"{path}.writer.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        hint = "one controller writes a store: stop the other one, or name another file"
-        raise StoreError(Problem("store.locked", str(path), "another process has it open for writing", hint)) from error
-    return lock
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Foreign errors become ours at this one place."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        hint = "is the path right, the disk full, the file readable?"
-        raise StoreError(Problem("store.sqlite", str(path), str(error), hint)) from error
-    except OSError as error:
-        raise StoreError(Problem("store.file", str(path), str(error), "is the path right, and is it yours to write?")) from error

@@ -11,6 +11,7 @@ import pytest
 
 from extproc import spec as spec_room
 from extproc.cli.write import filled_template
+from extproc.controller import saved
 from extproc.controller.loop import Loop
 from extproc.domain import Action, Arm, Heartbeat, Outcome, Status
 from extproc.errors import Problem, RefusedError, SpecError, StoreError
@@ -34,6 +35,10 @@ class World:
     def restart(self, text: str = TEXT) -> None:
         self.loop.save()
         self.store.close()
+        self.reopen(text)
+
+    def reopen(self, text: str = TEXT) -> None:
+        """What was in memory is gone."""
         self.store = open_store(self.url, writer=True)
         self.loop = Loop(text, self.store, self.now)
 
@@ -157,7 +162,7 @@ def test_a_restart_resumes_where_it_was(world: World) -> None:
     for _ in range(8):
         world.second()
     before = world.loop.desks[NAME].evidence
-    units, harm = set(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
+    units, harm = dict(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
     world.restart()
     after = world.loop.desks[NAME].evidence
     assert after is not before
@@ -335,7 +340,7 @@ def test_a_store_that_refuses_a_spec_leaves_everything_as_it_was(world: World, m
     before, desk = world.loop.state, world.loop.desks[NAME]
     with monkeypatch.context() as patched:
         # The last of the writes of a commit fails, after Spec and State were written.
-        patched.setattr(world.loop, "_saved", lambda _: (NAME, object()))
+        patched.setattr(saved, "rows", lambda *_: {NAME: object()})
         with pytest.raises(StoreError):
             adopt(world, OTHER)
     assert (world.loop.state, world.loop.desks[NAME]) == (before, desk)

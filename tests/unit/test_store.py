@@ -478,7 +478,7 @@ def test_a_file_that_is_no_database(path: Path, writer: bool) -> None:
     path.write_bytes(b"models: [this is a Spec]\n" * 500)
     with pytest.raises(StoreError) as caught:
         open_store(f"sqlite:{path}", writer=writer)
-    assert problem(caught) == ("store.sqlite", "file is not a database")
+    assert problem(caught) == ("store.damaged", "file is not a database")
     assert caught.value.problems[0].path == str(path)
     assert path.read_bytes() == b"models: [this is a Spec]\n" * 500
 
@@ -508,8 +508,13 @@ def test_damage_inside_the_file_is_a_problem(path: Path) -> None:
     for read in (reader.read_state, reader.journal, reader.read_evidence, reader.unit_key):
         with pytest.raises(StoreError) as caught:
             read()
-        assert problem(caught)[0] == "store.sqlite"
+        assert problem(caught)[0] == "store.damaged"
+    assert reader.health.failures["damaged"] == 4
     reader.close()
+    with pytest.raises(StoreError) as caught:
+        open_store(f"sqlite:{path}", writer=True)
+    assert problem(caught)[0] == "store.damaged"
+    assert "extproc backup sqlite:BACKUP" in caught.value.problems[0].hint
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Evidence as rows of the store: what a second adds is written each second, and little more.
+
+The distinct units of a visit are up to 20,000 hashes, 380 kB; they only ever grow at the end, so they are kept in rows of their own,
+`<rollout>#<attempt>/<row>`, and only the last ones change. Rows of an earlier visit are not deleted but passed over, until the
+present one needs their names. The first row, `<rollout>#<attempt>`, says how many units there are, and is written with the others
+in one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from extproc.release import Evidence
+
+UNITS_IN_ROW: Final = 1_000
+
+Extent = tuple[int, int]
+"""(visit, units) that the store has already."""
+NOTHING_SAVED: Final[Extent] = (0, 0)
+
+
+def evidence_key(rollout: str, attempt: int) -> str:
+    """Every attempt keeps its own Evidence: the old one is the archive."""
+    return f"{rollout}#{attempt}"
+
+
+def rows(rollout: str, evidence: Evidence, saved: Extent) -> dict[str, str]:
+    """What a store that has `saved` does not have yet."""
+    key = evidence_key(rollout, evidence.attempt)
+    document = evidence.to_json()
+    units: list[str] = document.pop("canary_units")
+    visit, known = saved
+    first = known // UNITS_IN_ROW if visit == evidence.generation else 0
+    found = {key: _text({**document, "units": len(units)})}
+    for row in range(first, -(-len(units) // UNITS_IN_ROW)):
+        part = units[row * UNITS_IN_ROW : (row + 1) * UNITS_IN_ROW]
+        if len(part) < UNITS_IN_ROW or (visit, known) != (evidence.generation, (row + 1) * UNITS_IN_ROW):
+            found[f"{key}/{row}"] = _text({"generation": evidence.generation, "units": part})
+    return found
+
+
+def extent(evidence: Evidence) -> Extent:
+    """What the store has once those rows are in it."""
+    return evidence.generation, len(evidence.canary_units)
+
+
+def document(rollout: str, attempt: int, stored: Mapping[str, str]) -> dict[str, Any] | None:
+    """What `Evidence.from_json` wants, None where there is none; raises KeyError or ValueError where rows do not fit together."""
+    key = evidence_key(rollout, attempt)
+    if key not in stored:
+        return None
+    found: dict[str, Any] = orjson.loads(stored[key])
+    count = found.pop("units")
+    units: list[str] = []
+    for row in range(-(-count // UNITS_IN_ROW)):
+        part = orjson.loads(stored[f"{key}/{row}"])
+        if part["generation"] != found["generation"]:
+            raise ValueError(f"row {row} of its units is of visit {part['generation']}, not {found['generation']}")
+        units += part["units"]
+    if len(units) != count:
+        raise ValueError(f"it has {len(units)} units, not {count}")
+    return {**found, "canary_units": units}
+
+
+def _text(value: dict[str, Any]) -> str:
+    return orjson.dumps(value).decode()
