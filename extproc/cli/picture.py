@@ -30,7 +30,7 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     parts: list[RenderableType] = [_refused(status["spec_file"])] if status["spec_file"]["problems"] else []
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
-    return Group(*parts)
+    return Group(*_silence(status["stale"]), *parts)
 
 
 def _refused(file: dict[str, Any]) -> RenderableType:
@@ -59,6 +59,19 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     if rollout["advice"]:
         parts.append(Text(rollout["advice"], style="yellow"))
     return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))
+
+
+def _silence(stale: float) -> list[RenderableType]:
+    """Loud where all of this is old."""
+    if not stale:
+        return []
+    said = (
+        f"the controller has not answered for {duration(stale)}: nothing is decided, and this is the last that is known; "
+        "canary traffic goes to stable after watch_lease (see `extproc doctor`)"
+    )
+    return [
+        Panel(Text(said, style="bold red"), title="[bold]Controller[/bold]", title_align="left", border_style="bold red", padding=(0, 1))
+    ]
 
 
 def _track(rollout: dict[str, Any]) -> Text:

@@ -48,7 +48,6 @@ class ControllerMetrics:
         self._problem = Gauge(
             contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see status.", registry=registry
         )
-        self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes as they arrive; only ends count."""
@@ -74,10 +73,6 @@ class ControllerMetrics:
             self._undecided.labels(one.answered_by, "failed" if one.failed else "ok").inc()
             if one.output_tokens:
                 self._tokens.labels("", "", "", one.model or one.answered_by, "output").inc(one.output_tokens)
-
-    def lagged(self, seconds: float) -> None:
-        """By how much the last tick was late."""
-        self._lag.set(seconds)
 
     def exposition(self, loop: Loop) -> bytes:
         """Prometheus text."""

@@ -44,9 +44,7 @@ class Child:
     `talks`: its standard output is a pipe too, and answers questions line by line; otherwise it is ours, and nobody asks.
     """
 
-    def __init__(
-        self, name: str, command: Sequence[str], first_line: bytes = b"", talks: bool = True, files: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, name: str, command: Sequence[str], first_line: bytes = b"", talks: bool = True, files: Sequence[int] = ()) -> None:
         """`files`: open files that each life of it inherits, under their numbers."""
         self.name = name
         self.first_line = first_line
