@@ -110,6 +110,16 @@ METRIC_TOKENS = "extproc_tokens_total"
 METRIC_STORE_FAILURES = "extproc_store_failures_total"
 """The controller's reads and writes of the store that failed, by kind: full, read_only, busy, damaged, other. Nothing moves meanwhile."""
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
+METRIC_LOOP_WORST_LAG = "extproc_loop_worst_lag_seconds"
+METRIC_TICK_SECONDS = "extproc_loop_tick_seconds"
+METRIC_TICKS = "extproc_loop_ticks_total"
+METRIC_MISSED_TICKS = "extproc_loop_missed_ticks_total"
+METRIC_CONTROLLER_UP = "extproc_controller_up"
+"""1 while the controller answers its API process. At 0 that process shows only its own series: no frozen number looks fresh."""
+METRIC_ANSWER_AGE = "extproc_controller_answer_age_seconds"
+METRIC_QUESTIONS = "extproc_controller_questions_total"
+METRIC_API_RESTARTS = "extproc_api_restarts_total"
+"""By reason, `died` or `hung`."""
 
 
 def assignment_namespace(layer: str) -> str:
@@ -134,3 +144,8 @@ def endpoints(listen: str, workers: int) -> tuple[str, ...]:
         return tuple(f"{stem}-{index}{dot}{suffix}" for index in range(workers))
     host, _, port = listen.rpartition(":")
     return tuple(f"{host}:{int(port) + index}" for index in range(workers))
+
+
+def brain_path(store: str) -> str:
+    """Where the controller of a store answers its API process: a Unix socket beside the store's file, its owner's alone."""
+    return store.partition(":")[2] + ".brain.sock"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,12 +41,16 @@ class Client:
 
     def act(self, rollout: str, action: str, why: str, actor: str) -> dict[str, Any]:
         """Move a rollout; returns when that is committed."""
-        return self._ask("POST", f"/v1/rollouts/{rollout}/{action}", json={"why": why, "actor": actor})
+        # With a name of its own it can be asked again: where the API was replaced between question and answer, nothing is done twice.
+        body = {"why": why, "actor": actor, "request": uuid.uuid4().hex}
+        return self._ask("POST", f"/v1/rollouts/{rollout}/{action}", json=body)
 
-    def _ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, tries: int = 2, **arguments: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, self._address + path, **arguments)
         except httpx.TransportError as error:
+            if tries > 1 and isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
+                return self._ask(method, path, tries - 1, **arguments)
             hint = "is the controller running? Give its address with --api. Without it, an Envoy switch rolls back: see the README"
             raise SettingsError(Problem("api.unreachable", self._address, str(error) or type(error).__name__, hint)) from error
         try:

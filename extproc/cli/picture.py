@@ -39,7 +39,7 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
-    return Group(*parts)
+    return Group(*_silence(status["stale"]), *parts)
 
 
 def _wrong(title: str, told: str, problems: Sequence[dict[str, Any]]) -> RenderableType:
@@ -106,6 +106,19 @@ def _router(router: dict[str, Any], generation: int) -> tuple[Text, ...]:
         Text(str(sum(router["restarts"].values()))),
         said,
     )
+
+
+def _silence(stale: float) -> list[RenderableType]:
+    """Loud where all of this is old."""
+    if not stale:
+        return []
+    said = (
+        f"the controller has not answered for {duration(stale)}: nothing is decided, and this is the last that is known; "
+        "canary traffic goes to stable after watch_lease (see `extproc doctor`)"
+    )
+    return [
+        Panel(Text(said, style="bold red"), title="[bold]Controller[/bold]", title_align="left", border_style="bold red", padding=(0, 1))
+    ]
 
 
 def _track(rollout: dict[str, Any]) -> Text:

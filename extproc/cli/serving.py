@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import uvloop
 
-from extproc.router.child import Child
 from extproc.router.settings import RouterSettings
 from extproc.router.supervisor import Supervisor, check
 from extproc.runtime import RELOAD, hangup_asks, stop_on_signals
+from extproc.runtime.child import Child
 
 STOP_TIMEOUT = 10.0
 

@@ -1,1 +1,7 @@
 """The brain: collect outcomes, evaluate gates each second, decide, write State. The only writer of State and Journal."""
+
+import os
+
+# The controller's child is another program: gRPC need not prepare for copies of this one, nor say at each start of it that it does not.
+# It is read when gRPC is loaded, so it is set before.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")

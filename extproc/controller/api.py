@@ -2,9 +2,15 @@
 
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
-    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "..."}; action: start, pause, resume, promote, rollback
+    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
+                                               action: start, pause, resume, promote, rollback
 
-An act is answered when it is committed. Errors are {"problems": [{"id", "path", "message", "hint"}]}.
+An act is answered when it is committed; with the same `request` (any name of the asker's own) it is never done twice. Errors are
+{"problems": [{"id", "path", "message", "hint"}]}.
+
+It runs beside the evaluate loop, in a process of its own, and asks that process (the brain) over a socket. Where the brain does not
+answer, status is the last one known and says in `stale` for how many seconds there was no newer; /healthz is 503; /metrics has only
+this process's own series; an act is refused, with what a person can do instead. The Journal is read from the store.
 """
 
 from __future__ import annotations
@@ -12,35 +18,28 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
 import orjson
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from extproc.controller.collector import Collector
-from extproc.controller.loop import TICK, Loop
-from extproc.controller.metrics import ControllerMetrics
-from extproc.controller.routers import Routers
-from extproc.controller.view import journal_document, status_document
-from extproc.domain import Action
+from extproc import contract
+from extproc.controller.ask import ACT_WITHIN, BrainClient, SilentError, Watch
+from extproc.controller.journal import JournalReader
+from extproc.controller.talk import ACTIONS, Act, Ask, LateError
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
-from extproc.store import Store
 
-ACTIONS: Final = {
-    "start": Action.START,
-    "pause": Action.PAUSE,
-    "resume": Action.RESUME,
-    "promote": Action.ADVANCE,
-    "rollback": Action.ROLL_BACK,
-}
 LONGEST_BODY: Final = 16_384
 LONGEST_TEXT: Final = 1_000
-FROZEN_AFTER: Final = 5 * TICK
-"""Seconds without a tick after which /healthz says so."""
+LONGEST_REQUEST: Final = 100
+ENVOY_ADMIN_PORT: Final = 9901
+"""Where the rendered Envoy has its admin interface, unless the Spec says otherwise."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -48,13 +47,14 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Api:
     """The endpoints of one controller."""
 
-    def __init__(self, loop: Loop, store: Store, collector: Collector, routers: Routers, metrics: ControllerMetrics, token: str) -> None:
-        self._loop = loop
-        self._store = store
-        self._collector = collector
-        self._routers = routers
-        self._metrics = metrics
+    def __init__(self, client: BrainClient, journal: JournalReader, token: str) -> None:
+        self._client = client
+        self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
+        self._entries = journal
         self._token = token.encode()
+        self._registry = CollectorRegistry()
+        self._up = Gauge(contract.METRIC_CONTROLLER_UP, "1 while the controller answers; else only this is shown.", registry=self._registry)
+        self._age = Gauge(contract.METRIC_ANSWER_AGE, "Seconds since the controller's last answer.", registry=self._registry)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -79,43 +79,77 @@ class Api:
                 return _refused(409, *error.problems)
             except StoreError as error:
                 return _refused(503, *error.problems)
+            except SilentError as error:
+                return _refused(504 if error.asked else 503, *error.problems)
+            except LateError as error:
+                return _refused(504, *error.problems)
             except ExtprocError as error:
                 return _refused(400, *error.problems)
 
         return guarded
 
     async def _health(self, _: Request) -> Response:
-        age = time.time() - self._loop.last_tick
-        well = age < FROZEN_AFTER
-        text = f"controller: evaluated {age:.1f} s ago\n" if well else f"controller: has not evaluated for {age:.0f} s\n"
-        return PlainTextResponse(text + self._loop.spec_file.told(), status_code=200 if well else 503)
+        try:
+            known = await self._health_watch.look()
+        except SilentError as error:
+            return PlainTextResponse(f"{error.problems[0]}\n", status_code=503)
+        if known.stale:
+            return PlainTextResponse(f"controller: has not answered for {known.stale:.0f} s, nothing is decided\n", status_code=503)
+        return PlainTextResponse(known.document["text"], status_code=200 if known.document["well"] else 503)
 
     async def _exposition(self, _: Request) -> Response:
-        return Response(
-            self._metrics.exposition(self._loop, self._routers.counted(time.monotonic())),
-            media_type="text/plain; version=0.0.4; charset=utf-8",
-        )
+        fresh = ""
+        with suppress(SilentError):
+            known = await self._metrics_watch.look()
+            fresh = "" if known.stale else known.document
+        self._up.set(bool(fresh))
+        self._age.set(self._client.silent)
+        return Response(fresh.encode() + generate_latest(self._registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _status(self, _: Request) -> Response:
-        return _json(200, status_document(self._loop, self._collector, self._routers.documents(time.monotonic()), time.time()))
+        known = await self._status_watch.look()
+        return _json(200, {**known.document, "stale": known.stale})
 
     async def _journal(self, request: Request) -> Response:
         limit = _number(request, "limit", 50)
         before = _number(request, "before", 0)
-        entries = self._store.journal(request.query_params.get("rollout"), max(1, min(limit, 1000)), before or None)
-        return _json(200, {"entries": [journal_document(entry) for entry in entries]})
+        entries = await self._entries.read(request.query_params.get("rollout"), max(1, min(limit, 1000)), before or None)
+        return _json(200, {"entries": entries})
 
     async def _act(self, request: Request) -> Response:
         name, word = request.path_params["name"], request.path_params["action"]
         if word not in ACTIONS:
             return _refused(404, Problem("api.action", word, "there is no such action", f"there are: {', '.join(ACTIONS)}"))
-        why, actor = await _reason(request)
-        state = self._loop.act(name, ACTIONS[word], actor, why, time.time())
-        return _json(200, {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why})
+        if len(name) > LONGEST_TEXT:
+            return _refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
+        given = await _given(request)
+        act = Act(name, word, given["actor"], given["why"], given["request"], time.monotonic() + ACT_WITHIN)
+        try:
+            return _json(200, await self._client.act(act))
+        except SilentError as error:
+            raise SilentError(self._undone(act, error), error.asked) from error
+        finally:
+            self._status_watch.forget()
+
+    def _undone(self, act: Act, error: SilentError) -> Problem:
+        """What became of an act that was not answered, and what to do now."""
+        last = self._status_watch.last
+        port = last.document["envoy_admin_port"] if last is not None else ENVOY_ADMIN_PORT
+        problem = error.problems[0]
+        if error.asked:
+            became = f"{act.action} may still be carried out, if that had begun: look at `extproc journal` before you ask again"
+        else:
+            became = f"{act.action} was not carried out"
+        key = contract.RUNTIME_CANARY.format(rollout=act.rollout)
+        hint = (
+            f"{problem.hint}. A rollback without it, on Envoy's machine: curl -X POST 'http://127.0.0.1:{port}/runtime_modify?{key}=0' "
+            f"(and {key}=100 to undo that)"
+        )
+        return Problem(problem.id, act.rollout, f"{problem.message}; {became}", hint)
 
 
-async def _reason(request: Request) -> tuple[str, str]:
-    """(why, actor) of an act; raises SettingsError where the body is not as it should be."""
+async def _given(request: Request) -> dict[str, str]:
+    """why, actor and request of an act; raises SettingsError where the body is not as it should be."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -123,15 +157,17 @@ async def _reason(request: Request) -> tuple[str, str]:
             raise SettingsError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
     try:
         document = orjson.loads(body)
-        why, actor = document["why"], document.get("actor", "api")
-        if not (isinstance(why, str) and isinstance(actor, str) and actor.strip() and max(len(why), len(actor)) <= LONGEST_TEXT):
-            raise ValueError("why and actor are texts")
+        given = {"why": document["why"], "actor": document.get("actor", "api"), "request": document.get("request", "")}
+        if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in given.values()) or not given["actor"].strip():
+            raise ValueError("why, actor and request are texts")
+        if len(given["request"]) > LONGEST_REQUEST:
+            raise ValueError(f"request has at most {LONGEST_REQUEST} characters")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = f'send {{"why": "...", "actor": "..."}}, texts of at most {LONGEST_TEXT} characters'
         raise SettingsError(Problem("api.body", request.url.path, f"cannot be understood: {error}", hint)) from error
-    if actor == "extproc":
+    if given["actor"] == "extproc":
         raise SettingsError(Problem("api.actor", request.url.path, "'extproc' is the name of the automation", "send your own"))
-    return why, actor
+    return given
 
 
 def _number(request: Request, name: str, default: int) -> int:

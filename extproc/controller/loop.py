@@ -230,8 +230,11 @@ class Loop:
         return self._store.health
 
     # ------------------------------------------------------------------------------------------------------------------ people
-    def act(self, name: str, action: Action, actor: str, why: str, now: float) -> RolloutState:
-        """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing."""
+    def act(self, name: str, action: Action, actor: str, why: str, now: float, request: str = "") -> RolloutState:
+        """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing.
+
+        `request`: the asker's name for this act, for the Journal.
+        """
         desk = self.desks.get(name)
         if desk is None:
             known = ", ".join(self.desks) or "none"
@@ -239,13 +242,15 @@ class Loop:
         decision = release.human(desk.rollout, self.state.rollouts[name], action, why)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
-        self._carry_out(desk, decision, actor, now)
+        self._carry_out(desk, decision, actor, now, request)
         return self.state.rollouts[name]
 
     # ----------------------------------------------------------------------------------------------------------------- commit
-    def _carry_out(self, desk: Desk, decision: Decision, actor: str, now: float) -> None:
+    def _carry_out(self, desk: Desk, decision: Decision, actor: str, now: float, request: str = "") -> None:
         name = desk.rollout.name
         state, entry = release.apply(self.state, desk.rollout, decision, actor, now)
+        if request:
+            entry = replace(entry, numbers={**entry.numbers, "request": request})
         self._store.commit(state, self.state.generation, [entry], _unsaved([desk]))
         _are_saved([desk])
         self.state = state

@@ -57,7 +57,6 @@ class ControllerMetrics:
             contract.METRIC_STORE_FAILURES, "Reads and writes of the store that failed: see status.", ["kind"], registry=registry
         )
         self._store_shown = dict.fromkeys(FAILURE_KINDS, 0)
-        self._lag = Gauge(contract.METRIC_LOOP_LAG, "Seconds by which the last evaluation was late.", registry=registry)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes as they arrive; only ends count."""
@@ -83,10 +82,6 @@ class ControllerMetrics:
             self._undecided.labels(one.answered_by, "failed" if one.failed else "ok").inc()
             if one.output_tokens:
                 self._tokens.labels("", "", "", one.model or one.answered_by, "output").inc(one.output_tokens)
-
-    def lagged(self, seconds: float) -> None:
-        """By how much the last tick was late."""
-        self._lag.set(seconds)
 
     def exposition(self, loop: Loop, routers: Mapping[str, int]) -> bytes:
         """Prometheus text."""

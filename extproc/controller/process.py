@@ -1,8 +1,13 @@
-"""The controller process: store, collector, evaluate loop and API on one event loop; starts them in order, stops them in order."""
+"""The controller process (the brain): store, collector, evaluate loop; HTTP is spoken by a child that it keeps alive.
+
+Nothing waits for that child: the loop evaluates before it serves, while it is replaced, and where it cannot be started at all.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -12,18 +17,28 @@ from pathlib import Path
 import uvloop
 
 from extproc import contract
-from extproc.controller.api import Api
+from extproc.controller.api_process import ApiSettings, command
+from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
-from extproc.controller.loop import TICK, Loop
+from extproc.controller.listen import BrainSocket
+from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.token import server_token
+from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Outcome, Undecided
-from extproc.runtime import RELOAD, Followed, HttpServer, hangup_asks, stop_on_signals
+from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
+from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
+from extproc.runtime.http import listening
 from extproc.transport import parse_address
 
 API_HOST = "127.0.0.1"
+READY_TIMEOUT = 30.0
+"""Seconds after which an API that does not serve yet is complained about."""
+STOP_TIMEOUT = 5.0
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +80,45 @@ async def _run(settings: ControllerSettings) -> None:
         collector = Collector(address, receive)
         await collector.start()
         presence.start()
-        api = Api(loop, store, collector, routers, metrics, server_token(settings.store))
-        server = HttpServer(api.app(), API_HOST, settings.api_port)
-        following = asyncio.create_task(followed.follow())
+        listener = await listening(API_HOST, settings.api_port)
+        api = _api(settings.store, listener)
+        vitals = Vitals(time.monotonic())
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts))
+        asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
+        await asked.start()
+        beside = [asyncio.create_task(work) for work in (followed.follow(), api.keep(), _announce(api, listener))]
         try:
-            await server.start()
-            print(f"controller ready: API on http://{server.address}", flush=True)
-            await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, metrics)))
+            await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals)))
         finally:
-            following.cancel()
-            await server.stop()
+            await api.stop(STOP_TIMEOUT)
+            for task in beside:
+                task.cancel()
+            listener.close()
+            await asked.stop()
             presence.stop()
             await collector.stop()
             loop.save()
     finally:
         store.close()
+
+
+def _api(store: str, listener: socket.socket) -> Child:
+    """The process that speaks HTTP for us."""
+    settings = ApiSettings(store, server_token(store), listener.fileno())
+    return Child("the API process", command(), settings.write(), files=(listener.fileno(),))
+
+
+async def _announce(api: Child, listener: socket.socket) -> None:
+    """One line on standard output when the API serves: scripts wait for it."""
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    while await api.ask(QUESTION, ASK_TIMEOUT) is None:
+        if loop.time() - begin > READY_TIMEOUT:
+            log.error("the API does not serve after %.0f s, rollouts go on without it; the lines above say why", READY_TIMEOUT)
+            begin = loop.time()
+        await asyncio.sleep(0.05)
+    host, port = listener.getsockname()
+    print(f"controller ready: API on http://{host}:{port}", flush=True)
 
 
 async def _until_told(settings: ControllerSettings, followed: Followed, evaluating: asyncio.Task[None]) -> None:
@@ -98,16 +137,15 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def _evaluate(loop: Loop, metrics: ControllerMetrics) -> None:
+async def _evaluate(loop: Loop, vitals: Vitals) -> None:
     """One tick a second, on the clock's grid; a late one is followed at once and its lateness is a metric."""
     last = time.monotonic()
-    due = last + TICK
     while True:
-        await asyncio.sleep(max(0.0, due - time.monotonic()))
-        now = time.monotonic()
-        metrics.lagged(now - due)
-        loop.tick(time.time(), now - last)
-        last, due = now, max(due + TICK, now)
+        await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
+        began = time.monotonic()
+        loop.tick(time.time(), began - last)
+        vitals.ticked(began, time.monotonic())
+        last = began
 
 
 async def _end_of_input(followed: Followed) -> None:

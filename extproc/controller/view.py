@@ -10,7 +10,7 @@ from typing import Any
 from extproc import release
 from extproc.controller.collector import Collector
 from extproc.controller.loop import WARM_UP, Desk, Loop
-from extproc.domain import JournalEntry, RolloutState, Status
+from extproc.domain import RolloutState, Status
 from extproc.release.evidence import ArmTotals, Gap
 
 
@@ -124,11 +124,6 @@ def _advice(state: RolloutState, name: str) -> str:
     if state.status is Status.PAUSED:
         return f"go on with: extproc resume {name}"
     return ""
-
-
-def journal_document(entry: JournalEntry) -> dict[str, Any]:
-    """One line of the Journal."""
-    return {**asdict(entry), "action": entry.action.value}
 
 
 def e_value(log_e: float) -> float:

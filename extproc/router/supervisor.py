@@ -22,12 +22,13 @@ from starlette.routing import Route
 from extproc import contract
 from extproc import spec as spec_room
 from extproc.errors import SettingsError
-from extproc.router.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.router.metrics import WorkerView, exposition
 from extproc.router.presence import EVERY, Presence
 from extproc.router.reload import SpecFile
 from extproc.router.settings import RouterSettings, WorkerSettings
-from extproc.runtime import FileState, HttpServer, hangup_asks, stop_on_signals
+from extproc.runtime import FileState, hangup_asks, stop_on_signals
+from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
+from extproc.runtime.http import HttpServer
 from extproc.transport import parse_address, problems
 
 STOP_TIMEOUT = 10.0

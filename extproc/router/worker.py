@@ -21,10 +21,10 @@ import orjson
 import uvloop
 
 from extproc.errors import ExtprocError
-from extproc.router.child import LONGEST_LINE
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
 from extproc.router.source import Source, StoreSource, ToldSource
+from extproc.runtime.child import LONGEST_LINE
 from extproc.transport import Server, TransportName, make_server, parse_address
 
 COLLECT_AFTER = 100_000

@@ -86,7 +86,7 @@ def address(tmp_path: Path) -> str:
 async def eventually(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(seconds):
-        while not what():  # noqa: ASYNC110
+        while not what():
             await asyncio.sleep(0.01)
 
 

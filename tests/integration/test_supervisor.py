@@ -19,9 +19,9 @@ import pytest
 
 from extproc import contract
 from extproc.pb.ext_proc_pb2 import ProcessingResponse
-from extproc.router import child as child_room
 from extproc.router.settings import RouterSettings
 from extproc.router.supervisor import Supervisor
+from extproc.runtime import child as child_room
 from extproc.transport import TransportName
 from tests.integration.test_router import EXAMPLE, SERVING, children, cluster, decide, llm_request, running, scrape
 

@@ -83,7 +83,7 @@ def test_certificates_are_rotated_without_a_drop(transport: TransportName, tmp_p
 
     async def until(expected: bool, trusts: Files) -> None:
         async with asyncio.timeout(10):
-            while await answered(port, trusts, trusts) != expected:  # noqa: ASYNC110 - it is the server that has to notice
+            while await answered(port, trusts, trusts) != expected:
                 await asyncio.sleep(0.05)
 
     async def run() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from extproc.router import child as room
-from extproc.router.child import DIED, HUNG, Child
+from extproc.runtime import child as room
+from extproc.runtime.child import DIED, HUNG, Child
 
 EVERY = 0.1
 ANSWERS = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print(line.strip(), flush=True)"

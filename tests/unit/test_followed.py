@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from extproc import runtime
 from extproc.errors import Problem, RefusedError, SpecError
-from extproc.runtime import FileState, Followed
+from extproc.runtime import FileState, Followed, follow
 
 LOOK = 0.02
 
@@ -19,8 +18,8 @@ LOOK = 0.02
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A look each 20 ms."""
-    monkeypatch.setattr(runtime, "LOOK_EVERY", LOOK)
-    monkeypatch.setattr(runtime, "SETTLE", LOOK)
+    monkeypatch.setattr(follow, "LOOK_EVERY", LOOK)
+    monkeypatch.setattr(follow, "SETTLE", LOOK)
 
 
 class Reader:
@@ -170,7 +169,7 @@ def test_a_defect_of_ours_does_not_end_the_following(reader: Reader) -> None:
 
 def test_who_writes_slowly_is_given_time(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file is read when it has been the same for a while: half of it is never put in force."""
-    monkeypatch.setattr(runtime, "SETTLE", 0.15)
+    monkeypatch.setattr(follow, "SETTLE", 0.15)
 
     async def script() -> None:
         with reader.path.open("w") as file:

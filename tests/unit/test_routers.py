@@ -43,7 +43,7 @@ class Heard:
         before = [router.at for router in self.routers._routers.values()]
         self.presence.tell(views, WALL + self.now + skew)
         async with asyncio.timeout(10):
-            while [router.at for router in self.routers._routers.values()] == before:  # noqa: ASYNC110 - a socket's reader says nothing
+            while [router.at for router in self.routers._routers.values()] == before:
                 await asyncio.sleep(0.005)
 
     @property

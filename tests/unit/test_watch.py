@@ -77,7 +77,7 @@ class Follower:
         """Wait until the canary's share is met, or not; how long that took."""
         begun = time.monotonic()
         async with asyncio.timeout(seconds):
-            while not self.seen or (canary_share(self.seen[-1]) > 0) != exposed:  # noqa: ASYNC110 - a Snapshot says nothing by itself
+            while not self.seen or (canary_share(self.seen[-1]) > 0) != exposed:
                 await asyncio.sleep(0.01)
         return time.monotonic() - begun
 

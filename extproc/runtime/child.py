@@ -44,13 +44,15 @@ class Child:
     `talks`: its standard output is a pipe too, and answers questions line by line; otherwise it is ours, and nobody asks.
     """
 
-    def __init__(self, name: str, command: Sequence[str], first_line: bytes = b"", talks: bool = True) -> None:
+    def __init__(self, name: str, command: Sequence[str], first_line: bytes = b"", talks: bool = True, files: Sequence[int] = ()) -> None:
+        """`files`: open files that each life of it inherits, under their numbers."""
         self.name = name
         self.first_line = first_line
         """What it is told at each of its starts."""
         self.restarts: Counter[str] = Counter({DIED: 0, HUNG: 0})
         self._talks = talks
         self._command = command
+        self._files = files
         self._process: Process | None = None
         self._asking = asyncio.Lock()
         self._starting = asyncio.Lock()
@@ -137,7 +139,7 @@ class Child:
     async def _start(self) -> Process:
         self._ready, self._owed, self._missed = False, 0, 0
         self._process = process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=PIPE, stdout=PIPE if self._talks else None, limit=LONGEST_LINE
+            *self._command, stdin=PIPE, stdout=PIPE if self._talks else None, limit=LONGEST_LINE, pass_fds=self._files
         )
         assert process.stdin is not None
         if self.first_line:

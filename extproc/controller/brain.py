@@ -1,0 +1,86 @@
+"""What the brain answers. Each answer is made at once, in the evaluate loop's own thread: an act is committed before it is answered."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from extproc.controller import talk
+from extproc.controller.collector import Collector
+from extproc.controller.loop import TICK, Loop
+from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.routers import Routers
+from extproc.controller.talk import Act, Ask, LateError, Question
+from extproc.controller.view import status_document
+from extproc.controller.vitals import VitalMetrics, Vitals
+from extproc.errors import ExtprocError, Problem
+from extproc.store import Store
+
+FROZEN_AFTER = 5 * TICK
+"""Seconds without an evaluation after which it is not well."""
+LOOK_BACK = 100
+"""Entries of a rollout's Journal in which an act that is asked again is looked for."""
+
+
+class Brain:
+    """The one who answers questions about a loop, and carries out the acts of people on it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        store: Store,
+        collector: Collector,
+        routers: Routers,
+        metrics: ControllerMetrics,
+        vitals: Vitals,
+        vital_metrics: VitalMetrics,
+    ) -> None:
+        self._loop = loop
+        self._store = store
+        self._collector = collector
+        self._routers = routers
+        self._metrics = metrics
+        self._vitals = vitals
+        self._vital_metrics = vital_metrics
+
+    def answer(self, line: bytes) -> bytes:
+        """One line for one line; raises ValueError for what is no question."""
+        question = Question.read(line)
+        self._vitals.asked[question.ask] += 1
+        try:
+            return talk.said(self._said(question))
+        except ExtprocError as error:
+            return talk.refused(error)
+
+    def _said(self, question: Question) -> object:
+        now = time.monotonic()
+        match question.ask:
+            case Ask.STATUS:
+                document = status_document(self._loop, self._collector, self._routers.documents(now), time.time())
+                admin = self._loop.spec.listener.admin_port
+                return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
+            case Ask.METRICS:
+                return (self._metrics.exposition(self._loop, self._routers.counted(now)) + self._vital_metrics.exposition(now)).decode()
+            case Ask.HEALTH:
+                return self._health()
+        assert question.act is not None
+        return self._carry_out(question.act)
+
+    def _health(self) -> dict[str, Any]:
+        age = time.time() - self._loop.last_tick
+        well = age < FROZEN_AFTER
+        lag = f"lag {self._vitals.lag(time.monotonic()) * 1000:.0f} ms"
+        text = f"controller: evaluated {age:.1f} s ago, {lag}\n" if well else f"controller: has not evaluated for {age:.0f} s\n"
+        return {"well": well, "text": text + self._loop.spec_file.told()}
+
+    def _carry_out(self, act: Act) -> dict[str, Any]:
+        late = time.monotonic() - act.until
+        if late > 0:
+            message = f"{act.action} was met {late:.1f} s after its time and was not carried out: the controller stood still"
+            raise LateError(Problem("act.late", act.rollout, message, "look at `extproc status`, then ask again"))
+        if act.request and act.rollout in self._loop.state.rollouts:
+            for entry in self._store.journal(act.rollout, LOOK_BACK):
+                if entry.numbers.get("request") == act.request:
+                    return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
+        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), act.request)
+        return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}

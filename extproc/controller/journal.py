@@ -1,0 +1,40 @@
+"""The Journal as the API process reads it: from the store, read-only, in a thread, whatever the brain does."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+from extproc.domain import JournalEntry
+from extproc.store import Store, open_store
+
+
+class JournalReader:
+    """One connection, opened when it is first needed, used by one thread."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._store: Store | None = None
+        self._thread = ThreadPoolExecutor(1, "journal")
+
+    async def read(self, rollout: str | None, limit: int, before: int | None) -> list[dict[str, Any]]:
+        """Entries as JSON, newest first; raises StoreError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, rollout, limit, before)
+
+    def close(self) -> None:
+        """Wait for what is being read, and close."""
+        self._thread.shutdown()
+        if self._store is not None:
+            self._store.close()
+
+    def _read(self, rollout: str | None, limit: int, before: int | None) -> list[dict[str, Any]]:
+        if self._store is None:
+            self._store = open_store(self._url)
+        return [journal_document(entry) for entry in self._store.journal(rollout, limit, before)]
+
+
+def journal_document(entry: JournalEntry) -> dict[str, Any]:
+    """One line of the Journal."""
+    return {**asdict(entry), "action": entry.action.value}

@@ -1,0 +1,103 @@
+"""An HTTP server on the running loop, and the listening socket that it may be given."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from extproc.errors import Problem, SettingsError
+
+FINISH: Final = 2
+"""Seconds that open requests get when the server stops; a client that reads slowly holds up nobody for longer."""
+BACKLOG: Final = 512
+PATIENCE: Final = 3.0
+"""Seconds to wait for a port: whoever has just been killed may still be giving it back."""
+_AGAIN: Final = 0.05
+
+
+async def listening(host: str, port: int, patience: float = PATIENCE) -> socket.socket:
+    """A TCP socket that listens, to be served here or by a child; `port` 0: any free one. Raises SettingsError."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    while True:
+        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(BACKLOG)
+            made.setblocking(False)
+        except OSError as error:
+            made.close()
+            if error.errno != errno.EADDRINUSE or loop.time() > deadline:
+                raise SettingsError(_taken(host, port)) from error
+            await asyncio.sleep(_AGAIN)
+        else:
+            return made
+
+
+def _taken(host: str, port: int) -> Problem:
+    message = f"cannot listen on {host}:{port}"
+    return Problem("settings.port", "port", message, "is another process on it? choose another one, or 0")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that leaves signals to the process it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+class HttpServer:
+    """A Starlette application on one address, without access log and server header."""
+
+    def __init__(self, app: Starlette, host: str, port: int, listener: socket.socket | None = None) -> None:
+        """`port` 0: any free one, known after `start`. `listener`: a socket that listens already, which is closed at the end."""
+        self._host, self._given = host, port
+        self._listener = listener
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            access_log=False,
+            log_level="warning",
+            lifespan="off",
+            server_header=False,
+            ws="none",
+            timeout_graceful_shutdown=FINISH,
+        )
+        self._server = _Server(config)
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; raises SettingsError where that is not possible."""
+        self._serving = asyncio.create_task(self._serve())
+        while not self._server.started:
+            if self._serving.done():
+                raise SettingsError(_taken(self._host, self._given))
+            await asyncio.sleep(0.01)
+
+    async def _serve(self) -> None:
+        try:
+            await self._server.serve([self._listener] if self._listener is not None else None)
+        except SystemExit:  # uvicorn's answer to a port that is taken, after having logged it
+            return
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT as bound."""
+        return f"{self._host}:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        """Finish open requests and close."""
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
