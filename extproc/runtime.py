@@ -117,7 +117,7 @@ class Followed:
         except ExtprocError as error:
             problems = error.problems
         except Exception as error:
-            log.exception("%s could not be read again", state.path)
+            log.exception("%s could not be read again; the last good one stays: report this as a defect", state.path)
             hint = "this is a defect of extproc: report it with the lines of the log"
             problems = (Problem("reload.defect", state.path, f"{type(error).__name__}: {error}", hint),)
         else:
@@ -127,7 +127,7 @@ class Followed:
             return
         state.failures += counts
         if counts or problems != state.problems:
-            log.error("%s", FileState(state.path, problems).told().rstrip())
+            log.error("%s", FileState(state.path, problems).told().rstrip(), extra={"problem": problems[0].id})
         state.problems = problems
 
 
@@ -156,7 +156,7 @@ class HttpServer:
         """`port` 0: any free one, known after `start`."""
         self._host, self._given = host, port
         config = uvicorn.Config(
-            app, host=host, port=port, access_log=False, log_level="warning", lifespan="off", server_header=False, ws="none"
+            app, host=host, port=port, access_log=False, log_config=None, lifespan="off", server_header=False, ws="none"
         )
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None

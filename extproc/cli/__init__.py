@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from extproc import logs
 from extproc.errors import ExtprocError
 
 WRITE = "Write: make and check files"
@@ -33,6 +34,8 @@ def main() -> None:
     try:
         app()
     except ExtprocError as error:
+        if logs.refused(error):
+            sys.exit(1)
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         for problem in error.problems:
             console.print(str(problem), markup=False)

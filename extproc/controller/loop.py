@@ -116,7 +116,10 @@ class Loop:
             try:
                 return Evidence.from_json(rollout, deadline, orjson.loads(document), now + WARM_UP)
             except (KeyError, TypeError, ValueError, IndexError) as error:
-                log.warning("Evidence of %s is not used and begins anew: %s", rollout.name, error)
+                said = (
+                    "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
+                )
+                log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
         return Evidence(rollout, deadline, attempt, now + WARM_UP)
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
@@ -142,14 +145,15 @@ class Loop:
             paged = desk.decision.page
             desk.decision = release.decide(desk.rollout, state, desk.findings, evidence, now)
             if desk.decision.page and not paged:
-                log.error(
-                    "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`", name, desk.decision.why, name, name
-                )
+                said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
+                log.error(said, name, desk.decision.why, name, name, extra={"rollout": name, "generation": self.state.generation})
             if desk.decision.action is not Action.HOLD:
                 try:
                     self._carry_out(desk, desk.decision, release.AUTOMATION, now)
                 except StoreError as error:
-                    log.error("%s could not %s, the next tick tries again: %s", name, desk.decision.action.value, error.problems[0])
+                    problem = error.problems[0]
+                    said = "%s could not %s, the next tick tries again: %s"
+                    log.error(said, name, desk.decision.action.value, problem, extra={"rollout": name, "problem": problem.id})
         self.ticks += 1
         self.last_tick = now
         self._unsaved += elapsed
@@ -162,7 +166,7 @@ class Loop:
             self._store.save_evidence(dict(self._saved(desk) for desk in self.desks.values()))
             self._unsaved = 0.0
         except StoreError as error:
-            log.error("Evidence could not be saved: %s", error.problems[0])
+            log.error("Evidence could not be saved: %s", error.problems[0], extra={"problem": error.problems[0].id})
 
     # ------------------------------------------------------------------------------------------------------------------ people
     def act(self, name: str, action: Action, actor: str, why: str, now: float) -> RolloutState:
@@ -184,7 +188,8 @@ class Loop:
         self._store.commit(state, self.state.generation, [entry], dict([self._saved(desk)]))
         self.state = state
         self._follow(name)
-        log.info("%s: %s by %s: %s", name, decision.action.value, actor, decision.why)
+        about = {"rollout": name, "generation": state.generation}
+        log.info("%s: %s by %s: %s", name, decision.action.value, actor, decision.why, extra=about)
 
     def _follow(self, name: str) -> None:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""

@@ -93,7 +93,7 @@ class ToldSource:
                 use(await asyncio.to_thread(_fixed, self._text, self._phase, self._generation))
             except ExtprocError as error:
                 self.failures += 1
-                log.error("kept the last good snapshot: %s", error)
+                log.error("kept the last good snapshot: %s", error, extra={"problem": error.problems[0].id})
 
 
 def _fixed(text: str, phase: str | None, generation: int) -> Snapshot:
@@ -120,9 +120,9 @@ class StoreSource:
                 snapshot = await self._read()
                 if snapshot is not None:
                     return snapshot, self._store.unit_key()
-                log.warning("the store holds no State yet; waiting for the controller")
+                log.warning("the store holds no State yet; waiting for the controller: is it running, and on the same store?")
             except StoreError as error:
-                log.warning("waiting for the store: %s", error.problems[0].message)
+                log.warning("waiting for the store: %s", error.problems[0], extra={"problem": error.problems[0].id})
             if self._store is not None:
                 self._store.close()
                 self._store = None
@@ -136,7 +136,7 @@ class StoreSource:
                 snapshot = await self._changed()
             except ExtprocError as error:
                 self.failures += 1
-                log.error("kept the last good snapshot: %s", error.problems[0])
+                log.error("kept the last good snapshot: %s", error.problems[0], extra={"problem": error.problems[0].id})
                 await asyncio.sleep(RETRY)
                 continue
             if snapshot is not None:
