@@ -124,7 +124,7 @@ def message_of(record: logging.LogRecord) -> str:
     arguments = record.args
     if isinstance(arguments, tuple):
         arguments = tuple(told(one) if isinstance(one, BaseException) else one for one in arguments)
-    return str(record.msg) % arguments if arguments else str(record.msg)
+    return (str(record.msg) % arguments if arguments else str(record.msg)).rstrip()
 
 
 def told(error: BaseException) -> str:
