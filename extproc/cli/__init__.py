@@ -27,9 +27,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, demo, health, render, run, watch, write
+    from extproc.cli import act, demo, doctor, health, render, run, watch, write
 
-    for room in (write, render, run, demo, watch, health, act):
+    for room in (write, render, run, demo, watch, health, doctor, act):
         room.register(app)
     try:
         app()
