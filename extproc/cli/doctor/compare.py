@@ -22,7 +22,21 @@ EXT_PROC: Final = "envoy.filters.http.ext_proc"
 CONSTANT: Final = "envoy.filters.http.set_metadata"
 ALPHA: Final = "envoy.filters.http.ai_protocol_manager"
 """Its presence tells the profile."""
-ZERO: Final = (None, "", 0, False, 0.0, "STATIC", "NONE", "DEFAULT", "ROUND_ROBIN", "HUNDRED", "APPEND_IF_EXISTS_OR_ADD", "PROTOBUF_VALUE")
+ZERO: Final = (
+    None,
+    "",
+    0,
+    False,
+    0.0,
+    "STATIC",
+    "NONE",
+    "DEFAULT",
+    "ROUND_ROBIN",
+    "HUNDRED",
+    "APPEND_IF_EXISTS_OR_ADD",
+    "PROTOBUF_VALUE",
+    "MERGE",
+)
 """Default values of protobuf, names of first enum values among them: Envoy does not print them."""
 PASSING: Final = frozenset({"bootstrap", "warming_state", "draining_state", "error_state", "dynamic_warming_clusters"})
 _DURATION: Final = re.compile(r"^\d+(\.\d+)?s$")

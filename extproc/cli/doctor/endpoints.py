@@ -6,6 +6,7 @@ import asyncio
 import grp
 import os
 import pwd
+import ssl
 import stat
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,8 @@ async def look_at(name: str, address: str) -> EndpointSeen:
     problem, detail = await _connects(where)
     if not problem:
         problem, detail = await _answers(where, health=name != "collector")
+        if problem == "silent" and await _speaks_tls(where):
+            problem, detail = "tls", ""
     return EndpointSeen(name, address, problem, detail, owner, mode)
 
 
@@ -78,6 +81,23 @@ async def _answers(where: Address, health: bool) -> tuple[str, str]:
                 return "", ""
             return "silent", f"{error.code().name}: {_first_line(error.details())}"
     return ("", "") if answer == SERVING else ("not-serving", "")
+
+
+async def _speaks_tls(where: Address) -> bool:
+    """Whether it is who it says is Envoy's to check: here only how it speaks is of interest."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            if where.path:
+                _, writer = await asyncio.open_unix_connection(where.path, ssl=context, server_hostname="")
+            else:
+                _, writer = await asyncio.open_connection(where.host.strip("[]"), where.port, ssl=context)
+    except (OSError, TimeoutError):
+        return False
+    writer.transport.abort()
+    return True
 
 
 def _first_line(text: str | None) -> str:

@@ -103,7 +103,7 @@ class EndpointSeen:
     name: str
     address: str
     problem: str = ""
-    """Empty, or: missing, no-socket, stale, forbidden, refused, silent, not-serving, unreachable."""
+    """Empty, or: missing, no-socket, stale, forbidden, refused, silent, not-serving, unreachable, tls."""
     detail: str = ""
     owner: str = ""
     mode: int | None = None

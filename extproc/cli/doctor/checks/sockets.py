@@ -42,6 +42,10 @@ def _answers(one: EndpointSeen) -> Finding:
     whose = f" ({one.owner}, mode {one.mode:04o})" if one.mode is not None else ""
     if not one.problem:
         return TOPIC.well(f"socket.{one.name.partition(' ')[0]}", f"{where} answers{whose}")
+    if one.problem == "tls":
+        return TOPIC.note(
+            "socket.tls", f"{where}{whose} speaks TLS", "its health is asked with Envoy's certificate, by Envoy: see Envoy above"
+        )
     text, do = TEXTS[one.problem]
     detail = f" ({one.detail})" if one.detail else ""
     return TOPIC.wrong(f"socket.{one.problem}", f"{where}{whose}: {text}{detail}", do)
