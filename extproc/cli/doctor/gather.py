@@ -23,7 +23,7 @@ from extproc.cli.doctor.storefile import look_at_store
 from extproc.controller.token import read_token, token_path
 from extproc.errors import ExtprocError, SettingsError
 
-TIMEOUT: Final = 3.0
+TIMEOUT: Final = 2.0
 """Seconds for one answer."""
 STATS: Final = r"\.ext_proc\.|^cluster\.extproc_|^access_logs\.grpc"
 
@@ -51,11 +51,9 @@ async def _gather(asked: Asked) -> Seen:
         workers = await looking
         await asyncio.sleep(max(0.0, began + asked.sample - time.monotonic()))
         seconds = time.monotonic() - began
-        envoy = await _envoy(http, admin, before) if admin and before is not None else None
-        controller = await _controller(http, asked)
-        if isinstance(controller, ControllerSeen) and isinstance(first_controller, ControllerSeen):
-            controller = replace(controller, before=first_controller.after)
-        router = await _router(http, asked.metrics_port)
+        envoy, controller, router = await asyncio.gather(
+            _envoy(http, admin, before), _controller_again(http, asked, first_controller), _router(http, asked.metrics_port)
+        )
     return Seen(asked, seconds, spec, envoy, controller, router, tuple(workers[:-1]), workers[-1], store)
 
 
@@ -104,9 +102,9 @@ async def _stats(http: httpx.AsyncClient, admin: str) -> Mapping[str, int] | Fai
     return {name: int(value) for name, value in pairs if value.isdecimal()}
 
 
-async def _envoy(http: httpx.AsyncClient, admin: str, before: Mapping[str, int] | Failed) -> EnvoySeen | Failed:
+async def _envoy(http: httpx.AsyncClient, admin: str, before: Mapping[str, int] | Failed | None) -> EnvoySeen | Failed | None:
     address = admin.rstrip("/")
-    if isinstance(before, Failed):
+    if before is None or isinstance(before, Failed):
         return before
     head = await _ask(http, f"{address}/ready")
     date = head.headers.get("date") if isinstance(head, httpx.Response) else None
@@ -147,6 +145,14 @@ async def _controller(http: httpx.AsyncClient, asked: Asked) -> ControllerSeen |
         return ControllerSeen(address, status, float(status["at"]) - here, totals, totals)
     except (ValueError, KeyError, TypeError):
         return Failed("is no API of extproc", address)
+
+
+async def _controller_again(http: httpx.AsyncClient, asked: Asked, first: ControllerSeen | Failed) -> ControllerSeen | Failed:
+    """With the metrics of the first time; who did not answer then is not asked again."""
+    if isinstance(first, Failed):
+        return first
+    again = await _controller(http, asked)
+    return again if isinstance(again, Failed) else replace(again, before=first.after)
 
 
 async def _router(http: httpx.AsyncClient, port: int) -> RouterSeen | Failed:

@@ -28,6 +28,8 @@ class Asked:
     collector: str
     store: str
     metrics_port: int
+    ca_bundle: str
+    """With which Envoy's configuration was rendered."""
     sample: float
     """Seconds between two looks at counters."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from extproc import contract
@@ -62,23 +62,22 @@ def _version(there: EnvoySeen) -> Finding:
 
 
 def _decisions(seen: Seen, there: EnvoySeen) -> Iterator[Finding]:
-    started, allowed = _grown(there, ".ext_proc.streams_started"), _grown(there, ".ext_proc.failure_mode_allowed")
+    asked, allowed = requests(there.after) - requests(there.before), _grown(there, ".ext_proc.failure_mode_allowed")
     timeouts, failed = _grown(there, ".ext_proc.message_timeouts"), _grown(there, ".ext_proc.streams_failed")
-    total = _total(there, ".ext_proc.streams_started")
-    total_allowed = _total(there, ".ext_proc.failure_mode_allowed")
+    total, total_allowed = requests(there.after), total_of(there.after, ".ext_proc.failure_mode_allowed")
     ever = f"since Envoy started {total_allowed:,} of {total:,}"
     if not total:
         do = "does traffic reach the listener, and is the ext_proc filter in its chain? See Configuration below"
         yield TOPIC.note("envoy.decisions", "Envoy has asked for no decision yet", do)
-    elif not started:
+    elif not asked:
         yield TOPIC.note("envoy.decisions", f"no requests within {seen.seconds:.0f} s; {ever} went on without a decision")
-    elif allowed > TOLERATED * started:
+    elif allowed > TOLERATED * asked:
         why = f"{timeouts:,} timeouts, {failed:,} failed streams"
-        said = f"{allowed:,} of {started:,} requests within {seen.seconds:.0f} s went to stable without a decision ({why}); {ever}"
+        said = f"{allowed:,} of {asked:,} requests within {seen.seconds:.0f} s went to stable without a decision ({why}); {ever}"
         do = "look at Sockets and at the router's endpoints: dead or silent workers, a socket that Envoy may not open, too few CPUs"
         yield TOPIC.wrong("envoy.fail-open", said, do)
     else:
-        yield TOPIC.well("envoy.decisions", f"{started:,} requests within {seen.seconds:.0f} s, {allowed:,} without a decision; {ever}")
+        yield TOPIC.well("envoy.decisions", f"{asked:,} requests within {seen.seconds:.0f} s, {allowed:,} without a decision; {ever}")
 
 
 def _endpoints(seen: Seen, there: EnvoySeen) -> Iterator[Finding]:
@@ -113,11 +112,18 @@ def _breakers(there: EnvoySeen) -> Iterator[Finding]:
 
 
 def _grown(there: EnvoySeen, suffix: str) -> int:
-    return sum(value - there.before.get(name, 0) for name, value in there.after.items() if name.endswith(suffix))
+    return total_of(there.after, suffix) - total_of(there.before, suffix)
 
 
-def _total(there: EnvoySeen, suffix: str) -> int:
-    return sum(value for name, value in there.after.items() if name.endswith(suffix))
+def total_of(stats: Mapping[str, int], suffix: str) -> int:
+    """The sum over all connection managers."""
+    return sum(value for name, value in stats.items() if name.endswith(suffix))
+
+
+def requests(stats: Mapping[str, int]) -> int:
+    """Requests for which a decision was wanted. A stream that could not be opened is closed without having been started (seen on 1.40),
+    one that is open is started and not yet closed."""
+    return max(total_of(stats, f".ext_proc.{name}") for name in ("streams_started", "streams_closed", "failure_mode_allowed"))
 
 
 def _address(address: Any) -> str:

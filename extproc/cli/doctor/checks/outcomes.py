@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from extproc import contract
+from extproc.cli.doctor.checks.envoy import requests
 from extproc.cli.doctor.findings import Finding, Topic
 from extproc.cli.doctor.seen import ControllerSeen, EnvoySeen, Failed, Seen
 
@@ -30,7 +31,7 @@ def outcomes(seen: Seen) -> Iterator[Finding]:
             " and may Envoy's user open that socket?"
         )
         # Without a request there is nothing to send: only an Envoy that was asked for something and says nothing is wrong.
-        silent = not isinstance(seen.envoy, EnvoySeen) or _requests(seen.envoy, seen.envoy.after) > 0
+        silent = not isinstance(seen.envoy, EnvoySeen) or requests(seen.envoy.after) > 0
         make = TOPIC.wrong if silent else TOPIC.note
         yield make("outcomes.no-stream", "no Envoy is connected to the collector", do)
     else:
@@ -53,7 +54,7 @@ def _arriving(seen: Seen, there: ControllerSeen) -> Iterator[Finding]:
     if not isinstance(seen.envoy, EnvoySeen):
         yield TOPIC.note("outcomes.arriving", f"{arrived:,.0f} outcomes within {seen.seconds:.0f} s{last}")
         return
-    asked = _requests(seen.envoy, seen.envoy.after) - _requests(seen.envoy, seen.envoy.before)
+    asked = requests(seen.envoy.after) - requests(seen.envoy.before)
     said = f"{arrived:,.0f} outcomes for {asked:,} requests within {seen.seconds:.0f} s{last}"
     if asked >= ENOUGH and arrived < SHARE * asked:
         do = "Envoy loses entries silently: look at Configuration, at the collector under Sockets, and whether another collector gets them"
@@ -62,8 +63,3 @@ def _arriving(seen: Seen, there: ControllerSeen) -> Iterator[Finding]:
         yield TOPIC.note("outcomes.arriving", f"{said}: too few to compare")
     else:
         yield TOPIC.well("outcomes.arriving", said)
-
-
-def _requests(there: EnvoySeen, stats: object) -> int:
-    found = there.after if stats is there.after else there.before
-    return sum(value for name, value in found.items() if name.endswith(".ext_proc.streams_started"))
