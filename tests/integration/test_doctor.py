@@ -23,6 +23,7 @@ from extproc.cli.doctor.findings import Finding, Mark
 from extproc.cli.doctor.gather import gather
 from extproc.cli.doctor.seen import Asked
 from extproc.demo.processes import free_port
+from extproc.render.settings import CA_BUNDLE
 from tests.support.envoy_stand import running_envoy
 from tests.support.standing import Standing, standing
 
@@ -48,6 +49,7 @@ def asked(served: Standing) -> Asked:
         served.ports.collector,
         f"sqlite:{served.directory}/extproc.db",
         served.ports.metrics,
+        CA_BUNDLE,
         0.3,
     )
 
@@ -225,15 +227,6 @@ def test_a_worker_that_was_never_started(served: Standing) -> None:
     found = wrong(replace(asked(served), workers=3))
     assert "router-2.sock" in found["socket.missing"].seen
     assert "render Envoy's configuration" in found["envoy.other-endpoints"].do
-
-
-def test_a_frozen_worker(served: Standing) -> None:
-    """It accepts and does not answer; the supervisor, stopped too, does not replace it."""
-    (supervisor,) = processes("serve")
-    worker = processes("extproc.router.worker")[0]
-    with frozen(supervisor), frozen(worker):
-        assert "does not answer" in wrong(asked(served))["socket.silent"].seen
-    well_again(served)
 
 
 def test_a_store_that_cannot_be_written(served: Standing) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from extproc import contract
 from extproc.cli.client import DEFAULT_API, ApiOption, TokenOption
+from extproc.render.settings import CA_BUNDLE
 
 SpecOption = Annotated[Path | None, typer.Option("--spec", help="The Spec's file; by default the one that the controller names.")]
 AdminOption = Annotated[
@@ -25,6 +26,7 @@ WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="The router's -
 CollectorOption = Annotated[str, typer.Option(help="The controller's --collector.")]
 StoreOption = Annotated[str, typer.Option(help="The controller's --store.")]
 MetricsOption = Annotated[int, typer.Option(min=1, max=65535, help="The router's --metrics-port.")]
+BundleOption = Annotated[str, typer.Option(help="The --ca-bundle with which Envoy's configuration was rendered.")]
 SampleOption = Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds between two looks at counters.")]
 
 
@@ -45,6 +47,7 @@ def doctor(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     store: StoreOption = contract.DEFAULT_STORE,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
+    ca_bundle: BundleOption = CA_BUNDLE,
     sample: SampleOption = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -55,7 +58,7 @@ def doctor(
     from extproc.cli.doctor.picture import picture
     from extproc.cli.doctor.seen import Asked
 
-    asked = Asked(spec, envoy_admin, api, token_file, listen, workers, collector, store, metrics_port, sample)
+    asked = Asked(spec, envoy_admin, api, token_file, listen, workers, collector, store, metrics_port, ca_bundle, sample)
     findings = examine(gather(asked))
     well = not any(one.mark is Mark.WRONG for one in findings)
     if as_json:

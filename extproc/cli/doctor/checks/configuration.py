@@ -39,7 +39,8 @@ def configuration(seen: Seen) -> Iterator[Finding]:
         return
     spec = seen.spec.spec
     config = dumped(there.config, tuple(spec.rollouts))
-    settings = EnvoySettings(contract.endpoints(seen.asked.listen, seen.asked.workers), seen.asked.collector, config.profile)
+    asked = seen.asked
+    settings = EnvoySettings(contract.endpoints(asked.listen, asked.workers), asked.collector, config.profile, asked.ca_bundle)
     try:
         found = differences(spec, settings, config)
     except ExtprocError as error:
