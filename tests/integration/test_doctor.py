@@ -119,6 +119,13 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
+def _healthy(served: Standing) -> int:
+    """Router endpoints that Envoy finds healthy."""
+    name = "cluster.extproc_router.membership_healthy"
+    text = httpx.get(f"http://127.0.0.1:{served.ports.admin}/stats", params={"filter": name}, trust_env=False).text
+    return int(text.removeprefix(f"{name}: "))
+
+
 def well_again(served: Standing) -> None:
     """Every worker answers, and Envoy knows it."""
     until(lambda: not wrong(asked(served)))
@@ -214,7 +221,7 @@ def test_dead_workers(served: Standing) -> None:
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         with traffic(served.ports.listener):
-            until(lambda: "envoy.endpoint" in wrong(asked(served)))
+            until(lambda: _healthy(served) == 0)
             found = wrong(replace(asked(served), sample=1.0))
     assert {"socket.stale", "envoy.endpoint", "envoy.fail-open", "watch.no-router"} <= set(found)
     assert "start the process again" in found["socket.stale"].do
