@@ -73,6 +73,8 @@ DEFAULT_API_PORT = 9970
 DEFAULT_METRICS_PORT = 9971
 TOKEN_ENVIRONMENT = "EXTPROC_TOKEN"
 API_ENVIRONMENT = "EXTPROC_API"
+LOG_FORMAT_ENVIRONMENT = "EXTPROC_LOG_FORMAT"
+LOG_LEVEL_ENVIRONMENT = "EXTPROC_LOG_LEVEL"
 
 # -- Prometheus metrics --------------------------------------------------------------------------------------------------------
 METRIC_DECISIONS = "extproc_decisions_total"

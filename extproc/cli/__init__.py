@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from extproc import logs
 from extproc.errors import ExtprocError
 
 WRITE = "Write: make and check files"
@@ -26,13 +27,15 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, demo, health, render, run, watch, write
+    from extproc.cli import act, backup, demo, doctor, health, render, run, watch, write
 
-    for room in (write, render, run, backup, demo, watch, health, act):
+    for room in (write, render, run, backup, demo, watch, health, doctor, act):
         room.register(app)
     try:
         app()
     except ExtprocError as error:
+        if logs.refused(error):
+            sys.exit(1)
         console = Console(stderr=True, soft_wrap=True, highlight=False)
         for problem in error.problems:
             console.print(str(problem), markup=False)

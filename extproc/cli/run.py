@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from extproc import contract
+from extproc import contract, logs
 from extproc.router.settings import RouterSettings
 from extproc.transport import Security, TransportName
 
@@ -29,6 +27,13 @@ ClientsOption = Annotated[
 ]
 OwnerOption = Annotated[str, typer.Option(metavar="USER:GROUP", help="Owner of the router's Unix sockets, such as :envoy (mode 0660).")]
 PlaintextOption = Annotated[bool, typer.Option("--plaintext", help="Listen beyond loopback without mutual TLS: a mesh protects the port.")]
+LogFormatOption = Annotated[
+    logs.Format | None,
+    typer.Option(
+        envvar=contract.LOG_FORMAT_ENVIRONMENT, help="Logs for people or for programs; by default console on a terminal, else json."
+    ),
+]
+LogLevelOption = Annotated[logs.Level, typer.Option(envvar=contract.LOG_LEVEL_ENVIRONMENT, help="The least that is logged.")]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
 
@@ -54,11 +59,13 @@ def serve(
     tls_client_ca: ClientsOption = "",
     socket_owner: OwnerOption = "",
     plaintext: PlaintextOption = False,
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = logs.Level.INFO,
 ) -> None:
     """Everything on one machine: controller, router and the embedded store."""
     from extproc.cli import serving
 
-    start_logging()
+    logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--api-port", str(api_port)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
@@ -79,11 +86,13 @@ def router(
     tls_client_ca: ClientsOption = "",
     socket_owner: OwnerOption = "",
     plaintext: PlaintextOption = False,
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = logs.Level.INFO,
 ) -> None:
     """The data plane: decide, for every request, which model it meets."""
     from extproc.router import supervisor
 
-    start_logging()
+    logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     supervisor.main(_router_settings(spec, listen, workers, transport, phase, store, metrics_port, security))
 
@@ -93,12 +102,14 @@ def controller(
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = logs.Level.INFO,
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """The brain: collect outcomes, evaluate gates, decide, write State."""
     from extproc.controller.process import ControllerSettings, main
 
-    start_logging()
+    logs.start("controller", log_format, log_level)
     main(ControllerSettings(str(spec), store, collector, api_port, ends_with_stdin=tied))
 
 
@@ -113,8 +124,3 @@ def _router_settings(
     security: Security,
 ) -> RouterSettings:
     return RouterSettings(str(spec), listen, workers, transport.value, phase, store, metrics_port=metrics_port, security=security)
-
-
-def start_logging() -> None:
-    """Lines on standard error, with time and level."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

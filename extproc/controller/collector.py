@@ -52,9 +52,13 @@ class Collector:
             async for message in messages:
                 try:
                     outcomes, undecided = wire.read_outcomes(message)
-                except (DecodeError, ValueError) as error:
+                except (DecodeError, ValueError, OverflowError) as error:
                     self.bad_messages += 1
-                    log.error("an access-log message of %d bytes was dropped: %s", len(message), error)
+                    # Never the text of the error: it quotes the message.
+                    said = (
+                        "an access-log message of %d bytes was dropped (%s); is this Envoy newer than extproc knows? `extproc doctor` looks"
+                    )
+                    log.error(said, len(message), type(error).__name__)
                     continue
                 self._receive(outcomes, undecided)
         finally:

@@ -126,7 +126,8 @@ class Loop:
             if document is not None:
                 return Evidence.from_json(rollout, deadline, document, now + WARM_UP)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            log.warning("Evidence of %s is not used and begins anew: %s", rollout.name, error)
+            said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
+            log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
         return Evidence(rollout, deadline, attempt, now + WARM_UP)
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
@@ -171,9 +172,10 @@ class Loop:
             if now - evidence.last_outcome < WATCHED_FOR and not gap and name not in self.blind:
                 evidence.watch(elapsed)
         for name in self.blind.keys() - before.keys():
-            log.error("%s is blind, its canary traffic goes to stable: %s; find out why with `extproc doctor`", name, self.blind[name])
+            said = "%s is blind, its canary traffic goes to stable: %s; find out why with `extproc doctor`"
+            log.error(said, name, self.blind[name], extra={"rollout": name})
         for name in before.keys() - self.blind.keys():
-            log.info("%s is not blind any more", name)
+            log.info("%s is not blind any more", name, extra={"rollout": name})
 
     def _evaluate(self, name: str, desk: Desk, now: float) -> bool:
         """One rollout; False where what was decided could not be carried out."""
@@ -183,13 +185,16 @@ class Loop:
         if name in self.blind and not state.status.terminal and desk.decision.action is not Action.ROLL_BACK:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
-            log.error("%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`", name, desk.decision.why, name, name)
+            said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
+            log.error(said, name, desk.decision.why, name, name, extra={"rollout": name, "generation": self.state.generation})
         if desk.decision.action is Action.HOLD:
             return True
         try:
             self._carry_out(desk, desk.decision, release.AUTOMATION, now)
         except StoreError as error:
-            log.error("%s could not %s, the next tick tries again: %s", name, desk.decision.action.value, error.problems[0])
+            problem = error.problems[0]
+            said = "%s could not %s, the next tick tries again: %s"
+            log.error(said, name, desk.decision.action.value, problem, extra={"rollout": name, "problem": problem.id})
             return False
         return True
 
@@ -198,8 +203,8 @@ class Loop:
         try:
             self._store.beat(heartbeat)
         except StoreError as error:
-            lease = self.spec.application.watch_lease
-            log.error("no heartbeat, after %.0f s of that canary traffic goes to stable: %s", lease, error.problems[0])
+            lease, problem = self.spec.application.watch_lease, error.problems[0]
+            log.error("no heartbeat, after %.0f s of that canary traffic goes to stable: %s", lease, problem, extra={"problem": problem.id})
         else:
             self.heartbeat = heartbeat
 
@@ -209,9 +214,10 @@ class Loop:
         try:
             self._store.save_evidence(_unsaved(desks))
         except StoreError as error:
-            if self._refusal != error.problems[0].id:
-                log.error("the store cannot be written, and nothing moves until it can: %s", error.problems[0])
-            self._refusal = error.problems[0].id
+            problem = error.problems[0]
+            if self._refusal != problem.id:
+                log.error("the store cannot be written, and nothing moves until it can: %s", problem, extra={"problem": problem.id})
+            self._refusal = problem.id
             return False
         _are_saved(desks)
         if self._refusal:
@@ -255,7 +261,8 @@ class Loop:
         _are_saved([desk])
         self.state = state
         self._follow(name)
-        log.info("%s: %s by %s: %s", name, decision.action.value, actor, decision.why)
+        about = {"rollout": name, "generation": state.generation}
+        log.info("%s: %s by %s: %s", name, decision.action.value, actor, decision.why, extra=about)
 
     def _follow(self, name: str) -> None:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""

@@ -50,7 +50,7 @@ def _begin(file: FileState, text: str, store: Store, now: float) -> Loop:
             file.problems = error.problems
     if loop is None:
         file.failures = 1
-        log.error("%s", file.told().rstrip())
+        log.error("%s", file.told().rstrip(), extra={"problem": file.problems[0].id})
         state = store.read_state()
         assert state is not None
         loop = Loop(store.read_spec(state.spec_digest), store, now)

@@ -103,7 +103,7 @@ class ToldSource:
                 use(await asyncio.to_thread(_fixed, self._text, self._phase, self._generation))
             except ExtprocError as error:
                 self.failures += 1
-                log.error("kept the last good snapshot: %s", error)
+                log.error("kept the last good snapshot: %s", error, extra={"problem": error.problems[0].id})
 
 
 def _fixed(text: str, phase: str | None, generation: int) -> Snapshot:
@@ -132,9 +132,9 @@ class StoreSource:
                 if self._stand is not None:
                     self.withdrawn = self._stand.exposed
                     return self._present(), self._store.unit_key()
-                log.warning("the store holds no State yet; waiting for the controller")
+                log.warning("the store holds no State yet; waiting for the controller: is it running, and on the same store?")
             except StoreError as error:
-                log.warning("waiting for the store: %s", error.problems[0].message)
+                log.warning("waiting for the store: %s", error.problems[0], extra={"problem": error.problems[0].id})
             if self._store is not None:
                 self._store.close()
                 self._store = None
@@ -152,7 +152,7 @@ class StoreSource:
             except ExtprocError as error:
                 self.failures += 1
                 readable_from = monotonic() + RETRY
-                log.error("kept the last good snapshot: %s", error.problems[0])
+                log.error("kept the last good snapshot: %s", error.problems[0], extra={"problem": error.problems[0].id})
             snapshot = self._present()
             if snapshot is not used:
                 use(snapshot)

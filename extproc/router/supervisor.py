@@ -46,7 +46,9 @@ class Supervisor:
         self._key = secrets.token_hex(32)
         self._spec = SpecFile(settings.spec_path, settings.phase, self._tell) if settings.store is None else None
         self._file = self._spec.followed.state if self._spec is not None else FileState(settings.spec_path)
-        self._children = [Child(f"worker {index}", _worker_command(), self._orders(listen)) for index, listen in enumerate(self.endpoints)]
+        self._children = [
+            Child(f"worker {index}", _worker_command(index), self._orders(listen)) for index, listen in enumerate(self.endpoints)
+        ]
 
     def _orders(self, listen: str) -> bytes:
         given, spec = self._settings, self._spec
@@ -109,7 +111,7 @@ class Supervisor:
         begin = loop.time()
         while any(view.report is None for view in await self.views()):
             if loop.time() - begin > READY_TIMEOUT:
-                log.error("not every worker is ready after %.0f s; see the lines above", READY_TIMEOUT)
+                log.error("not every worker is ready after %.0f s: look at their lines above, then at `extproc doctor`", READY_TIMEOUT)
                 begin = loop.time()
             await asyncio.sleep(0.1)
         print(f"router ready: {' '.join(self.endpoints)}, metrics on {metrics}", flush=True)
@@ -126,8 +128,8 @@ class Supervisor:
         return Starlette(routes=[Route("/metrics", metrics), Route("/healthz", health)])
 
 
-def _worker_command() -> tuple[str, ...]:
-    return sys.executable, "-m", "extproc.router.worker"
+def _worker_command(index: int) -> tuple[str, ...]:
+    return sys.executable, "-m", "extproc.router.worker", str(index)
 
 
 async def _first_of(*what: object) -> None:

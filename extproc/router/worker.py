@@ -20,6 +20,7 @@ from time import time
 import orjson
 import uvloop
 
+from extproc import logs
 from extproc.errors import ExtprocError
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
@@ -34,7 +35,7 @@ DRAIN = 1.2
 GRACE = 1.0
 """Seconds that open streams get after that."""
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("extproc.router.worker")  # and not __name__: this module is run
 
 
 def _settle_garbage_collection() -> None:
@@ -134,12 +135,13 @@ async def _main() -> None:
 
 
 def main() -> None:
-    """Entry point of `python -m extproc.router.worker`."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker %(process)d: %(message)s")
+    """Entry point of `python -m extproc.router.worker NUMBER`."""
+    logs.start(f"worker {sys.argv[1]}")
     try:
         uvloop.run(_main())
     except ExtprocError as error:
-        log.error("%s", error)
+        for problem in error.problems:
+            log.error("%s", problem, extra={"problem": problem.id})
         sys.exit(1)
 
 

@@ -117,7 +117,7 @@ class Child:
             async with asyncio.timeout(timeout):
                 await process.wait()
         except TimeoutError:
-            log.error("%s did not end in %.0f s; killed", self.name, timeout)
+            log.error("%s did not end in %.0f s and was killed: nothing is to be done, unless it happens each time", self.name, timeout)
             process.kill()
             await process.wait()
 
@@ -185,5 +185,5 @@ def _ended(code: int) -> str:
     if code == -signal.SIGKILL:
         return "was killed (by a person, or for want of memory: see the kernel's log)"
     if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
+        return f"was ended by {signal.Signals(-code).name} (a person, or a defect that the lines above show)"
     return f"ended with code {code} (the lines above say why)"

@@ -98,7 +98,7 @@ class Followed:
         except ExtprocError as error:
             problems = error.problems
         except Exception as error:
-            log.exception("%s could not be read again", state.path)
+            log.exception("%s could not be read again; the last good one stays: report this as a defect", state.path)
             hint = "this is a defect of extproc: report it with the lines of the log"
             problems = (Problem("reload.defect", state.path, f"{type(error).__name__}: {error}", hint),)
         else:
@@ -108,7 +108,7 @@ class Followed:
             return
         state.failures += counts
         if counts or problems != state.problems:
-            log.error("%s", FileState(state.path, problems).told().rstrip())
+            log.error("%s", FileState(state.path, problems).told().rstrip(), extra={"problem": problems[0].id})
         state.problems = problems
 
 

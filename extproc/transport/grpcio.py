@@ -151,5 +151,5 @@ def _usable(security: Security) -> grpc.ServerCertificateConfiguration | None:
         chain = Path(security.certificate).read_bytes()
         return grpc.ssl_server_certificate_configuration([(Path(security.key).read_bytes(), chain)], authorities)
     except (OSError, ssl.SSLError) as error:
-        log.error("%s cannot be used (%s); the last good certificates stay", security.certificate, error)
+        log.error("%s cannot be used (%s); the last good certificates stay: look at the files", security.certificate, error)
         return None

@@ -18,14 +18,15 @@ ALLOWED: dict[str, set[str]] = {
     "measures": {"domain"},
     "wire": {"domain", "contract", "pb"},
     "runtime": set(),
+    "logs": {"contract"},
     "spec": {"domain", "measures"},
     "assign": {"domain"},
     "release": {"domain", "measures"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
     "render": {"domain", "measures", "contract"},
-    "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime"},
-    "controller": {"domain", "measures", "contract", "wire", "spec", "release", "store", "transport", "runtime"},
+    "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
+    "controller": {"domain", "measures", "contract", "wire", "spec", "release", "store", "transport", "runtime", "logs"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
