@@ -47,6 +47,8 @@ FIRST_SAVE: Final = 15.0
 """Seconds for a controller's first tick, on a machine that does other things."""
 ON_THE_WAY: Final = 0.1
 """Seconds that a message may be under way: at the edge of a save it may be in or not."""
+UNKNOWN: Final = "may still be carried out"
+"""What the API says of an act that the brain was asked for and has not answered."""
 _PERSON: Final = {
     "pending": ("start",),
     "rolled_back": ("start",),
@@ -289,13 +291,16 @@ class Kills:
             if answer.status_code == 200:
                 self.seen.acts.append(PersonsAct(why, Answer.ACKNOWLEDGED, answer.json()["generation"]))
             else:
-                self.seen.acts.append(PersonsAct(why, Answer.REFUSED))
+                # The API outlives the brain by an instant: it then says that nobody knows, which is no refusal.
+                unknown = UNKNOWN in answer.json()["problems"][0]["message"]
+                self.seen.acts.append(PersonsAct(why, Answer.NONE if unknown else Answer.REFUSED))
 
     def _choose(self, status: str) -> str:
         """Mostly what makes sense; one in ten is anything, and mostly refused."""
         sensible = self._random.random() > 0.1
-        possible = _PERSON[status] if sensible else tuple(ACTIONS)
-        return self._random.choice([action for action in possible if self._plan.rollbacks or action != "rollback"])
+        possible = [action for action in (_PERSON[status] if sensible else ()) if self._plan.rollbacks or action != "rollback"]
+        # What nobody would do in this status is mostly refused, and that is to be seen as well.
+        return self._random.choice(possible or [action for action in ACTIONS if self._plan.rollbacks or action != "rollback"])
 
 
 def _entry(number: int, start: float, generation: int, canary: bool) -> HttpAccessLogEntry:

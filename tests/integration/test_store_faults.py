@@ -7,6 +7,7 @@ that was told not to write for the other.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import shutil
@@ -17,8 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ from extproc.transport import parse_address
 from tests.support.disks import can_make_immutable, can_mount, immutable, limited_files, no_room, small_disk, somebody_else
 from tests.unit.test_loop import NAME, World
 from tests.unit.test_store import entry, kill, line, python, said, state
+from tests.unit.test_watch import Follower
 
 ROOT = Path(__file__).parents[2]
 LARGE = "x" * 50_000
@@ -627,7 +630,8 @@ def test_nothing_moves_while_the_store_refuses(tmp_path: Path, kind: str) -> Non
     collector = Collector(parse_address(f"unix:{tmp_path}/c.sock"), lambda *_: None)
     for _ in range(6):
         world.second()
-    before = world.loop.state
+    before, heartbeat = world.loop.state, world.loop.heartbeat
+    assert heartbeat.number == 6
     with FAULTS[kind](tmp_path):
         for _ in range(3):
             world.second(canary_errors=1.0)
@@ -635,20 +639,21 @@ def test_nothing_moves_while_the_store_refuses(tmp_path: Path, kind: str) -> Non
             with pytest.raises(StoreError) as caught:
                 world.loop.act(NAME, Action.PAUSE, "ann", "because", world.now)
             assert caught.value.problems[0].id == f"store.{kind}"
-        shown = status_document(world.loop, collector, world.now)
+        shown = status_document(world.loop, collector, [], world.now)
         assert shown["store"]["url"] == world.url
         assert shown["store"]["problem"]["id"] == f"store.{kind}"
         assert shown["store"]["failures"][kind] >= 7
-        assert (
-            f'extproc_store_failures_total{{kind="{kind}"}} {shown["store"]["failures"][kind]}.0' in metrics.exposition(world.loop).decode()
-        )
+        said = metrics.exposition(world.loop, {}).decode()
+        assert f'extproc_store_failures_total{{kind="{kind}"}} {shown["store"]["failures"][kind]}.0' in said
         told = _seen(shown)
         assert f"[store.{kind}]" in told
         assert "nothing moves until it can" in told
+        assert world.loop.heartbeat == world.store.read_heartbeat() == heartbeat
     world.second(canary_errors=1.0)
     assert world.status is Status.ROLLED_BACK
+    assert world.store.read_heartbeat() == replace(heartbeat, number=heartbeat.number + 1)
     assert [one.action for one in world.store.journal(NAME)] == [Action.ROLL_BACK, Action.START, Action.ADOPT]
-    shown = status_document(world.loop, collector, world.now)
+    shown = status_document(world.loop, collector, [], world.now)
     assert shown["store"]["problem"] is None
     assert "[store." not in _seen(shown)
     arms = world.loop.desks[NAME].evidence.arms
@@ -657,7 +662,52 @@ def test_nothing_moves_while_the_store_refuses(tmp_path: Path, kind: str) -> Non
     world.store.close()
 
 
+@pytest.mark.parametrize("way", list(FULL))
+def test_whoever_cannot_write_does_not_watch(way: str) -> None:
+    """A full disk ends the heartbeat although the loop goes on: after the lease a worker sends canary traffic to stable; with room again
+    it comes back by itself."""
+    place, fill = FULL[way]
+
+    async def work(follower: Follower) -> None:
+        following = asyncio.create_task(follower.source.follow(follower.seen.append))
+        ticking = asyncio.create_task(_tick(follower))
+        await follower.until(exposed=True)
+        generation = follower.loop.state.generation
+        with fill(directory):
+            refused_from = sum(follower.store.health.failures.values())
+            await follower.until(exposed=False)
+            heartbeat = follower.store.read_heartbeat()
+            assert sum(follower.store.health.failures.values()) > refused_from
+            assert follower.source.withdrawn == {NAME}
+            assert follower.source.failures == 0, "the store can be read all the time"
+            await asyncio.sleep(1.0)
+            assert follower.store.read_heartbeat() == heartbeat
+        await follower.until(exposed=True)
+        assert follower.loop.state.generation == generation
+        ticking.cancel()
+        following.cancel()
+
+    with place() as directory:
+        follower = Follower(directory)
+        follower.loop.act(NAME, Action.START, "ann", "begin", time.time())
+        try:
+            asyncio.run(_opened(follower, work))
+        finally:
+            follower.store.close()
+
+
+async def _opened(follower: Follower, work: Callable[[Follower], Awaitable[None]]) -> None:
+    await follower.source.open()
+    await work(follower)
+
+
+async def _tick(follower: Follower) -> None:
+    while True:
+        follower.beat()
+        await asyncio.sleep(0.25)
+
+
 def _seen(status: dict[str, Any]) -> str:
     out = io.StringIO()
-    Console(file=out, width=160).print(picture(status, []))
+    Console(file=out, width=160).print(picture({**status, "stale": 0.0}, []))
     return out.getvalue()
