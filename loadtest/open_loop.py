@@ -136,7 +136,7 @@ def request(order: Order, number: int, user: int) -> bytes:
     return head.encode() + body
 
 
-class _Line:
+class Line:
     """One keep-alive connection with at most one request on it."""
 
     def __init__(self, port: int) -> None:
@@ -179,8 +179,8 @@ class _Block:
         self._order = order
         self._due = schedule(order.rate, order.warm + order.seconds, random)
         self._requests = [request(order, order.first + index, random.randrange(USERS)) for index in range(len(self._due))]
-        self._idle = deque(_Line(order.port) for _ in range(order.connections))
-        self._busy: dict[int, _Line] = {}
+        self._idle = deque(Line(order.port) for _ in range(order.connections))
+        self._busy: dict[int, Line] = {}
         self._latencies: list[float] = []
         self._next = self._errors = self._late = 0
 
@@ -235,10 +235,10 @@ class _Block:
         elif due >= self._order.warm:
             self._latencies.append(time.perf_counter() - begin - due)
 
-    def _fail(self, line: _Line) -> None:
+    def _fail(self, line: Line) -> None:
         self._errors += 1
         line.close()
-        self._idle.append(_Line(self._order.port))
+        self._idle.append(Line(self._order.port))
 
 
 def client() -> None:

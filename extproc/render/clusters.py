@@ -14,6 +14,9 @@ from extproc.render.yamltext import Block, typed
 
 MANY: Final = 10_000
 """Requests to a model that may be open at once: answers take seconds, and Envoy's default of 1,024 would refuse the next (503)."""
+WAITING: Final = 128
+"""Decisions that may be waited for at once, for each worker; the next request goes to stable without waiting (seen on 1.40). A worker makes
+that many in 2 ms, so they are a burst; more are a queue, and whoever stands at its end would wait for `message_timeout` and get nothing."""
 _PREFIX_SCRIPT: Final = """\
 -- Envoy 1.36 puts no prefix before a key, and sends the newline at the end of a key file, which it then refuses itself.
 function envoy_on_request(handle)
@@ -54,7 +57,8 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "healthy_threshold": 1,
         "grpc_health_check": {},
     }
-    limits = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 1024}
+    waiting = WAITING * len(settings.router)
+    limits = {"max_connections": 1024, "max_pending_requests": waiting, "max_requests": waiting, "max_retries": waiting}
     return {
         **_gathered(contract.ROUTER_CLUSTER, [_address(one) for one in settings.router]),
         "connect_timeout": "0.05s",

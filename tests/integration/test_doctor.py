@@ -203,7 +203,7 @@ def test_another_configuration_and_the_access_log_cut(served: Standing, tmp_path
         "ext_proc.typed_config.message_timeout: 0.05s -> 5s",
         "early_header_mutation_extensions: {'remove_on_match': {'key_matcher': {'prefix': 'x-llm-'}}} -> nothing",
         "clusters.extproc_router.common_lb_config: ",
-        "circuit_breakers.thresholds[0].max_requests: 2048 -> 10",
+        "circuit_breakers.thresholds[0].max_requests: 256 -> 10",
         "nobody.sock",
     ):
         assert any(part in one.seen for one in drift), (part, drift)
