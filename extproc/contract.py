@@ -82,6 +82,8 @@ METRIC_DECISION_SECONDS = "extproc_decision_seconds"
 METRIC_GENERATION = "extproc_snapshot_generation"
 METRIC_SNAPSHOT_AGE = "extproc_snapshot_age_seconds"
 METRIC_DECISION_ERRORS = "extproc_decision_errors_total"
+METRIC_SHED = "extproc_shed_total"
+"""Requests that a worker did not decide, because Envoy had waited for `message_timeout` and given them up: the worker is behind."""
 METRIC_CONNECTION_FAULTS = "extproc_connection_faults_total"
 METRIC_RELOAD_FAILURES = "extproc_reload_failures_total"
 """Changes that could not be used; the last good one stays. A router's have the label worker: its number, or `supervisor`, which reads

@@ -115,6 +115,7 @@ def _document(name: str, router: _Router, now: float) -> dict[str, Any]:
         "skew": router.skew,
         "decisions_per_second": router.rate if age < SILENT_AFTER else 0.0,
         "errors": sum(worker["errors"] for worker in serving),
+        "shed": sum(worker.get("shed", 0) for worker in serving),
         "restarts": router.document["restarts"],
     }
 

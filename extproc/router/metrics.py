@@ -54,6 +54,7 @@ def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     yield workers
     generation = GaugeMetricFamily(contract.METRIC_GENERATION, "State generation of the snapshot in use.", labels=["worker"])
     age = GaugeMetricFamily(contract.METRIC_SNAPSHOT_AGE, "Seconds since the store was last found readable.", labels=["worker"])
+    shed = CounterMetricFamily(contract.METRIC_SHED, "Requests not decided: Envoy had given them up before.", labels=["worker"])
     errors = CounterMetricFamily(contract.METRIC_DECISION_ERRORS, "Decisions that ended in an exception.", labels=["worker"])
     faults = CounterMetricFamily(contract.METRIC_CONNECTION_FAULTS, "Connections ended for the peer's fault.", labels=["worker", "code"])
     reloads = CounterMetricFamily(contract.METRIC_RELOAD_FAILURES, "Reads or Specs of no use; the last good stays.", labels=["worker"])
@@ -68,6 +69,7 @@ def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
         if report["heartbeat_age"] is not None:
             heartbeat.add_metric([worker], report["heartbeat_age"])
         errors.add_metric([worker], report["errors"])
+        shed.add_metric([worker], report["shed"])
         for code, count in sorted(report["faults"].items()):
             faults.add_metric([worker, code], count)
         reloads.add_metric([worker], report["reload_failures"])
@@ -77,7 +79,7 @@ def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     for rollout, count in sorted(Counter(name for _, report in reports for name in report["withdrawn"]).items()):
         withdrawn.add_metric([rollout], count)
     reloads.add_metric(["supervisor"], file.failures)
-    yield from (generation, age, heartbeat, withdrawn, errors, faults, reloads, restarts, problem)
+    yield from (generation, age, heartbeat, withdrawn, errors, shed, faults, reloads, restarts, problem)
 
 
 def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:

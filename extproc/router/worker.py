@@ -59,6 +59,8 @@ class WorkerReport:
     """rollout, cohort, arm, reason, count."""
     unmatched: int
     errors: int
+    shed: int
+    """Requests not decided, because Envoy had given them up when this worker came to them."""
     faults: dict[str, int]
     """Connections that were ended for the peer's fault, by error code."""
     reload_failures: int
@@ -113,6 +115,7 @@ class Worker:
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
             errors=server.errors,
+            shed=server.shed,
             faults=server.faults,
             reload_failures=self._source.failures,
             time_buckets=processor.times.buckets,

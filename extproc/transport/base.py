@@ -28,6 +28,10 @@ class Server(Protocol):
         """Decisions that ended in an exception."""
 
     @property
+    def shed(self) -> int:
+        """Requests that were not decided, because Envoy had given them up when we came to them."""
+
+    @property
     def faults(self) -> dict[str, int]:
         """Connections that were ended for the peer's fault, by error code of RFC 9113; empty where the transport does not say."""
 

@@ -41,6 +41,8 @@ class GrpcioServer:
         self._health_changed = asyncio.Event()
         self.errors = 0
         """Decisions that ended in an exception."""
+        self.shed = 0
+        """grpcio itself forgets streams that were reset before we hear of them."""
         self.faults: dict[str, int] = {}
         """grpcio does not say why it ends connections."""
 

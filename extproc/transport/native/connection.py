@@ -17,6 +17,8 @@ from extproc.transport.native.errors import Code, ConnectionFault, StreamFault
 from extproc.transport.native.exchange import Exchange
 from extproc.transport.native.frames import frame, unpack_head, window_update
 from extproc.transport.native.grpc import Method, Status
+from extproc.transport.native.headers import USUAL
+from extproc.transport.native.late import without_given_up
 from extproc.transport.native.states import TABLE
 from extproc.transport.native.streams import Shared, Stream
 
@@ -89,6 +91,24 @@ class Connection(Exchange):
             self._fail(fault)
         self._rest = buffer[position:] if not self.closed else b""
         return self._flush()
+
+    def receive_late(self, data: bytes) -> bytes:
+        """`receive` of so many bytes that the peer may have given up some of what it asks for in them: that is not decided, and counted."""
+        if self.closed or self._expecting or not self._prefaced:
+            return self.receive(data)
+        buffer, given_up, size = without_given_up(self._rest + data, self._highest, self._is_usual)
+        if not given_up or size > self._receive_window:
+            return self.receive(data)
+        self._receive_window -= size
+        self._consumed += size
+        self._shared.shed += len(given_up)
+        self._rest = b""
+        out = self.receive(buffer)
+        self._highest = max(self._highest, *given_up)
+        return out
+
+    def _is_usual(self, block: bytes) -> bool:
+        return self._headers.memo.get(block) is USUAL
 
     def _frames(self, buffer: bytes, position: int) -> int:
         """Handle every whole frame; the position behind the last one."""

@@ -32,6 +32,7 @@ class _Adapter(asyncio.Protocol):
         self._server = server
         self._transport: asyncio.Transport
         self.connection = Connection(server.shared, asyncio.get_running_loop().time())
+        self._behind = server.shared.limits.behind
         self._paused = 0
         self._age = 0
 
@@ -47,7 +48,7 @@ class _Adapter(asyncio.Protocol):
         self._transport.write(self.connection.begin())
 
     def data_received(self, data: bytes) -> None:
-        out = self.connection.receive(data)
+        out = self.connection.receive(data) if len(data) < self._behind else self.connection.receive_late(data)
         if out:
             self._transport.write(out)
         if self.connection.closed:
@@ -105,6 +106,11 @@ class NativeServer:
     def errors(self) -> int:
         """Decisions that ended in an exception."""
         return self.shared.errors
+
+    @property
+    def shed(self) -> int:
+        """Requests that were not decided, because Envoy had given them up when we came to them."""
+        return self.shared.shed
 
     @property
     def faults(self) -> dict[str, int]:

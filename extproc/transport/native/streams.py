@@ -66,5 +66,7 @@ class Shared:
         self.serving = False
         self.errors = 0
         """Decisions that ended in an exception."""
+        self.shed = 0
+        """Requests that were not decided, because their peer had given them up when we came to them."""
         self.faults: dict[str, int] = {}
         """Connections that were ended for the peer's fault, by error code."""
