@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from extproc import contract
+from extproc.render import EnvoySettings
+from extproc.render.clusters import WAITING
 from loadtest.steady import LATE, Second
 from loadtest.student import quantile
-from loadtest.vitals import ENDS
+from loadtest.vitals import memories
 
 WORKERS: Final = 2
 SETTLED: Final = 2.0
@@ -25,12 +27,20 @@ OPEN_SHARE: Final = 0.001
 """Of the requests that may fail open at a comfortable rate."""
 LONGEST_LAG: Final = 1.0
 """Seconds by which the evaluate loop may be late, whatever the load."""
-GROWTH: Final = 24 << 20
-"""Bytes by which a process may grow from its comfortable minutes to the end."""
+GROWTH: Final = 8 << 20
+"""Bytes by which a process may grow in the comfortable minutes."""
+MOST_MORE: Final = 64 << 20
+"""Bytes that a process may ever have more than at their beginning: what is held for twice as many requests is given back late, or kept."""
 BOUND: Final = 2.0
-"""Seconds that p99 of the time from sending to answer may have at any load: each client has one request open, so nothing queues for longer."""
-TICK: Final = 10.0
+"""Seconds that p99 from sending to answer may have at any load: each client has one request open, so that queues are bounded."""
+ROW: Final = 10.0
 """Seconds of a row of the timeline."""
+WARM: Final = 10.0
+"""Seconds of a process's life that do not count for its memory."""
+MIB: Final = 1 << 20
+HUNG: Final = 2.5
+"""Seconds for which a worker stands still before the supervisor replaces it, at least."""
+MESSAGE_TIMEOUT: Final = EnvoySettings().message_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +127,14 @@ class Seen:
     rate: float = 0.0
     limit: str = ""
     """Why the next rate was not comfortable any more."""
-    decided: bool = False
 
     def figures(self, begin: float, end: float) -> Figures:
-        """Of a stretch of time."""
-        seconds = [one for one in self.seconds if begin < one.at <= end]
-        samples = [one for one in self.samples if begin - 1.0 <= one.at <= end + 1.0]
+        """Of a stretch of time; each second belongs to the stretch in which most of it lies."""
+        seconds = [one for one in self.seconds if begin < one.at - 0.5 <= end]
+        samples = [one for one in self.samples if begin < one.at <= end]
         taken = sorted(one for second in seconds for one in second.taken)
         scheduled = sorted(one for second in seconds for one in second.scheduled)
-        first, last = (samples[0].counters, samples[-1].counters) if samples else ({}, {})
-        counted = {name: last.get(name, 0) - first.get(name, 0) for name in COUNTERS}
+        counted = {name: round(self.counter(name, end) - self.counter(name, begin)) for name in COUNTERS}
         used = (seconds[-1].cpu - seconds[0].cpu) / (seconds[-1].at - seconds[0].at) if len(seconds) > 1 else 0.0
         sums = (sum(getattr(one, name) for one in seconds) for name in ("errors", "held", "late"))
         p50, p99, p999 = (quantile(taken, q) / 1e6 if taken else 0.0 for q in (0.5, 0.99, 0.999))
@@ -135,9 +143,37 @@ class Seen:
         sent = sum(one.sent for one in seconds)
         return Figures(end - begin, sent, len(taken), *sums, (p50, p99, p999), late, counted, lag, used)
 
+    def counter(self, name: str, at: float) -> float:
+        """A counter at an instant, from the samples around it."""
+        index = bisect_left(self.samples, at, key=lambda sample: sample.at)
+        after = self.samples[min(index, len(self.samples) - 1)]
+        before = self.samples[max(0, index - 1)]
+        early, late = before.counters.get(name, 0), after.counters.get(name, 0)
+        if after.at <= before.at:
+            return late
+        return early + (late - early) * min(1.0, max(0.0, (at - before.at) / (after.at - before.at)))
+
     def of(self, stage: Stage) -> Figures:
         """Of a stage, its beginning left out."""
         return self.figures(min(stage.begin + SETTLED, stage.end - 1.0), stage.end)
+
+    def whole(self, stage: Stage) -> Figures:
+        """Of a stage, its beginning included."""
+        return self.figures(stage.begin, stage.end)
+
+    def rows(self) -> list[Stage]:
+        """Every stage in pieces of ROW seconds."""
+        found = []
+        for stage in self.stages:
+            begin = stage.begin
+            while begin < stage.end - 0.5:
+                found.append(Stage(stage.name, stage.rate, begin, min(begin + ROW, stage.end)))
+                begin += ROW
+        return found
+
+    def after(self, name: str) -> list[Sample]:
+        """Samples from the beginning of a stage on."""
+        return [sample for sample in self.samples if sample.at >= self.stage(name).begin]
 
     def stage(self, name: str) -> Stage:
         """By its name."""
@@ -154,12 +190,14 @@ class Seen:
         )
 
 
+BREAKER: Final = "upstream_rq_active_overflow"
+"""What went beyond max_requests, as Envoy 1.40 counts it."""
 COUNTERS: Final = (
     "streams_started",
     "stream_msgs_received",
     "failure_mode_allowed",
     "message_timeouts",
-    "upstream_rq_pending_overflow",
+    BREAKER,
     "upstream_rq_retry",
     "logs_dropped",
     "shed",
@@ -184,9 +222,140 @@ def comfortable(seen: Seen, quiet: Stage, stage: Stage) -> str:
     return ""
 
 
+# -------------------------------------------------------------------------------------------------------------------- verdict
 def verdict(seen: Seen) -> list[str]:
-    return []
+    """What was promised and not seen."""
+    found = [f"{stage.name}: {errors} requests failed" for stage in seen.stages if (errors := seen.whole(stage).errors)]
+    for name in ("comfortable", "after", "at the end"):
+        figures = seen.of(seen.stage(name))
+        if figures.open_share > OPEN_SHARE:
+            found.append(f"{name}: {figures.open_share:.2%} failed open, at most {OPEN_SHARE:.1%} promised")
+        if figures.late > LATE_SHARE * figures.sent:
+            found.append(
+                f"{name}: the load generator sent {figures.late / figures.sent:.1%} late, it was the bottleneck: this shows little"
+            )
+    for stage in seen.stages:
+        figures = seen.whole(stage)
+        if figures.latencies[1] > BOUND:
+            found.append(f"{stage.name}: p99 {_ms(figures.latencies[1])}, at most {_ms(BOUND)} promised")
+        if figures.lag > LONGEST_LAG:
+            found.append(f"{stage.name}: the evaluate loop was {figures.lag:.1f} s late, at most {LONGEST_LAG:g} s promised")
+    return [*found, *_stopped_wrong(seen), *_after_wrong(seen), *_grown(seen)]
 
 
+def _stopped_wrong(seen: Seen) -> list[str]:
+    """With nobody to decide: all fail open, those beyond the breaker at once, and nobody waits for longer than for one message_timeout."""
+    stage = seen.stage("stopped")
+    figures, found = seen.figures(stage.begin, stage.begin + HUNG), []
+    waiting = stage.rate * MESSAGE_TIMEOUT
+    if waiting > 1.2 * WAITING * WORKERS and not figures.counted[BREAKER]:
+        found.append(f"stopped: about {waiting:.0f} decisions were waited for at once, and the circuit breaker did not open")
+    if figures.open_share < 0.9:
+        found.append(f"stopped: only {figures.open_share:.0%} failed open")
+    return found
+
+
+def _after_wrong(seen: Seen) -> list[str]:
+    before, after = seen.of(seen.stage("comfortable")), seen.of(seen.stage("at the end"))
+    limit = max(2 * before.latencies[1], LEAST_P99)
+    found = []
+    if after.latencies[1] > limit:
+        found.append(f"at the end: p99 {_ms(after.latencies[1])}, it was {_ms(before.latencies[1])} before")
+    if seen.samples[-1].blind or seen.samples[-1].withdrawn:
+        found.append("at the end: canary traffic is still withdrawn")
+    return found
+
+
+def _grown(seen: Seen) -> list[str]:
+    steady = seen.stage("comfortable")
+    inside = [sample for sample in seen.after("comfortable") if sample.at <= steady.end]
+    found = [
+        f"{one.role} {one.pid}: grew by {one.growth / MIB:.1f} MiB in the comfortable minutes, at most {GROWTH / MIB:.0f} promised"
+        for one in memories(inside, WARM)
+        if one.growth > GROWTH
+    ]
+    return found + [
+        f"{one.role} {one.pid}: had {(one.peak - one.first) / MIB:.1f} MiB more than at first, at most {MOST_MORE / MIB:.0f} promised"
+        for one in memories(seen.after("comfortable"), WARM)
+        if one.peak - one.first > MOST_MORE
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------------- Markdown
 def told(seen: Seen) -> list[str]:
-    return [seen.line(stage) for stage in seen.stages]
+    """Markdown."""
+    plan = seen.plan
+    shown = [stage for stage in seen.stages if stage.name == "quiet" or stage.begin >= seen.stage("comfortable").begin]
+    return [
+        f"`python -m loadtest.overload` (seed {plan.seed}): `extproc serve` with {WORKERS} workers, Envoy with two threads, a model that",
+        f"answers at once and an open-loop load generator of {plan.connections} clients, all on one machine of {os.cpu_count()} cores; a",
+        f"quarter of the people meets the canary. Comfortable: {seen.rate:,.0f} requests/s" + (f" ({seen.limit})." if seen.limit else "."),
+        "",
+        "| stage | seconds | sent/s | answered/s | p50 | p99 | p99.9 | worst 10 s | failed open | breaker | timeouts | errors | lag |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *(_row(seen, stage) for stage in shown),
+        "",
+        "Latency from sending to answer, ms; `worst 10 s`: the largest p99 of ten seconds. `failed open`: went to stable without a",
+        f"decision; `breaker`: of these at once, because {WAITING} decisions per worker were already waited for. `lag`: the worst lateness",
+        "of the evaluate loop.",
+        *_told_of_the_client(seen, shown),
+        "",
+        *_told_of_the_stop(seen),
+        "",
+        *_told_of_memory(seen),
+    ]
+
+
+def _row(seen: Seen, stage: Stage) -> str:
+    whole = seen.whole(stage)
+    worst = max((seen.figures(row.begin, row.end).latencies[1] for row in seen.rows() if stage.begin <= row.begin < stage.end), default=0.0)
+    latencies = " | ".join(f"{one * 1000:.1f}" for one in (*whole.latencies, worst))
+    rates = f"{whole.sent / whole.seconds:,.0f} | {whole.answered / whole.seconds:,.0f}"
+    counted = whole.counted
+    opened = f"{counted['failure_mode_allowed']:,} ({whole.open_share:.2%})"
+    breaker, timeouts = f"{counted['upstream_rq_pending_overflow']:,}", f"{counted['message_timeouts']:,}"
+    lag = f"{whole.lag * 1000:.0f} ms"
+    return f"| {stage.name} | {whole.seconds:.0f} | {rates} | {latencies} | {opened} | {breaker} | {timeouts} | {whole.errors} | {lag} |"
+
+
+def _told_of_the_client(seen: Seen, shown: Sequence[Stage]) -> list[str]:
+    worst = max(shown, key=lambda stage: seen.whole(stage).late / max(1, seen.whole(stage).sent))
+    figures = seen.whole(worst)
+    busy = max(seen.whole(stage).client for stage in shown)
+    said = (
+        f"The load generator used at most {busy:.0%} of a core and sent at worst {figures.late / max(1, figures.sent):.2%} of its requests"
+    )
+    said += f" more than {LATE * 1000:g} ms late ({worst.name}); {sum(seen.whole(stage).held for stage in shown):,} found no client free."
+    dropped = sum(seen.whole(stage).counted["logs_dropped"] for stage in shown)
+    blind = sum(sample.blind for sample in seen.samples)
+    return [said, f"Envoy dropped {dropped:,} access-log entries; canary traffic was withdrawn for blindness in {blind} of the seconds."]
+
+
+def _told_of_the_stop(seen: Seen) -> list[str]:
+    stage = seen.stage("stopped")
+    lines = [
+        f"All {WORKERS} workers stopped (SIGSTOP) at {stage.rate:,.0f} requests/s; the supervisor replaces them after three unanswered",
+        "questions. Second by second:",
+        "",
+        "| second | sent | p50 | p99 | failed open | at once (breaker) | after message_timeout |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    at = stage.begin
+    while at < stage.end - 0.5:
+        figures = seen.figures(at, at + 1.0)
+        p50, p99, _ = (f"{one * 1000:.1f}" for one in figures.latencies)
+        counted = figures.counted
+        numbers = " | ".join(f"{counted[name]:,}" for name in ("failure_mode_allowed", BREAKER, "message_timeouts"))
+        lines.append(f"| {at - stage.begin + 1:.0f} | {figures.sent:,} | {p50} | {p99} | {numbers} |")
+        at += 1.0
+    shed = seen.samples[-1].counters["shed"]
+    return [*lines, "", f"Workers that were behind left {shed:,} requests undecided that Envoy had given up before (`extproc_shed_total`)."]
+
+
+def _told_of_memory(seen: Seen) -> list[str]:
+    lines = ["| process, from the comfortable minutes on | watched | MiB at first | at last | growth | peak |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
+    for one in memories(seen.after("comfortable"), WARM):
+        first, last, growth, peak = (size / MIB for size in (one.first, one.last, one.growth, one.peak))
+        lines.append(f"| {one.role} | {one.seconds:.0f} s | {first:.1f} | {last:.1f} | {growth:.1f} | {peak:.1f} |")
+    return lines

@@ -21,7 +21,16 @@ WALL = 1_700_000_000.0
 
 def view(index: int, life: str = "1", count: int = 0, **changes: Any) -> WorkerView:
     decisions = [["new", "everyone", "canary", "ring", count // 10], ["new", "everyone", "rest", "ring", count - count // 10]]
-    report = {"life": life, "generation": 4, "age": 0.01, "heartbeat_age": 0.5, "withdrawn": [], "errors": 0, "shed": 3, "decisions": decisions}
+    report = {
+        "life": life,
+        "generation": 4,
+        "age": 0.01,
+        "heartbeat_age": 0.5,
+        "withdrawn": [],
+        "errors": 0,
+        "shed": 3,
+        "decisions": decisions,
+    }
     return WorkerView(index, {"died": 0, "hung": 0}, {**report, **changes})
 
 

@@ -4,7 +4,7 @@ A worker that stood still, or has too little of a CPU, finds requests and their 
 `message_timeout` and serves stable. To decide them would make everybody behind them late as well, until nothing is in time any more.
 
 Pure: bytes in, bytes out. Only streams are left out of which everything is there and nothing else than the usual: HEADERS with a known
-block, DATA, RST_STREAM. A known block is of no compression context, so that what follows is read the same without it.
+block, DATA, the empty DATA with which Envoy ends its side first (seen on 1.40), RST_STREAM. A known block is of no compression context, so that what follows is read the same without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from extproc.transport.native import frames
 _HEAD: Final = frames.HEAD
 _RESET: Final = 4 << 8 | frames.RST_STREAM
 """First word of a RST_STREAM frame."""
-_USUAL: Final = ((frames.HEADERS, frames.END_HEADERS), (frames.DATA, 0), (frames.RST_STREAM, 0))
+_BEGIN: Final = ((frames.HEADERS, frames.END_HEADERS), (frames.DATA, 0))
+_USUAL: Final = ((*_BEGIN, (frames.DATA, frames.END_STREAM), (frames.RST_STREAM, 0)), (*_BEGIN, (frames.RST_STREAM, 0)))
 """(type, flags) of the frames of a stream that was given up."""
 
 
@@ -39,15 +40,18 @@ def without_given_up(buffer: bytes, first: int, known: Callable[[bytes], bool]) 
             if word == _RESET:
                 given_up.append(sid)
         position = end
+    if list(streams) != sorted(streams):
+        # Not what a peer may send: the usual way knows what to say.
+        return buffer, [], 0
     left_out: list[tuple[int, int]] = []
     gone: list[int] = []
     size = 0
     for sid in given_up:
         found = streams[sid]
-        if tuple(one[:2] for one in found) == _USUAL and sid & 1 and known(buffer[found[0][2] + _HEAD : found[0][3]]):
+        if tuple(one[:2] for one in found) in _USUAL and sid & 1 and known(buffer[found[0][2] + _HEAD : found[0][3]]):
             left_out += [one[2:] for one in found]
             gone.append(sid)
-            size += found[1][3] - found[1][2] - _HEAD
+            size += sum(end - start - _HEAD for kind, _, start, end in found if kind == frames.DATA)
     if not gone:
         return buffer, gone, 0
     left_out.sort()

@@ -102,7 +102,8 @@ def _endpoints(seen: Seen, there: EnvoySeen) -> Iterator[Finding]:
 def _breakers(there: EnvoySeen) -> Iterator[Finding]:
     prefix = f"cluster.{contract.ROUTER_CLUSTER}."
     opened = [name for name in BREAKERS if there.after.get(f"{prefix}circuit_breakers.default.{name}")]
-    names = ("upstream_rq_pending_overflow", "upstream_cx_overflow", "upstream_rq_retry_overflow")
+    # 1.40 counts what goes beyond max_requests by the first name, 1.36 by the second.
+    names = ("upstream_rq_active_overflow", "upstream_rq_pending_overflow", "upstream_cx_overflow", "upstream_rq_retry_overflow")
     grown = sum(there.after.get(prefix + name, 0) - there.before.get(prefix + name, 0) for name in names)
     if opened or grown > 0:
         said = f"circuit breaker of the router: {', '.join(opened) or 'closed again'}, {grown:,} requests refused during the sample"
