@@ -35,7 +35,7 @@ bench: setup tools ## decisions/s, microseconds per decision, latency added thro
 	$(BIN)/python -m loadtest.bench
 	$(BIN)/python -m loadtest.added_latency
 
-proof: setup tools ## the long evidence: simulations, repeated runs, soak, fuzz; writes docs/proof (about 90 minutes; SECTIONS="soak fuzz")
+proof: setup tools ## the long evidence: simulations, repeated runs, soak, overload, fuzz; writes docs/proof (about 110 minutes; SECTIONS="soak fuzz")
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,fuzz]'
 	$(BIN)/python -m loadtest.proof $(SECTIONS)
 

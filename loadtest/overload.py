@@ -155,7 +155,6 @@ class Overload:
     # ------------------------------------------------------------------------------------------------------------------ stages
     async def _stages(self, tasks: list[asyncio.Task[None]]) -> None:
         plan = self._plan
-        await self._stage("warming up", plan.quiet_rate, plan.step, tasks)
         quiet = await self._stage("quiet", plan.quiet_rate, plan.step, tasks)
         rate = plan.rate or await self._search(quiet, tasks)
         self.seen.rate = rate

@@ -93,7 +93,7 @@ class Sample:
 class Figures:
     """Of one stretch."""
 
-    seconds: float
+    seconds: int
     sent: int
     answered: int
     errors: int
@@ -141,7 +141,7 @@ class Seen:
         late = quantile(scheduled, 0.99) / 1e6 if scheduled else 0.0
         lag = max((one.lag for one in samples), default=0.0)
         sent = sum(one.sent for one in seconds)
-        return Figures(end - begin, sent, len(taken), *sums, (p50, p99, p999), late, counted, lag, used)
+        return Figures(max(1, len(seconds)), sent, len(taken), *sums, (p50, p99, p999), late, counted, lag, used)
 
     def counter(self, name: str, at: float) -> float:
         """A counter at an instant, from the samples around it."""
@@ -250,8 +250,10 @@ def _stopped_wrong(seen: Seen) -> list[str]:
     waiting = stage.rate * MESSAGE_TIMEOUT
     if waiting > 1.2 * WAITING * WORKERS and not figures.counted[BREAKER]:
         found.append(f"stopped: about {waiting:.0f} decisions were waited for at once, and the circuit breaker did not open")
-    if figures.open_share < 0.9:
-        found.append(f"stopped: only {figures.open_share:.0%} failed open")
+    counted = figures.counted
+    opened = counted["failure_mode_allowed"] / max(1, counted["failure_mode_allowed"] + counted["stream_msgs_received"])
+    if opened < 0.9:
+        found.append(f"stopped: only {opened:.0%} failed open")
     return found
 
 

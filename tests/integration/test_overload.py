@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import select
@@ -12,7 +13,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,7 +24,11 @@ from extproc import contract
 from extproc.render import Profile
 from extproc.render.clusters import WAITING
 from loadtest.open_loop import Line, Order, request
-from tests.support.envoy_stand import Stand, routing_stand, user_on
+from loadtest.overload import run
+from loadtest.overload_picture import picture
+from loadtest.overload_report import BREAKER, COUNTERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
+from loadtest.steady import Second
+from tests.support.envoy_stand import OLD_ENVOY, Stand, routing_stand, user_on
 
 BEYOND = 72
 """Requests more than the breaker lets wait."""
@@ -41,7 +48,7 @@ class Answered:
 
 
 def burst(stand: Stand, count: int, while_waiting: Callable[[], None] = lambda: None) -> list[Answered]:
-    """So many requests at once, each from a client of its own; `while_waiting` is called when those beyond the breaker have been answered."""
+    """So many requests at once, each from a client of its own; `while_waiting` is called when BEYOND have been answered."""
     order = Order("", stand.client.base_url.port or 0, "/v1/chat", "old", 0.0, 0.0, 0.0, count, 1, 0)
     lines = {line.fileno(): line for line in (Line(order.port) for _ in range(count))}
     poll = select.epoll()
@@ -63,10 +70,11 @@ def burst(stand: Stand, count: int, while_waiting: Callable[[], None] = lambda: 
     return answers
 
 
-@pytest.fixture
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """The real Envoy and a router of one worker, which has met its usual header block."""
-    with routing_stand(tmp_path_factory.mktemp("overload"), Profile.FULL, message_timeout=TIMEOUT) as made:
+@pytest.fixture(params=[Profile.FULL, Profile.CORE])
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    """The real Envoy, new and old, and a router of one worker, which has met its usual header block."""
+    envoy = OLD_ENVOY if request.param is Profile.CORE else None
+    with routing_stand(tmp_path, request.param, envoy, TIMEOUT) as made:
         user_on(made, "new")
         yield made
 
@@ -76,7 +84,7 @@ def metric(stand: Stand, name: str) -> float:
     log = (stand.directory / "router.log").read_text()
     found = re.search(r"metrics on (\S+)", log)
     assert found is not None, log
-    text = httpx.get(f"{found[1] if '://' in found[1] else 'http://' + found[1]}/metrics", trust_env=False).text
+    text = httpx.get(f"http://{found[1]}/metrics", trust_env=False).text
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + "{"))
 
 
@@ -110,3 +118,115 @@ def test_beyond_the_breaker_nobody_waits(stand: Stand) -> None:
     assert shed > WAITING // 2
     # The decisions of this test's own questions, and of those that were not left out; never of all.
     assert metric(stand, contract.METRIC_DECISIONS) - decided < WAITING + BEYOND - shed + 20
+
+
+def test_the_run_itself_in_seconds() -> None:
+    """Quiet, comfortable, twice, workers that stand still and slow ones: no client error, all of it counted and told, and it recovers."""
+    plan = Plan(rate=200.0, step=1.0, comfortable=2.0, twice=1.0, after=1.5, stopped=1.5, slow=1.0, connections=64)
+    seen = asyncio.run(run(plan))
+    assert [stage.name for stage in seen.stages if seen.whole(stage).errors] == []
+    assert sum(one.sent for one in seen.seconds) == sum(len(one.taken) for one in seen.seconds)
+    assert seen.whole(seen.stage("stopped")).counted["failure_mode_allowed"] > 50
+    last = seen.samples[-1].counters["stream_msgs_received"]
+    assert last > seen.counter("stream_msgs_received", seen.stage("at the end").begin)
+    lines = told(seen)
+    assert any(line.startswith("| stopped | ") for line in lines)
+    assert picture(seen).count("<polyline") == 7
+
+
+# ---------------------------------------------------------------------------------------------------------------------- verdict
+def _stage(seen: Seen, name: str, rate: int, seconds: int, opened: int = 0, breaker: int = 0, taken: int = 2_000) -> None:
+    """A stage in which every second is like the others; times are microseconds, counts are of each second."""
+    begin = seen.stages[-1].end if seen.stages else 0.0
+    seen.stages.append(Stage(name, float(rate), begin, begin + seconds))
+    if not seen.samples:
+        seen.samples.append(Sample(0.0, dict.fromkeys(COUNTERS, 0), MEMORY, 0.01, blind=False, withdrawn=False))
+    for number in range(1, seconds + 1):
+        seen.seconds.append(Second(begin + number, rate, scheduled=[taken] * rate, taken=[taken] * rate))
+        counters = {**seen.samples[-1].counters}
+        counters["failure_mode_allowed"] += opened
+        counters[BREAKER] += breaker
+        seen.samples.append(replace(seen.samples[-1], at=begin + number, counters=counters))
+
+
+MEMORY = {("Envoy", 7): 80 << 20}
+
+
+def _well() -> Seen:
+    """A run as it should be."""
+    seen = Seen(Plan(), rate=4000.0)
+    _stage(seen, "quiet", 100, 5)
+    _stage(seen, "comfortable", 4000, 40)
+    _stage(seen, "twice", 8000, 5, taken=200_000)
+    _stage(seen, "after", 4000, 5)
+    _stage(seen, "stopped", 8000, 5, opened=8000, breaker=3000)
+    _stage(seen, "at the end", 4000, 5)
+    return seen
+
+
+def test_a_run_as_promised() -> None:
+    """Nothing to complain about, and the figures are those of the stages."""
+    seen = _well()
+    assert verdict(seen) == []
+    stopped = seen.whole(seen.stage("stopped"))
+    assert (stopped.sent, stopped.counted[BREAKER], round(stopped.open_share, 6)) == (40_000, 15_000, 1.0)
+    assert any(line.startswith("| twice | 5 | 8,000 | 8,000 | 200.0 |") for line in told(seen))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("twice", {"errors": 3}, "twice: 15 requests failed"),
+        ("twice", {"taken": [3_000_000]}, "twice: p99 3000.0 ms"),
+        ("comfortable", {"late": 200}, "the load generator sent 5.0% late"),
+        ("at the end", {"taken": [90_000]}, "at the end: p99 90.0 ms"),
+    ],
+)
+def test_what_clients_saw_is_looked_at(name: str, change: dict[str, Any], said: str) -> None:
+    """Each by its own sentence."""
+    seen = _well()
+    stage = seen.stage(name)
+    seen.seconds = [replace(one, **change) if stage.begin < one.at <= stage.end else one for one in seen.seconds]
+    assert any(said in problem for problem in verdict(seen)), verdict(seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("twice", {"lag": 1.5}, "twice: the evaluate loop was 1.5 s late"),
+        ("at the end", {"withdrawn": True}, "still withdrawn"),
+        ("at the end", {"memory": {("Envoy", 7): 200 << 20}}, "had 120.0 MiB more than at first"),
+    ],
+)
+def test_what_the_processes_told_is_looked_at(name: str, change: dict[str, Any], said: str) -> None:
+    """Each by its own sentence."""
+    seen = _well()
+    stage = seen.stage(name)
+    seen.samples = [replace(one, **change) if stage.begin < one.at <= stage.end else one for one in seen.samples]
+    assert any(said in problem for problem in verdict(seen)), verdict(seen)
+
+
+def test_a_breaker_that_does_not_open_is_noticed() -> None:
+    """And memory that grows while nothing else does, and decisions that come from nowhere."""
+    seen = _well()
+    for index, sample in enumerate(seen.samples):
+        seen.samples[index] = replace(
+            sample, counters={**sample.counters, BREAKER: 0}, memory={("Envoy", 7): (80 << 20) + int(sample.at * (1 << 19))}
+        )
+    problems = verdict(seen)
+    assert any("the circuit breaker did not open" in one for one in problems)
+    assert any("in the comfortable minutes" in one for one in problems)
+    for index, sample in enumerate(seen.samples):
+        seen.samples[index] = replace(sample, counters={**sample.counters, "failure_mode_allowed": 0})
+    assert any("only 0% failed open" in one for one in verdict(seen))
+
+
+def test_what_is_not_comfortable() -> None:
+    """A tail of more than five times that of the quiet machine, errors, requests that found no client, and what failed open."""
+    seen = _well()
+    quiet = seen.stage("quiet")
+    assert comfortable(seen, quiet, seen.stage("comfortable")) == ""
+    assert comfortable(seen, quiet, seen.stage("twice")) == "p99 200.0 ms, more than 10.0 ms"
+    assert comfortable(seen, quiet, seen.stage("stopped")) == "100.00% failed open"
+    seen.seconds = [replace(one, held=2) for one in seen.seconds]
+    assert "found no client free" in comfortable(seen, quiet, seen.stage("after"))
