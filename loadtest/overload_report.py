@@ -315,7 +315,7 @@ def _row(seen: Seen, stage: Stage) -> str:
     rates = f"{whole.sent / whole.seconds:,.0f} | {whole.answered / whole.seconds:,.0f}"
     counted = whole.counted
     opened = f"{counted['failure_mode_allowed']:,} ({whole.open_share:.2%})"
-    breaker, timeouts = f"{counted['upstream_rq_pending_overflow']:,}", f"{counted['message_timeouts']:,}"
+    breaker, timeouts = f"{counted[BREAKER]:,}", f"{counted['message_timeouts']:,}"
     lag = f"{whole.lag * 1000:.0f} ms"
     return f"| {stage.name} | {whole.seconds:.0f} | {rates} | {latencies} | {opened} | {breaker} | {timeouts} | {whole.errors} | {lag} |"
 

@@ -4,7 +4,8 @@ A worker that stood still, or has too little of a CPU, finds requests and their 
 `message_timeout` and serves stable. To decide them would make everybody behind them late as well, until nothing is in time any more.
 
 Pure: bytes in, bytes out. Only streams are left out of which everything is there and nothing else than the usual: HEADERS with a known
-block, DATA, the empty DATA with which Envoy ends its side first (seen on 1.40), RST_STREAM. A known block is of no compression context, so that what follows is read the same without it.
+block, DATA, the empty DATA with which Envoy ends its side first (seen on 1.40), RST_STREAM. A known block is of no compression context,
+so that what follows is read the same without it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class Limits:
     """Of one connection."""
 
     streams: int = 4096
-    """Concurrent streams; advertised. Far more than Envoy's max_requests (128 for each worker) in the rendered cluster. Excess: REFUSED_STREAM."""
+    """Concurrent streams; advertised. Far more than the rendered Envoy lets wait (128 for each worker). Excess: REFUSED_STREAM."""
     frame: int = 16_384
     """Bytes of a frame's payload: the smallest that RFC 9113 allows to advertise. Excess: FRAME_SIZE_ERROR."""
     header_block: int = 32_768
