@@ -34,7 +34,7 @@ from loadtest import open_loop, steady
 from loadtest.overload_picture import picture
 from loadtest.overload_report import SHORT, WORKERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
 from loadtest.steady import Course, Second
-from loadtest.vitals import children, resident
+from loadtest.vitals import children, cpu_of, resident
 
 ROOT: Final = Path(__file__).parents[1]
 PICTURE: Final = ROOT / "docs" / "proof" / "overload.svg"
@@ -46,8 +46,9 @@ STATS: Final = (
     r"|grpc_access_log\.logs_dropped$)"
 )
 """What is read of Envoy each second; the last part of each name is unique among them."""
-SLOW: Final = (0.03, 0.01)
+SLOW: Final = (0.15, 0.05)
 """Seconds that a slow worker stands still, and then runs."""
+WARM_UP: Final = 5.0
 TRIES: Final = 2
 """Steps of the search at the same rate that must fail before it ends: a machine has its moments."""
 CALM: Final = 0.8
@@ -149,12 +150,14 @@ class Overload:
             counters["shed"] = sum(router["shed"] for router in status["routers"])
             blind = self._rollout in status["watch"]["blind"]
             withdrawn = any(self._rollout in router["withdrawn"] for router in status["routers"])
-            self.seen.samples.append(Sample(at, counters, memory, status["loop"]["lag"], blind, withdrawn))
+            cpu = {(role, pid): used for role, pid in self._members() if (used := cpu_of(pid)) is not None}
+            self.seen.samples.append(Sample(at, counters, memory, cpu, status["loop"]["lag"], blind, withdrawn))
             await asyncio.sleep(max(0.0, at + 1.0 - self._clock()))
 
     # ------------------------------------------------------------------------------------------------------------------ stages
     async def _stages(self, tasks: list[asyncio.Task[None]]) -> None:
         plan = self._plan
+        await self._stage("warming up", plan.quiet_rate, min(plan.step, WARM_UP), tasks)
         quiet = await self._stage("quiet", plan.quiet_rate, plan.step, tasks)
         rate = plan.rate or await self._search(quiet, tasks)
         self.seen.rate = rate

@@ -83,6 +83,8 @@ class Sample:
     counters: dict[str, int]
     """Since Envoy's start; `upstream_rq_active` is a gauge; `shed` is of the routers."""
     memory: dict[tuple[str, int], int]
+    cpu: dict[tuple[str, int], float]
+    """(role, process id) -> seconds of CPU since its start."""
     lag: float
     """Seconds by which the evaluate loop is late."""
     blind: bool
@@ -152,6 +154,17 @@ class Seen:
         if after.at <= before.at:
             return late
         return early + (late - early) * min(1.0, max(0.0, (at - before.at) / (after.at - before.at)))
+
+    def cores(self, stage: Stage) -> dict[str, float]:
+        """Cores that the processes of a role used on average; those that were there all the time."""
+        inside = [sample for sample in self.samples if stage.begin < sample.at <= stage.end]
+        found: dict[str, float] = {}
+        if len(inside) > 1:
+            first, last = inside[0], inside[-1]
+            for role, pid in first.cpu.keys() & last.cpu.keys():
+                used = last.cpu[role, pid] - first.cpu[role, pid]
+                found[role] = found.get(role, 0.0) + used / (last.at - first.at)
+        return found
 
     def of(self, stage: Stage) -> Figures:
         """Of a stage, its beginning left out."""
@@ -304,6 +317,8 @@ def told(seen: Seen) -> list[str]:
         "",
         *_told_of_the_stop(seen),
         "",
+        *_told_of_cpu(seen),
+        "",
         *_told_of_memory(seen),
     ]
 
@@ -352,6 +367,16 @@ def _told_of_the_stop(seen: Seen) -> list[str]:
         at += 1.0
     shed = seen.samples[-1].counters["shed"]
     return [*lines, "", f"Workers that were behind left {shed:,} requests undecided that Envoy had given up before (`extproc_shed_total`)."]
+
+
+def _told_of_cpu(seen: Seen) -> list[str]:
+    """Who is the bottleneck."""
+    stages = [seen.stage(name) for name in ("quiet", "comfortable", "twice")]
+    used = [{**seen.cores(stage), "load generator": seen.whole(stage).client} for stage in stages]
+    lines = ["| cores used | " + " | ".join(stage.name for stage in stages) + " |", "| --- | ---: | ---: | ---: |"]
+    for role in sorted(used[-1], key=lambda role: -used[-1][role]):
+        lines.append(f"| {role} | " + " | ".join(f"{one.get(role, 0.0):.2f}" for one in used) + " |")
+    return lines
 
 
 def _told_of_memory(seen: Seen) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -62,6 +63,15 @@ def resident(pid: int) -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found is not None else None
+
+
+def cpu_of(pid: int) -> float | None:
+    """Seconds of CPU that a process has used; None where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:

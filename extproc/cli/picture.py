@@ -94,6 +94,8 @@ def _router(router: dict[str, Any], generation: int) -> tuple[Text, ...]:
         said.append(f"silent for {duration(router['silent'])}", "bold red")
     elif router["withdrawn"]:
         said.append(f"canary on stable, nobody can watch: {', '.join(router['withdrawn'])}", "bold red")
+    elif router.get("shed"):
+        said.append(f"was behind: {router['shed']:,} requests were given up before it came to them", "yellow")
     return (
         Text(router["router"]),
         Text(f"{router['serving']} of {router['workers']}", "bold red" if dead else ""),

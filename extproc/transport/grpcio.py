@@ -42,7 +42,7 @@ class GrpcioServer:
         self.errors = 0
         """Decisions that ended in an exception."""
         self.shed = 0
-        """grpcio itself forgets streams that were reset before we hear of them."""
+        """grpcio does not say what it has forgotten."""
         self.faults: dict[str, int] = {}
         """grpcio does not say why it ends connections."""
 

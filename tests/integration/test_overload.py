@@ -140,7 +140,7 @@ def _stage(seen: Seen, name: str, rate: int, seconds: int, opened: int = 0, brea
     begin = seen.stages[-1].end if seen.stages else 0.0
     seen.stages.append(Stage(name, float(rate), begin, begin + seconds))
     if not seen.samples:
-        seen.samples.append(Sample(0.0, dict.fromkeys(COUNTERS, 0), MEMORY, 0.01, blind=False, withdrawn=False))
+        seen.samples.append(Sample(0.0, dict.fromkeys(COUNTERS, 0), MEMORY, {}, 0.01, blind=False, withdrawn=False))
     for number in range(1, seconds + 1):
         seen.seconds.append(Second(begin + number, rate, scheduled=[taken] * rate, taken=[taken] * rate))
         counters = {**seen.samples[-1].counters}
