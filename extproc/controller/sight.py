@@ -23,8 +23,9 @@ from extproc.domain import Outcome
 LEAST_HEARD: Final = 0.9
 """Fraction of decisions that must be heard of."""
 SEES_AGAIN: Final = 0.97
-"""What ends blindness: this fraction heard of by *every* shift, in SEES_AFTER seconds or more with at least SEES_WITH decisions."""
-SEES_AFTER: Final = 5
+"""What ends blindness: this fraction heard of by *every* shift, in SEES_AFTER seconds or more with at least SEES_WITH decisions. In less
+time a router that tells of one second late looks as if nothing were lost."""
+SEES_AFTER: Final = 10
 SEES_WITH: Final = 30
 FEWEST: Final = 10
 """Decisions that a window must have; with fewer it is made longer."""
