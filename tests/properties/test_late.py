@@ -63,7 +63,7 @@ def test_other_streams_do_not_notice(conversation: list[bytes], cut: int) -> Non
     late.said += (there := _late(late, sent))
     gone = {sid for _, _, sid, _ in everything} - {sid for _, _, sid, _ in there} - {0}
     assert late.shared.shed >= len(gone)
-    assert all(rst_stream(sid, 0) in sent for sid in gone)
+    assert gone <= {sid for piece in conversation for kind, _, sid, _ in read_frames(piece) if kind == frames.RST_STREAM}
     assert _comparable(there) == [one for one in _comparable(everything) if one[2] not in gone]
     assert (plain.goaway, plain.server.closed) == (late.goaway, late.server.closed)
     if not late.server.closed:
@@ -80,8 +80,12 @@ def _late(raw: Raw, sent: bytes) -> list[tuple[int, int, int, bytes]]:
 
 
 def _comparable(found: list[tuple[int, int, int, bytes]]) -> list[tuple[int, int, int, bytes]]:
-    """Without the stream that a GOAWAY names: where the connection ends, it may have been left out."""
-    return [(kind, flags, sid, payload[4:] if kind == frames.GOAWAY else payload) for kind, flags, sid, payload in found]
+    """Without the stream that a GOAWAY names (it may have been left out where the connection ends), and without the update of the header
+    table's size that the first answer after SETTINGS carries, whichever that is."""
+    return [
+        (kind, flags, sid, payload[4:] if kind == frames.GOAWAY else payload.removeprefix(b"\x20") if kind == frames.HEADERS else payload)
+        for kind, flags, sid, payload in found
+    ]
 
 
 def test_what_was_given_up_costs_no_decision() -> None:

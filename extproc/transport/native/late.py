@@ -36,8 +36,12 @@ def without_given_up(buffer: bytes, first: int, known: Callable[[bytes], bool]) 
         end = position + _HEAD + (word >> 8)
         if end > len(buffer):
             break
+        kind = word & 0xFF
+        if kind == frames.CONTINUATION or (kind == frames.HEADERS and not flags & frames.END_HEADERS):
+            # Nothing may come between the pieces of a header block, and that has to be seen.
+            return buffer, [], 0
         if sid > first:
-            streams.setdefault(sid, []).append((word & 0xFF, flags, position, end))
+            streams.setdefault(sid, []).append((kind, flags, position, end))
             if word == _RESET:
                 given_up.append(sid)
         position = end
