@@ -30,9 +30,10 @@ from extproc.demo import stand
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import Child, Processes
 from extproc.errors import ExtprocError
+from extproc.render.clusters import WAITING
 from loadtest import open_loop, steady
 from loadtest.overload_picture import picture
-from loadtest.overload_report import SHORT, WORKERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
+from loadtest.overload_report import MESSAGE_TIMEOUT, SHORT, WORKERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
 from loadtest.steady import Course, Second
 from loadtest.vitals import children, cpu_of, resident
 
@@ -48,6 +49,8 @@ STATS: Final = (
 """What is read of Envoy each second; the last part of each name is unique among them."""
 SLOW: Final = (0.15, 0.05)
 """Seconds that a slow worker stands still, and then runs."""
+ENOUGH: Final = 1.25 * WAITING * WORKERS / MESSAGE_TIMEOUT
+"""Requests per second that fill the circuit breaker while nobody decides."""
 WARM_UP: Final = 5.0
 TRIES: Final = 2
 """Steps of the search at the same rate that must fail before it ends: a machine has its moments."""
@@ -166,7 +169,7 @@ class Overload:
         await self._stage("after", rate, plan.after, tasks)
         self._tell_workers(signal.SIGSTOP)
         try:
-            await self._stage("stopped", 2 * rate, plan.stopped, tasks)
+            await self._stage("stopped", plan.stopped_rate or max(2 * rate, ENOUGH), plan.stopped, tasks)
         finally:
             self._tell_workers(signal.SIGCONT)
         await self._stage("running again", rate, plan.after, tasks)

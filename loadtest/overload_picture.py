@@ -76,7 +76,7 @@ def _panel(y: int, unit: str, lines: Sequence[Line], scale: float) -> list[str]:
         height = bottom - share * PANEL / 1.08
         label = f"{most / 1.08 * share:,.0f}" if most >= 20 else f"{most / 1.08 * share:.1f}"
         parts.append(f'<text x="{LEFT - 6}" y="{height + 4:.1f}" text-anchor="end" fill="#374151">{label}</text>')
-    parts.append(f'<text x="4" y="{y + 6}" fill="#374151">{unit}</text>')
+    parts.append(f'<text x="4" y="{y - 3}" fill="#374151">{unit}</text>')
     legend = LEFT + 6
     for name, colour, points in lines:
         path = " ".join(f"{LEFT + at * scale:.1f},{bottom - value / most * PANEL:.1f}" for at, value in points)

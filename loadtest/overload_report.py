@@ -55,6 +55,8 @@ class Plan:
     twice: float = 60.0
     after: float = 30.0
     stopped: float = 5.0
+    stopped_rate: float = 0.0
+    """Requests per second while every worker stands still; 0: twice the comfortable rate, and enough to fill the circuit breaker."""
     slow: float = 20.0
     connections: int = 512
     quiet_rate: float = 100.0

@@ -122,7 +122,7 @@ def test_beyond_the_breaker_nobody_waits(stand: Stand) -> None:
 
 def test_the_run_itself_in_seconds() -> None:
     """Quiet, comfortable, twice, workers that stand still and slow ones: no client error, all of it counted and told, and it recovers."""
-    plan = Plan(rate=200.0, step=1.0, comfortable=1.5, twice=1.0, after=1.0, stopped=1.5, slow=0.5, connections=64)
+    plan = Plan(rate=200.0, step=1.0, comfortable=1.5, twice=1.0, after=1.0, stopped=1.5, stopped_rate=400.0, slow=0.5, connections=64)
     seen = asyncio.run(run(plan))
     assert [stage.name for stage in seen.stages if seen.whole(stage).errors] == []
     assert sum(one.sent for one in seen.seconds) == sum(len(one.taken) for one in seen.seconds)
