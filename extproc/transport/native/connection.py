@@ -26,6 +26,8 @@ _NO_TABLE = b"\x20"
 _FROM_IDLE = TABLE[states.IDLE]
 _WHOLE_RESET = 4 << 8 | frames.RST_STREAM
 """First word of a RST_STREAM frame of the right length."""
+_RESET_HEAD = b"\0\0\4\3\0"
+"""How such a frame begins."""
 
 
 class Connection(Exchange):
@@ -94,7 +96,8 @@ class Connection(Exchange):
 
     def receive_late(self, data: bytes) -> bytes:
         """`receive` of so many bytes that the peer may have given up some of what it asks for in them: that is not decided, and counted."""
-        if self.closed or self._expecting or not self._prefaced:
+        # As many resets as streams that have their answer: what Envoy always sends, and nothing was given up.
+        if data.count(_RESET_HEAD) <= self._half_closed or self.closed or self._expecting or not self._prefaced:
             return self.receive(data)
         buffer, given_up, size = without_given_up(self._rest + data, self._highest, self._is_usual)
         if not given_up or size > self._receive_window:

@@ -31,8 +31,8 @@ class Limits:
     """The same for all streams of a connection together: the bound of what a connection can make us hold. At least 65,535."""
     stalled: int = 1 << 20
     """Bytes of replies that wait for the peer's windows. Excess: ENHANCE_YOUR_CALM."""
-    behind: int = 16_384
-    """Bytes that are there at once from which we are behind: some forty requests. What their peer has given up is not decided."""
+    behind: int = 4_096
+    """Bytes that are there at once from which we may be behind: a dozen requests. What their peer has given up is not decided."""
     half_closed: int = 1024
     """Streams that we have ended and the peer has not. Excess: the oldest is reset with NO_ERROR."""
     unanswered_resets: int = 500
