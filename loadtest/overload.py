@@ -52,7 +52,7 @@ SLOW: Final = (0.15, 0.05)
 ENOUGH: Final = 1.25 * WAITING * WORKERS / MESSAGE_TIMEOUT
 """Requests per second that fill the circuit breaker while nobody decides."""
 WARM_UP: Final = 5.0
-TRIES: Final = 2
+TRIES: Final = 3
 """Steps of the search at the same rate that must fail before it ends: a machine has its moments."""
 CALM: Final = 0.8
 PROMOTIONS: Final = 2
