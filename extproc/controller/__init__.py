@@ -2,6 +2,7 @@
 
 import os
 
-# The controller's child is another program: gRPC need not prepare for copies of this one, nor say at each start of it that it does not.
-# It is read when gRPC is loaded, so it is set before.
+# The controller's child is another program: gRPC need not prepare for copies of this one. While messages arrive it would say at each start
+# of the child that it does not, as a bare line beside our JSON, whatever GRPC_VERBOSITY is. It is read when gRPC is loaded, so it is set
+# before.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
