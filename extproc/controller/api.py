@@ -134,7 +134,7 @@ class Api:
         port = last.document["envoy_admin_port"] if last is not None else ENVOY_ADMIN_PORT
         problem = error.problems[0]
         if error.asked:
-            became = f"{act.action} may still be carried out, if that had begun: look at `extproc journal` before you ask again"
+            became = f"{act.action} may have begun, and then it is carried out: look at `extproc journal` before you ask again"
         else:
             became = f"{act.action} was not carried out"
         key = contract.RUNTIME_CANARY.format(rollout=act.rollout)
