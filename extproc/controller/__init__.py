@@ -2,7 +2,7 @@
 
 import os
 
-# The controller's child is another program: gRPC need not prepare for copies of this one. While messages arrive it would say at each start
-# of the child that it does not, as a bare line beside our JSON, whatever GRPC_VERBOSITY is. It is read when gRPC is loaded, so it is set
-# before.
+# The controller's child is another program, gRPC need not prepare for a copy of this one. It would stop its threads at each start of the
+# child; or, where one of them is at work, say that it does not, in a bare line beside our JSON (seen with grpcio 1.85 where nobody had set
+# GRPC_VERBOSITY before it was loaded). This is read when gRPC is loaded, too.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")

@@ -112,21 +112,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         finally:
             process.terminate()
             assert process.wait(30) == 0
-    assert {line["process"] for line in logged(directory)} >= {"controller", "api"}
+    logged(directory)
 
 
 def logged(directory: Path) -> list[dict[str, Any]]:
-    """What was said on standard error; whole lines of JSON, and nothing else."""
+    """What was said on standard error; fails where that is anything else than whole lines of JSON."""
     return [orjson.loads(line) for line in (directory / "err").read_bytes().split(b"\n")[:-1]]
 
 
-def until(what: Callable[[], object]) -> float:
-    """Wait until it is so; returns how long that took."""
+def until(what: Callable[[], object]) -> None:
+    """Wait until it is so."""
     begun = time.monotonic()
     while not what():
         assert time.monotonic() - begun < PATIENCE, "it did not happen in time"
         time.sleep(0.05)
-    return time.monotonic() - begun
 
 
 def runs(pid: int) -> bool:
@@ -205,6 +204,24 @@ def test_what_is_no_http_is_told_by_the_api_process_in_the_common_log(served: Se
     assert b"s3cr3t" not in (served.directory / "err").read_bytes()
 
 
+def test_a_controller_alone_says_nothing_but_json(served: Served, tmp_path: Path) -> None:
+    """Neither does gRPC, which would talk of copies of the process when the API process is started."""
+    words = ["--spec", served.directory / "r.yaml", "--store", f"sqlite:{tmp_path}/x.db", "--collector", f"unix:{tmp_path}/c.sock"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GRPC_", "EXTPROC_"))}
+    with (tmp_path / "err").open("wb") as err:
+        command = [*EXTPROC, "controller", *map(str, words), "--api-port", "0", "--log-level", "debug"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, stdin=subprocess.DEVNULL, env=clean)
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"controller ready: API on http://127.0.0.1:")
+            (api,) = _children(process.pid, b"extproc.controller.api_process")
+            os.kill(api, signal.SIGKILL)
+            until(lambda: set(_children(process.pid, b"extproc.controller.api_process")) - {api})
+            process.terminate()
+            assert process.wait(30) == 0
+    assert [line for line in logged(tmp_path) if "the API process was killed" in line["message"]]
+
+
 # ----------------------------------------------------------------------------------------------------------------- frozen brain
 def test_a_frozen_controller_is_shown_as_such_and_does_nothing_afterwards(served: Served) -> None:
     """Status is the last one and says for how long; Journal as ever; metrics, health and the command say it. What was asked for in the
@@ -214,12 +231,8 @@ def test_a_frozen_controller_is_shown_as_such_and_does_nothing_afterwards(served
     served.metric(contract.METRIC_GENERATION)
     before = served.journal()
     with frozen(served.controller):
-        took = until(lambda: served.status()["stale"])
-        print(f"stale after {took:.2f} s")
-        begun = time.monotonic()
+        until(lambda: served.status()["stale"])
         status = served.status()
-        print(f"answered in {time.monotonic() - begun:.2f} s")
-        assert time.monotonic() - begun < 10.0
         assert status["rollouts"][ROLLOUT]["status"] == "progressing"
         until(lambda: served.status()["stale"] > status["stale"])
         assert served.journal() == before
@@ -234,9 +247,7 @@ def test_a_frozen_controller_is_shown_as_such_and_does_nothing_afterwards(served
         assert age > status["stale"]
         health = served.ask("GET", "/healthz")
         assert (health.status_code, "has not answered" in health.text) == (503, True)
-        begun = time.monotonic()
         answer = served.act("rollback", "17")
-        print(f"refused after {time.monotonic() - begun:.2f} s")
         assert answer.status_code == 503
         assert answer.json()["problems"][0]["message"].endswith("rollback was not carried out")
         typed = served.command("pause", ROLLOUT, "--why", "test")
@@ -253,7 +264,7 @@ def test_a_frozen_controller_is_shown_as_such_and_does_nothing_afterwards(served
             waiting.settimeout(PATIENCE)
             with pytest.raises(LateError), waiting.makefile("rb") as lines:
                 talk.heard(lines.readline())
-    print(f"fresh after {until(lambda: served.status()['stale'] == 0):.2f} s")
+    until(lambda: served.status()["stale"] == 0)
     ticks = served.status()["loop"]["ticks"]
     until(lambda: served.status()["loop"]["ticks"] > ticks + 1)
     assert served.journal() == before
@@ -275,9 +286,7 @@ def test_a_killed_api_process_is_replaced_behind_the_same_port(served: Served) -
     assert restarted is not None
     os.kill(old, signal.SIGKILL)
     until(lambda: not runs(old))
-    begun = time.monotonic()
     after = served.status()
-    print(f"answered {time.monotonic() - begun:.2f} s after the kill")
     assert after["stale"] == 0
     assert served.api != old
     assert served.metric(f'{contract.METRIC_API_RESTARTS}{{reason="died"}}') == restarted + 1
