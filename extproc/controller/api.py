@@ -5,8 +5,8 @@
     POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
                                                action: start, pause, resume, promote, rollback
 
-An act is answered when it is committed; with the same `request` (any name of the asker's own) it is never done twice. Errors are
-{"problems": [{"id", "path", "message", "hint"}]}.
+An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
+Errors are {"problems": [{"id", "path", "message", "hint"}]}.
 
 It runs beside the evaluate loop, in a process of its own, and asks that process (the brain) over a socket. Where the brain does not
 answer, status is the last one known and says in `stale` for how many seconds there was no newer; /healthz is 503; /metrics has only
@@ -16,7 +16,6 @@ this process's own series; an act is refused, with what a person can do instead.
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -30,9 +29,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc import contract
-from extproc.controller.ask import ACT_WITHIN, BrainClient, SilentError, Watch
+from extproc.controller.ask import BrainClient, SilentError, Watch
 from extproc.controller.journal import JournalReader
-from extproc.controller.talk import ACTIONS, Act, Ask, LateError
+from extproc.controller.talk import ACTIONS, Act, Ask
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
 
 LONGEST_BODY: Final = 16_384
@@ -81,8 +80,6 @@ class Api:
                 return _refused(503, *error.problems)
             except SilentError as error:
                 return _refused(504 if error.asked else 503, *error.problems)
-            except LateError as error:
-                return _refused(504, *error.problems)
             except ExtprocError as error:
                 return _refused(400, *error.problems)
 
@@ -123,7 +120,7 @@ class Api:
         if len(name) > LONGEST_TEXT:
             return _refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
         given = await _given(request)
-        act = Act(name, word, given["actor"], given["why"], given["request"], time.monotonic() + ACT_WITHIN)
+        act = Act(name, word, given["actor"], given["why"], given["request"])
         try:
             return _json(200, await self._client.act(act))
         except SilentError as error:
@@ -137,7 +134,7 @@ class Api:
         port = last.document["envoy_admin_port"] if last is not None else ENVOY_ADMIN_PORT
         problem = error.problems[0]
         if error.asked:
-            became = f"{act.action} may still be carried out, if that had begun: look at `extproc journal` before you ask again"
+            became = f"{act.action} may have begun, and then it is carried out: look at `extproc journal` before you ask again"
         else:
             became = f"{act.action} was not carried out"
         key = contract.RUNTIME_CANARY.format(rollout=act.rollout)

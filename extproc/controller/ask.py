@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from extproc.controller.talk import LONGEST_ANSWER, Act, Ask, Question, heard
+from extproc.controller.talk import LONGEST_ANSWER, Act, Ask, LateError, Question, heard
 from extproc.errors import ExtprocError, Problem
 
 ANSWER_WITHIN: Final = 1.0
@@ -16,7 +16,7 @@ ANSWER_WITHIN: Final = 1.0
 ACT_WITHIN: Final = 1.0
 """Seconds within which the brain must begin an act."""
 ACT_ANSWERED_WITHIN: Final = 4.0
-"""Seconds that an act has from question to answer: to begin, to wait for a locked store (2 s), to be committed."""
+"""Seconds that an act has from question to answer: to begin, and to be committed by a disk that is slow."""
 FRESH: Final = 0.2
 """Seconds for which an answer is good for everybody who asks the same."""
 
@@ -27,7 +27,7 @@ class SilentError(ExtprocError):
     def __init__(self, problem: Problem, asked: bool) -> None:
         super().__init__(problem)
         self.asked = asked
-        """False where the question cannot have reached it."""
+        """False where it is certain that it has done nothing."""
 
 
 class BrainClient:
@@ -42,8 +42,20 @@ class BrainClient:
         """Seconds since the last answer, or since the start where there was none."""
         return time.monotonic() - self._last_answer
 
-    async def ask(self, question: Question, within: float) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         """What the brain says; raises SilentError where it says nothing in time, and what it raises itself."""
+        return await self._ask(Question(ask, time.monotonic() + ANSWER_WITHIN), ANSWER_WITHIN)
+
+    async def act(self, act: Act) -> Any:
+        """Have an act carried out. Only a brain that has just answered is told of it: of one that stands still already it is certain
+        that it has not heard."""
+        try:
+            await self.ask(Ask.HEALTH)
+        except SilentError as error:
+            raise SilentError(error.problems[0], asked=False) from error
+        return await self._ask(Question(Ask.ACT, time.monotonic() + ACT_WITHIN, act), ACT_ANSWERED_WITHIN)
+
+    async def _ask(self, question: Question, within: float) -> Any:
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(within):
@@ -53,6 +65,8 @@ class BrainClient:
             if not line.endswith(b"\n"):
                 raise ConnectionResetError("it ended before it had answered")
             said = heard(line)
+        except LateError as error:
+            raise SilentError(self.problem(error.problems[0].message), asked=False) from error
         except (OSError, TimeoutError, ValueError) as error:
             why = "TimeoutError" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
             raise SilentError(self.problem(why), asked=writer is not None) from error
@@ -64,10 +78,6 @@ class BrainClient:
                 writer.transport.abort()
         self._last_answer = time.monotonic()
         return said
-
-    async def act(self, act: Act) -> Any:
-        """Have an act carried out."""
-        return await self.ask(Question(Ask.ACT, act), ACT_ANSWERED_WITHIN)
 
     def problem(self, why: str) -> Problem:
         """That it is silent, and what to do."""
@@ -89,7 +99,7 @@ class Watch:
 
     def __init__(self, client: BrainClient, ask: Ask) -> None:
         self._client = client
-        self._question = Question(ask)
+        self._what = ask
         self.last: Known | None = None
         """What is known without asking."""
         self._good_until = 0.0
@@ -114,7 +124,7 @@ class Watch:
     async def _ask(self) -> Known | None:
         mine, known = asyncio.current_task(), self.last
         try:
-            known = Known(await self._client.ask(self._question, ANSWER_WITHIN), 0.0)
+            known = Known(await self._client.ask(self._what), 0.0)
         except SilentError:
             if known is not None:
                 known = Known(known.document, self._client.silent)

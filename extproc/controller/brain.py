@@ -48,6 +48,7 @@ class Brain:
         question = Question.read(line)
         self._vitals.asked[question.ask] += 1
         try:
+            _check_time(question)
             return talk.said(self._said(question))
         except ExtprocError as error:
             return talk.refused(error)
@@ -67,20 +68,27 @@ class Brain:
         return self._carry_out(question.act)
 
     def _health(self) -> dict[str, Any]:
-        age = time.time() - self._loop.last_tick
+        now = time.monotonic()
+        age = now - self._vitals.last
         well = age < FROZEN_AFTER
-        lag = f"lag {self._vitals.lag(time.monotonic()) * 1000:.0f} ms"
+        lag = f"lag {self._vitals.lag(now) * 1000:.0f} ms"
         text = f"controller: evaluated {age:.1f} s ago, {lag}\n" if well else f"controller: has not evaluated for {age:.0f} s\n"
         return {"well": well, "text": text + self._loop.spec_file.told()}
 
     def _carry_out(self, act: Act) -> dict[str, Any]:
-        late = time.monotonic() - act.until
-        if late > 0:
-            message = f"{act.action} was met {late:.1f} s after its time and was not carried out: the controller stood still"
-            raise LateError(Problem("act.late", act.rollout, message, "look at `extproc status`, then ask again"))
-        if act.request and act.rollout in self._loop.state.rollouts:
+        # One name for two actions (a script gives its own number to a start and, later, to a rollback) names two acts.
+        request = f"{act.action} {act.request}" if act.request else ""
+        if request and act.rollout in self._loop.state.rollouts:
             for entry in self._store.journal(act.rollout, LOOK_BACK):
-                if entry.numbers.get("request") == act.request:
+                if entry.numbers.get("request") == request:
                     return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
-        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), act.request)
+        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request)
         return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}
+
+
+def _check_time(question: Question) -> None:
+    """Raises LateError where nobody waits for the answer any more."""
+    late = time.monotonic() - question.until
+    if late > 0:
+        message = f"it stood still, and met the question {late:.1f} s after its time"
+        raise LateError(Problem("api.late", question.ask, message, "look at `extproc status`, then ask again"))

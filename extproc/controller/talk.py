@@ -1,12 +1,13 @@
 """What the API process and the brain say to each other: a line of JSON each way, one question at a time per connection.
 
-    {"ask": "status" | "metrics" | "health"}
-    {"ask": "act", "act": {"rollout", "action", "actor", "why", "request", "until"}}
+    {"ask": "status" | "metrics" | "health", "until": SECONDS}
+    {"ask": "act", "until": SECONDS, "act": {"rollout", "action", "actor", "why", "request"}}
     -> {"said": ...}  or  {"refused": KIND, "problems": [...]}
 
-* `until` is an instant of the machine's monotonic clock, which all its processes share. An act that the brain meets later is not
-  carried out: nobody waits for it any more, and whoever asked has been told so.
-* `request` is a name that the asker gives an act. The Journal keeps it, so that the same act asked again is answered and not done twice.
+* `until` is an instant of the machine's monotonic clock, which all its processes share. A question that the brain meets later is not
+  answered, and an act not carried out: nobody waits for it any more, and a brain that stood still has better things to do.
+* `request` is a name that the asker gives an act. The Journal keeps it, so that the same act (action and name) asked again is answered
+  and not done twice.
 * Lines are bounded; what is no question costs its connection, and nothing else.
 
 Pure: bytes in, values out.
@@ -39,7 +40,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
 
 
 class LateError(ExtprocError):
-    """The brain met an act after its time, and has not carried it out."""
+    """The brain met a question after its time, and has not answered it."""
 
 
 class Ask(StrEnum):
@@ -62,8 +63,6 @@ class Act:
     why: str
     request: str
     """The asker's own name for this act, empty where there is none."""
-    until: float
-    """Monotonic seconds after which it must not be carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +70,27 @@ class Question:
     """One line to the brain."""
 
     ask: Ask
+    until: float
+    """Monotonic seconds after which it is of no use."""
     act: Act | None = None
 
     def write(self) -> bytes:
         """One line."""
-        return orjson.dumps({"ask": self.ask, **({"act": asdict(self.act)} if self.act is not None else {})}) + b"\n"
+        act = {"act": asdict(self.act)} if self.act is not None else {}
+        return orjson.dumps({"ask": self.ask, "until": self.until, **act}) + b"\n"
 
     @classmethod
     def read(cls, line: bytes) -> Question:
         """What `write` wrote; raises ValueError for anything else."""
         given = orjson.loads(line)
-        if not isinstance(given, dict) or given.keys() - {"ask", "act"}:
+        if not isinstance(given, dict) or given.keys() - {"act"} != {"ask", "until"}:
             raise ValueError("is no question")
-        ask = Ask(str(given.get("ask")))
+        ask, until = Ask(str(given["ask"])), given["until"]
+        if isinstance(until, bool) or not isinstance(until, int | float):
+            raise ValueError("`until` is a number of seconds")
         if (ask is Ask.ACT) != ("act" in given):
             raise ValueError("an act belongs to the question `act`, and to no other")
-        return cls(ask, _act(given["act"]) if ask is Ask.ACT else None)
+        return cls(ask, until, _act(given["act"]) if ask is Ask.ACT else None)
 
 
 def _act(given: object) -> Act:
@@ -97,10 +101,8 @@ def _act(given: object) -> Act:
     except TypeError as error:
         raise ValueError("an act has other fields") from error
     texts = (act.rollout, act.action, act.actor, act.why, act.request)
-    if not all(isinstance(text, str) for text in texts) or act.action not in ACTIONS or isinstance(act.until, bool):
+    if not all(isinstance(text, str) for text in texts) or act.action not in ACTIONS:
         raise ValueError("an act is made of texts and an action that exists")
-    if not isinstance(act.until, int | float):
-        raise ValueError("`until` is a number of seconds")
     return act
 
 

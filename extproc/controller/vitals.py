@@ -22,6 +22,8 @@ class Vitals:
     def __init__(self, now: float) -> None:
         self.due = now + TICK
         """When the next evaluation is to begin."""
+        self.last = now
+        """When the last one began; before the first, the start."""
         self.ticks = 0
         self.missed = 0
         """Whole ticks that were left out because the one before was late."""
@@ -37,6 +39,7 @@ class Vitals:
         self._late = max(0.0, began - self.due)
         self._last.append((began, self._late))
         self._forget(began)
+        self.last = began
         self.ticks += 1
         self.missed += int(self._late / TICK)
         self.tick_seconds = ended - began

@@ -1,74 +1,127 @@
-"""The controller's API over its ASGI application, with a real store behind it."""
+"""The controller's API over its ASGI application, with a real store, loop, brain and socket behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import io
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
+import uvloop
+from rich.console import Console
 
+from extproc import contract
+from extproc.cli.picture import picture
 from extproc.cli.write import filled_template
-from extproc.controller.api import LONGEST_BODY, Api
+from extproc.controller import ask
+from extproc.controller.api import LONGEST_BODY, LONGEST_REQUEST, Api
+from extproc.controller.ask import BrainClient
+from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
+from extproc.controller.journal import JournalReader
+from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.routers import Routers
+from extproc.controller.talk import Question
+from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Status
+from extproc.errors import Problem
 from extproc.store import open_store
 from extproc.transport import parse_address
 from tests.unit.test_loop import outcome
 
 TOKEN = "a-token-of-the-test"
 NAME = "new"
+T = TypeVar("T")
 
 
 class Served:
-    """An API and the loop behind it."""
+    """An API and the brain behind it, joined by their socket, on one event loop that turns while something is asked."""
 
     def __init__(self, path: Path) -> None:
-        self.store = open_store(f"sqlite:{path / 'x.db'}", writer=True)
+        url = f"sqlite:{path / 'x.db'}"
+        self.store = open_store(url, writer=True)
         self.loop = Loop(filled_template("chat", "old", "new"), self.store, 1000.0)
         self.metrics = ControllerMetrics()
+        self.vitals = Vitals(time.monotonic())
+        self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
-        self._app = Api(self.loop, self.store, collector, Routers(lambda *_: None), self.metrics, TOKEN).app()
+        routers = Routers(lambda *_: None)
+        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics)
+        self.loses_acts = False
+        """Its connection breaks between an act and the answer to it."""
+
+        def answer(line: bytes) -> bytes:
+            said = brain.answer(line)
+            if self.loses_acts and Question.read(line).act is not None:
+                raise ConnectionResetError
+            return said
+
+        self.socket = BrainSocket(Path(contract.brain_path(url)), answer)
+        self.client = BrainClient(Path(contract.brain_path(url)))
+        self.journal = JournalReader(url)
+        self._app = Api(self.client, self.journal, TOKEN).app()
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+        self.run(self.socket.start())
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
 
     def ask(self, method: str, path: str, token: str = TOKEN, **arguments: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                return await client.request(method, path, headers={"authorization": f"Bearer {token}"}, **arguments)
+                return await client.request(method, path, headers=[(b"authorization", f"Bearer {token}".encode())], **arguments)
 
-        return asyncio.run(ask())
+        return self.run(ask())
+
+    def fresh(self, path: str, token: str = TOKEN) -> httpx.Response:
+        """An answer that is newer than now."""
+        time.sleep(ask.FRESH + 0.01)
+        return self.ask("GET", path, token)
 
     def act(self, action: str, body: Any = None) -> httpx.Response:
         return self.ask("POST", f"/v1/rollouts/{NAME}/{action}", json=body or {"why": "because", "actor": "ann"})
+
+    def tick(self) -> None:
+        """One evaluation, as the controller does it."""
+        began = time.monotonic()
+        self.loop.tick(time.time(), 1.0)
+        self.vitals.ticked(began, time.monotonic())
+
+    def silence(self) -> None:
+        """The brain is gone, and its socket with it."""
+        self.run(self.socket.stop())
+
+    def close(self) -> None:
+        self.silence()
+        self.journal.close()
+        self._runner.close()
+        self.store.close()
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Served]:
     served = Served(tmp_path)
     yield served
-    served.store.close()
+    served.close()
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/v1/journal"])
 def test_reading_wants_the_token(api: Served, path: str) -> None:
     """401 with a Problem that says where the token lies; no hint of what was wrong with it."""
     for token in ("", "wrong", TOKEN + "x", "ü"):
-        answer = asyncio.run(_raw(api, path, token))
+        answer = api.ask("GET", path, token)
         assert answer.status_code == 401
         assert answer.json()["problems"][0]["id"] == "api.token"
     assert api.ask("GET", path).status_code == 200
-
-
-async def _raw(api: Served, path: str, token: str) -> httpx.Response:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(api._app), base_url="http://api") as client:
-        return await client.get(path, headers=[(b"authorization", f"Bearer {token}".encode())])
 
 
 def test_acting_wants_the_token_and_changes_nothing_without(api: Served) -> None:
@@ -117,51 +170,77 @@ def test_bodies_and_queries_that_are_no_text_are_refused(api: Served) -> None:
         assert api.ask("GET", f"/v1/journal?{query}").status_code == 400
 
 
+def test_the_same_request_is_done_once(api: Served) -> None:
+    """Asked again, it is answered as before, and says so; the name is in the Journal. Another action under that name is another act."""
+    body = {"why": "because", "actor": "ann", "request": "ci-17"}
+    first, again = api.act("start", body), api.act("start", body)
+    assert again.json() == {**first.json(), "repeated": True}
+    assert api.act("start", {**body, "request": "ci-18"}).status_code == 409
+    assert api.act("rollback", body).json()["status"] == "rolled_back"
+    assert api.act("rollback", body).json()["repeated"]
+    entries = api.store.journal(NAME, 10)
+    assert [entry.numbers.get("request") for entry in entries] == ["rollback ci-17", "start ci-17", None]
+    assert api.act("start", {**body, "request": "x" * (LONGEST_REQUEST + 1)}).status_code == 400
+
+
+def test_a_look_after_an_act_shows_it(api: Served) -> None:
+    """An answer that is kept for many lookers is not kept beyond an act."""
+    assert api.ask("GET", "/v1/status").json()["rollouts"][NAME]["status"] == "pending"
+    api.act("start")
+    assert api.ask("GET", "/v1/status").json()["rollouts"][NAME]["status"] == "progressing"
+
+
 def test_status_says_what_is_waited_for(api: Served) -> None:
     """The document has everything that the picture shows."""
     api.act("start")
     api.loop.receive([outcome(1, 1010.0, True, False)], 1010.0)
     api.loop.tick(1015.0, 1.0)
-    rollout = api.ask("GET", "/v1/status").json()["rollouts"][NAME]
+    document = api.ask("GET", "/v1/status").json()
+    rollout = document["rollouts"][NAME]
     assert rollout["status"] == "progressing"
     assert rollout["share"] == 0.01
     assert rollout["now"].startswith("needs ")
     assert rollout["arms"]["canary"]["requests"] == 1
     assert {finding["gate"] for finding in rollout["findings"]} == {"errors", "ceiling:errors"}
+    assert document["stale"] == 0
+    assert document["loop"].keys() == {"lag", "worst_lag", "tick_seconds", "ticks", "missed_ticks"}
 
 
 def test_metrics_and_health_need_no_token(api: Served) -> None:
-    """Prometheus text; health says when the loop is frozen."""
+    """Prometheus text of outcomes, rollouts and the loop; health says when the loop is frozen."""
     api.metrics.count([outcome(1, 1.0, True, True), outcome(2, 1.0, False, False)])
     api.act("start")
-    text = api.ask("GET", "/metrics", token="").text
-    assert 'extproc_outcomes_total{arm="canary",cohort="everyone",result="failed",rollout="new"} 1.0' in text
-    assert 'extproc_tokens_total{arm="rest",cohort="everyone",model="old",rollout="new",type="output"} 20.0' in text
-    assert 'extproc_status{rollout="new",status="progressing"} 1.0' in text
-    assert api.ask("GET", "/healthz", token="").status_code == 503, "last evaluated long ago"
-    api.loop.tick(time.time(), 1.0)
+    api.tick()
+    answer = api.ask("GET", "/metrics", token="")
+    for line in (
+        'extproc_outcomes_total{arm="canary",cohort="everyone",result="failed",rollout="new"} 1.0',
+        'extproc_tokens_total{arm="rest",cohort="everyone",model="old",rollout="new",type="output"} 20.0',
+        'extproc_status{rollout="new",status="progressing"} 1.0',
+        f"{contract.METRIC_TICKS} 1.0",
+        f'{contract.METRIC_QUESTIONS}{{ask="act"}} 1.0',
+        f'{contract.METRIC_API_RESTARTS}{{reason="died"}} 0.0',
+        f"{contract.METRIC_CONTROLLER_UP} 1.0",
+    ):
+        assert line in answer.text.splitlines()
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert api.ask("GET", "/healthz", token="").status_code == 200
+    api.vitals.last -= FROZEN_AFTER + 1
+    frozen = api.fresh("/healthz", token="")
+    assert (frozen.status_code, frozen.text) == (503, "controller: has not evaluated for 6 s\n")
+    api.tick()
+    assert api.fresh("/healthz", token="").status_code == 200
 
 
 def test_a_spec_that_is_not_in_force_is_told_everywhere(api: Served) -> None:
     """In status, in its picture, in /healthz (which stays well) and as a metric."""
-    from rich.console import Console
-
-    from extproc.cli.picture import picture
-    from extproc.errors import Problem
-
-    def shown() -> str:
-        console = Console(width=120, record=True, file=io.StringIO())
-        console.print(picture(api.ask("GET", "/v1/status").json(), []))
-        return console.export_text()
-
-    api.loop.tick(time.time(), 1.0)
-    assert "Spec " not in shown()
+    api.tick()
+    assert "Spec " not in shown(api)
     assert "extproc_spec_problem 0.0" in api.ask("GET", "/metrics").text
     file = api.loop.spec_file
     file.path, file.failures = "release.yaml", 2
     file.problems = (Problem("spec.choice", "a.b", "'dog' is no unit", "did you mean user?", 7), Problem("spec.value", "c", "is bad"))
-    for text in (shown(), api.ask("GET", "/healthz").text):
+    health = api.fresh("/healthz")
+    for text in (shown(api), health.text):
         for said in (
             "is not in force, the last good one stays",
             "a.b (line 7): 'dog' is no unit [spec.choice]",
@@ -169,13 +248,100 @@ def test_a_spec_that_is_not_in_force_is_told_everywhere(api: Served) -> None:
             "c: is bad",
         ):
             assert said in text
-    assert api.ask("GET", "/healthz").status_code == 200
+    assert health.status_code == 200
     document = api.ask("GET", "/v1/status").json()["spec_file"]
     assert (document["path"], document["failures"], [one["id"] for one in document["problems"]]) == (
         "release.yaml",
         2,
         ["spec.choice", "spec.value"],
     )
-    text = api.ask("GET", "/metrics").text
+    text = api.fresh("/metrics").text
     assert "extproc_spec_problem 1.0" in text
     assert "extproc_reload_failures_total 2.0" in text
+
+
+def shown(api: Served) -> str:
+    """The picture of `extproc status`."""
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(picture(api.fresh("/v1/status").json(), []))
+    return console.export_text()
+
+
+# ------------------------------------------------------------------------------------------------------ where the brain is silent
+def test_a_silent_brain_is_told_everywhere(api: Served) -> None:
+    """Status is the last that is known, and says so, loudly; metrics have nothing old; health is not well; the Journal can be read."""
+    api.act("start")
+    assert "has not answered" not in shown(api)
+    api.silence()
+    time.sleep(1.0)
+    status = api.fresh("/v1/status").json()
+    assert status["rollouts"][NAME]["status"] == "progressing"
+    assert 1.0 < status["stale"] < 60.0
+    assert "the controller has not answered for" in shown(api)
+    lines = api.fresh("/metrics").text.splitlines()
+    assert f"{contract.METRIC_CONTROLLER_UP} 0.0" in lines
+    assert not any(line.startswith("extproc_status") for line in lines)
+    (age,) = (float(line.split()[1]) for line in lines if line.startswith(f"{contract.METRIC_ANSWER_AGE} "))
+    assert age > 1.0
+    health = api.fresh("/healthz")
+    assert health.status_code == 503
+    assert "has not answered" in health.text
+    assert [entry["action"] for entry in api.ask("GET", "/v1/journal").json()["entries"]] == ["start", "adopt"]
+    api.run(api.socket.start())
+    assert api.fresh("/v1/status").json()["stale"] == 0
+    assert f"{contract.METRIC_CONTROLLER_UP} 1.0" in api.fresh("/metrics").text
+
+
+def test_a_brain_that_never_answered_is_a_problem(api: Served) -> None:
+    """Nothing is known that could be shown."""
+    api.silence()
+    answer = api.ask("GET", "/v1/status")
+    assert (answer.status_code, answer.json()["problems"][0]["id"]) == (504, "api.no-answer")
+    assert "nor before, since the API has started" in answer.json()["problems"][0]["message"]
+    assert api.ask("GET", "/healthz").status_code == 503
+    assert f"{contract.METRIC_CONTROLLER_UP} 0.0" in api.ask("GET", "/metrics").text
+
+
+def test_an_act_without_a_brain_is_refused_and_says_what_a_person_can_do(api: Served) -> None:
+    """It was not carried out, which is certain; the rollback that needs no controller is named, with Envoy's own port."""
+    api.ask("GET", "/v1/status")
+    api.silence()
+    answer = api.act("rollback")
+    (problem,) = answer.json()["problems"]
+    assert (answer.status_code, problem["id"]) == (503, "api.no-answer")
+    assert problem["message"].endswith("rollback was not carried out")
+    port = api.loop.spec.listener.admin_port
+    assert f"http://127.0.0.1:{port}/runtime_modify?{contract.RUNTIME_CANARY.format(rollout=NAME)}=0" in problem["hint"]
+
+
+def test_an_act_that_is_met_late_is_not_carried_out(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked was told so: a brain that stood still does not do it afterwards."""
+    monkeypatch.setattr(ask, "ACT_WITHIN", -0.5)
+    answer = api.act("start")
+    assert answer.status_code == 503
+    assert "it stood still" in answer.json()["problems"][0]["message"]
+    assert "start was not carried out" in answer.json()["problems"][0]["message"]
+    assert api.loop.state.rollouts[NAME].status is Status.PENDING
+
+
+def test_an_act_whose_answer_is_lost_may_have_been_done(api: Served) -> None:
+    """504, and where to look; asked again under the same name it is done once."""
+    body = {"why": "because", "request": "17"}
+    api.loses_acts = True
+    answer = api.act("start", body)
+    assert answer.status_code == 504
+    assert "may have begun" in answer.json()["problems"][0]["message"]
+    api.loses_acts = False
+    again = api.act("start", body).json()
+    assert (again["status"], again["repeated"]) == ("progressing", True)
+    assert [entry.action.value for entry in api.store.journal(NAME, 10)] == ["start", "adopt"]
+
+
+def test_a_store_that_refuses_is_told_as_such(api: Served) -> None:
+    """Not as a silent brain: the controller answers, and says what is wrong with its store."""
+    with closing(sqlite3.connect(api.store.url.partition(":")[2])) as other:
+        other.execute("BEGIN IMMEDIATE")
+        answer = api.act("start")
+    assert answer.status_code == 503
+    assert answer.json()["problems"][0]["id"].startswith("store.")
+    assert api.act("start").status_code == 200
