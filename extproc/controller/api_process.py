@@ -19,7 +19,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from extproc import contract
+from extproc import contract, logs
 from extproc.controller.api import Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.journal import JournalReader
@@ -94,11 +94,12 @@ async def _main() -> None:
 def main() -> None:
     """Entry point of `python -m extproc.controller.api_process`."""
     end_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s api %(process)d: %(message)s")
+    logs.start("api")
     try:
         uvloop.run(_main())
     except ExtprocError as error:
-        log.error("%s", error)
+        for problem in error.problems:
+            log.error("%s", problem, extra={"problem": problem.id})
         sys.exit(1)
 
 

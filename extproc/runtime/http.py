@@ -68,6 +68,7 @@ class HttpServer:
             host=host,
             port=port,
             access_log=False,
+            log_config=None,  # it speaks through the process's own handler
             log_level="warning",
             lifespan="off",
             server_header=False,
