@@ -171,7 +171,7 @@ import uvloop
 from starlette.applications import Starlette
 from starlette.routing import Route
 from extproc.errors import StoreError
-from extproc.runtime import HttpServer
+from extproc.runtime.http import HttpServer
 
 SECRET = "{SECRET}"
 
