@@ -28,6 +28,7 @@ import uvloop
 from extproc import contract
 from extproc.demo import stand
 from extproc.demo.envoy import Envoy
+from extproc.demo.family import children
 from extproc.demo.processes import Child, Processes
 from extproc.errors import ExtprocError
 from extproc.render.clusters import WAITING
@@ -35,7 +36,7 @@ from loadtest import open_loop, steady
 from loadtest.overload_picture import picture
 from loadtest.overload_report import MESSAGE_TIMEOUT, SHORT, WORKERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
 from loadtest.steady import Course, Second
-from loadtest.vitals import children, cpu_of, resident
+from loadtest.vitals import cpu_of, resident
 
 ROOT: Final = Path(__file__).parents[1]
 PICTURE: Final = ROOT / "docs" / "proof" / "overload.svg"

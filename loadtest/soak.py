@@ -29,12 +29,13 @@ import uvloop
 from extproc import contract
 from extproc.demo import stand
 from extproc.demo.envoy import Envoy
+from extproc.demo.family import children
 from extproc.demo.processes import Child, DemoError, Processes, free_port
 from extproc.demo.traffic import TrafficSettings
 from extproc.errors import ExtprocError, Problem
 from extproc.transport import TransportName
 from loadtest.soak_report import WORKERS, Act, Plan, Seen, told, verdict
-from loadtest.vitals import Sample, Window, children, counters, watch
+from loadtest.vitals import Sample, Window, counters, watch
 
 KNOBS: Final = {"ttft": 0.02, "tokens_per_second": 2000.0, "output_tokens": 20.0}
 FREEZE: Final = 0.3

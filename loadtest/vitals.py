@@ -74,14 +74,6 @@ def cpu_of(pid: int) -> float | None:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def children(pid: int) -> list[int]:
-    """Process ids of its children; none where it is gone."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
 async def watch(envoy: Envoy, processes: Callable[[], Iterable[tuple[str, int]]], samples: list[Sample]) -> None:
     """Add a sample each second, until cancelled."""
     clock = asyncio.get_running_loop().time

@@ -24,7 +24,11 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     scenario: Annotated[
-        str, typer.Option(help="healthy: the canary ends as the default. errors: it breaks, and is rolled back.")
+        str,
+        typer.Option(
+            help="healthy: the canary ends as the default. errors: it breaks, and is rolled back. crash-router, crash-controller, blind: "
+            "extproc itself is killed, frozen, cut off."
+        ),
     ] = "healthy",
     fast: Annotated[bool, typer.Option("--fast", help="Shorter dwells and more traffic; nothing else.")] = False,
     people: Annotated[int, typer.Option(min=100, help="How many people use the application.")] = 20_000,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import contract
-from extproc.demo.scenarios import Scenario
+from extproc.demo.scenarios import Act, Scenario, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,29 @@ class Belief:
             output_tokens=dict(tokens),
         )
 
+    @classmethod
+    def together(cls, parts: Sequence[Belief]) -> Belief:
+        """What several controllers counted, one after the other."""
+        tokens = Counter[str]()
+        for part in parts:
+            tokens.update(part.output_tokens)
+        return cls(
+            canary=sum(part.canary for part in parts),
+            canary_failed=sum(part.canary_failed for part in parts),
+            stable=sum(part.stable for part in parts),
+            stable_failed=sum(part.stable_failed for part in parts),
+            undecided=sum(part.undecided for part in parts),
+            output_tokens=dict(tokens),
+        )
 
-def disagreements(belief: Belief, stable: dict[str, Any], canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
-    """Every number that two parties tell differently; ledgers as demo.ledger.Ledger, clients as demo.tally.Tally.total."""
+
+def disagreements(
+    belief: Belief, stable: dict[str, Any], canary: dict[str, Any], clients: dict[str, Any], unheard: float = 0.0
+) -> list[str]:
+    """Every number that two parties tell differently; ledgers as demo.ledger.Ledger, clients as demo.tally.Tally.total.
+
+    `unheard`: requests of which extproc may have heard nothing; it may never count more than the models.
+    """
     pairs = [
         ("requests to the canary", belief.canary, canary["requests"]),
         ("failed requests of the canary", belief.canary_failed, canary["errors"]),
@@ -65,8 +85,10 @@ def disagreements(belief: Belief, stable: dict[str, Any], canary: dict[str, Any]
         ("output tokens of the canary", belief.output_tokens.get(canary["model"], 0), canary["output_tokens"]),
         ("output tokens of stable", belief.output_tokens.get(stable["model"], 0), stable["output_tokens"]),
     ]
-    found = [f"{what}: extproc counted {ours:,}, the model's ledger says {theirs:,}" for what, ours, theirs in pairs if ours != theirs]
     served = stable["requests"] + canary["requests"]
+    lost = served - belief.canary - belief.stable
+    bad = [pair for pair in pairs if pair[1] != pair[2]] if not lost or lost > unheard else [pair for pair in pairs if pair[1] > pair[2]]
+    found = [f"{what}: extproc counted {ours:,}, the model's ledger says {theirs:,}" for what, ours, theirs in bad]
     if clients["sent"] != served:
         found.append(f"clients sent {clients['sent']:,} requests, the models received {served:,}")
     for ledger in (stable, canary):
@@ -77,16 +99,20 @@ def disagreements(belief: Belief, stable: dict[str, Any], canary: dict[str, Any]
     return found
 
 
-def shortcomings(scenario: Scenario, status: str, belief: Belief, canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
-    """Why the story did not end as the scenario says; empty where it did."""
-    found = []
+def shortcomings(
+    scenario: Scenario, status: str, belief: Belief, canary: dict[str, Any], clients: dict[str, Any], acts: Mapping[Act, float]
+) -> list[str]:
+    """Why the story did not end as the scenario says; empty where it did. `acts`: when each was done, Unix seconds."""
+    found = [f"{turn.act} was never done" for turn in scenario.script if turn.act is not None and turn.act not in acts]
     if status != scenario.ends:
         found.append(f"the rollout ended {status.replace('_', ' ')}, not {scenario.ends.replace('_', ' ')}")
     failed = sum(clients["errors"].values())
     if scenario.promise is None:
         if failed:
             found.append(f"{failed:,} requests of clients failed: {clients['errors']}")
-        if clients["flips"] > belief.undecided:
+        if scenario.withdrawal is not None and not found:
+            found += _withdrawal_problems(scenario.withdrawal, canary, acts)
+        elif clients["flips"] > belief.undecided:
             moved = f"{clients['flips']:,} requests of people who had met the canary were answered by stable"
             found.append(f"{moved}, and only {belief.undecided:,} had no decision")
         return found
@@ -98,6 +124,14 @@ def shortcomings(scenario: Scenario, status: str, belief: Belief, canary: dict[s
     if failed != canary["errors"]:
         found.append(f"clients saw {failed:,} failures, the canary failed {canary['errors']:,} times")
     return found
+
+
+def _withdrawal_problems(withdrawal: Withdrawal, canary: dict[str, Any], acts: Mapping[Act, float]) -> list[str]:
+    begin, end = canary["silence"]
+    took = begin - acts[withdrawal.begins]
+    if not 0 <= took <= withdrawal.within:
+        return [f"the canary was not withdrawn within {withdrawal.within:g} s of {withdrawal.begins}, but after {took:.1f} s"]
+    return ["the canary came back before there was reason to"] if end < acts[withdrawal.ends] else []
 
 
 def rollback_seconds(canary: dict[str, Any]) -> float | None:
@@ -114,7 +148,8 @@ def told(
     journal: list[dict[str, Any]],
     canary: dict[str, Any],
     clients: dict[str, Any],
-    undecided: int,
+    belief: Belief,
+    acts: Mapping[Act, float],
     seconds: float,
 ) -> str:
     """What happened, in one paragraph."""
@@ -134,5 +169,16 @@ def told(
         )
     elif not sum(clients["errors"].values()):
         text += " No client saw an error"
-        text += f"; {undecided:,} decisions came too late, and stable answered." if undecided else ", and nobody was moved back."
+        if belief.undecided:
+            text += f"; {belief.undecided:,} requests got no decision in time, and stable answered."
+        else:
+            text += "." if scenario.withdrawal is not None else ", and nobody was moved back."
+    if scenario.withdrawal is not None and scenario.withdrawal.begins in acts:
+        begin, end = canary["silence"]
+        text += (
+            f" The canary met its last request {begin - acts[scenario.withdrawal.begins]:.1f} s after the fault, then nobody for "
+            f"{end - begin:.0f} s, and was back {end - acts[scenario.withdrawal.ends]:.1f} s after the fault had ended."
+        )
+    if scenario.unheard:
+        text += f" Of {clients['sent'] - belief.canary - belief.stable:,} requests extproc heard nothing: that is what the fault cost."
     return text

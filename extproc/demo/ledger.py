@@ -43,6 +43,8 @@ class Ledger:
     first_error: float | None = None
     asked_for: dict[str, int] = field(default_factory=dict)
     """Requests by the model name in their body: shows whether a gateway rewrote it."""
+    silence: tuple[float, float] = (0.0, 0.0)
+    """The longest time without a request: from one arrival to the next."""
     foreign_headers: int = 0
     """Requests that carried a header beginning with the prefix given at the start: a gateway's secret that leaked."""
     since: Window = field(default_factory=Window)
@@ -60,6 +62,8 @@ class Ledger:
         self.asked_for[asked_for] = self.asked_for.get(asked_for, 0) + 1
         if self.first_request is None:
             self.first_request = now
+        elif self.last_request is not None and now - self.last_request > self.silence[1] - self.silence[0]:
+            self.silence = (self.last_request, now)
         self.last_request = self.since.last_request = now
         self.since.requests += 1
 

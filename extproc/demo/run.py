@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from extproc.demo import books, stand
-from extproc.demo.processes import Child, Processes
-from extproc.demo.scenarios import Scenario, Script, Turn
+from extproc.demo import books, family, stand
+from extproc.demo.cable import Cable
+from extproc.demo.processes import Child, DemoError, Processes
+from extproc.demo.scenarios import Act, Scenario, Script, Turn
 from extproc.demo.traffic import TrafficSettings
 
 RATE: Final = 250.0
@@ -28,6 +31,8 @@ LAST_ANSWERS: Final = 40.0
 SETTLE: Final = 1.5
 """Seconds for the last access-log entries to arrive."""
 LONGEST: Final = 840.0
+PATIENCE: Final = 20.0
+"""Seconds that the API may be silent; a controller that was killed is back in about one."""
 WORKERS: Final = 2
 KNOBS: Final = {"ttft": 0.06, "tokens_per_second": 800.0, "output_tokens": 60.0}
 
@@ -69,6 +74,11 @@ class Demo:
         self._news = ""
         self._rollout = self._stable = self._canary = ""
         self._rate = 0.0
+        self._serve: Child
+        self._cable: Cable
+        self._acts: dict[Act, float] = {}
+        self._earlier: list[books.Belief] = []
+        """What controllers counted that were killed since."""
 
     async def run(self) -> Result:
         """Start everything, watch it to its end, compare."""
@@ -83,13 +93,15 @@ class Demo:
             traffic.close_input()
             clients = await asyncio.wait_for(telling, LAST_ANSWERS)
             await asyncio.sleep(SETTLE)
-            belief = books.Belief.read((await api.get("/metrics")).text)
+            belief = books.Belief.together([*self._earlier, books.Belief.read((await api.get("/metrics")).text)])
             journal = await _journal(api)
+        await self._cable.cut()
         stable, canary = [await self._models[name].ledger() for name in (self._stable, self._canary)]
-        problems = books.disagreements(belief, stable, canary, clients)
-        problems += books.shortcomings(self._settings.scenario, status["status"], belief, canary, clients)
+        scenario = self._settings.scenario
+        problems = books.disagreements(belief, stable, canary, clients, scenario.unheard * self._rate)
+        problems += books.shortcomings(scenario, status["status"], belief, canary, clients, self._acts)
         seconds = time.monotonic() - begun
-        story = books.told(self._settings.scenario, status, journal, canary, clients, belief.undecided, seconds)
+        story = books.told(scenario, status, journal, canary, clients, belief, self._acts, seconds)
         return Result(story, problems, books.rollback_seconds(canary), seconds)
 
     # ------------------------------------------------------------------------------------------------------------------ start
@@ -105,12 +117,22 @@ class Demo:
             for rollout in document["rollouts"].values():
                 for phase in rollout["phases"]:
                     phase["min_dwell"] = FAST_DWELL
+        if self._settings.scenario.lease:
+            document["application"]["watch_lease"] = self._settings.scenario.lease
         spec = stand.write_spec(document, self._processes.directory)
         self._say("starting extproc: two router workers, controller, embedded store")
-        await stand.start_serve(self._processes, spec, ports, WORKERS)
+        self._serve = await stand.start_serve(self._processes, spec, ports, WORKERS)
         self._say("starting the real Envoy with the configuration that `extproc render envoy` wrote")
-        await stand.start_envoy(self._processes, spec, ports, WORKERS)
+        self._cable = Cable(self._processes.directory / "cable.sock", Path(ports.collector.removeprefix("unix:")))
+        await stand.start_envoy(self._processes, spec, await self._through_cable(ports), WORKERS)
         return document, ports
+
+    async def _through_cable(self, ports: stand.Ports) -> stand.Ports:
+        """Envoy's access log takes the way that the script can cut, where it does; else it goes straight to the controller."""
+        if not any(turn.act is Act.CUT_ACCESS_LOG for turn in self._settings.scenario.script):
+            return ports
+        await self._cable.mend()
+        return replace(ports, collector=f"unix:{self._processes.directory}/cable.sock")
 
     async def _start_traffic(self, document: dict[str, Any], ports: stand.Ports) -> Child:
         self._rate = FAST_RATE if self._settings.fast else RATE
@@ -133,16 +155,27 @@ class Demo:
         """Show and steer until the rollout has ended and a little longer; the rollout's last status."""
         script = Script(self._settings.scenario.script)
         loop = asyncio.get_running_loop()
-        deadline, ended = loop.time() + LONGEST, 0.0
+        last, ended = loop.time(), 0.0
+        deadline = last + LONGEST
         while True:
             self._processes.check()
-            status: dict[str, Any] = (await api.get("/v1/status")).raise_for_status().json()
-            rollout: dict[str, Any] = status["rollouts"][self._rollout]
-            self._show(status, await _journal(api), self._news)
             now = loop.time()
+            try:
+                status: dict[str, Any] = (await api.get("/v1/status")).raise_for_status().json()
+                journal = await _journal(api)
+            except httpx.HTTPError as error:
+                # Whoever kills the controller waits for it to come back.
+                if now - last > PATIENCE:
+                    said = f"the API has not answered for {PATIENCE:g} s: {error}"
+                    raise DemoError(self._serve.problem("demo.no-status", said)) from error
+                await asyncio.sleep(LOOK_EVERY)
+                continue
+            last = now
+            rollout: dict[str, Any] = status["rollouts"][self._rollout]
+            self._show(status, journal, self._news)
             if rollout["status"] == "progressing":
                 for turn in script.due(rollout["phase"], now):
-                    await self._turn(turn, rollout, traffic)
+                    await self._turn(turn, rollout, traffic, api)
             if rollout["status"] in ("completed", "rolled_back"):
                 ended = ended or now
                 if now - ended > AFTERMATH:
@@ -151,13 +184,34 @@ class Demo:
                 return rollout
             await asyncio.sleep(LOOK_EVERY)
 
-    async def _turn(self, turn: Turn, rollout: dict[str, Any], traffic: Child) -> None:
+    async def _turn(self, turn: Turn, rollout: dict[str, Any], traffic: Child, api: httpx.AsyncClient) -> None:
         self._news = turn.sentence
         if turn.canary_rate is not None:
             self._rate = min(self._rate, turn.canary_rate / rollout["share"])
             await traffic.tell({"rate": self._rate})
         if turn.arm:
             await self._models[self._canary if turn.arm == "canary" else self._stable].turn(turn.knobs)
+        if turn.act is not None:
+            await self._act(turn.act, api)
+
+    async def _act(self, act: Act, api: httpx.AsyncClient) -> None:
+        serve = self._serve.process.pid
+        if act is Act.KILL_CONTROLLER:
+            self._earlier.append(books.Belief.read((await api.get("/metrics")).text))
+        self._acts[act] = time.time()
+        match act:
+            case Act.KILL_WORKERS:
+                family.signal_all(family.workers(serve), signal.SIGKILL)
+            case Act.KILL_CONTROLLER:
+                family.signal_all([family.controller(serve)], signal.SIGKILL)
+            case Act.FREEZE_CONTROLLER:
+                family.signal_all([family.controller(serve)], signal.SIGSTOP)
+            case Act.THAW_CONTROLLER:
+                family.signal_all([family.controller(serve)], signal.SIGCONT)
+            case Act.CUT_ACCESS_LOG:
+                await self._cable.cut()
+            case Act.MEND_ACCESS_LOG:
+                await self._cable.mend()
 
 
 async def _journal(api: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -33,8 +33,9 @@ PATIENCE = 20.0
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Standing]:
-    """Progressing at 1 %."""
+    """Progressing at 1 %, and well."""
     with standing() as made:
+        well_again(made)
         yield made
 
 
@@ -298,6 +299,7 @@ def test_completed_and_envoys_default_has_not_moved(served: Standing) -> None:
     for _ in range(phases):
         served.api("POST", f"/v1/rollouts/{ROLLOUT}/promote", json={"why": "test"})
     until(lambda: served.api("GET", "/v1/status")["rollouts"][ROLLOUT]["status"] == "completed")
+    until(lambda: "watch.router-behind" not in wrong(asked(served)))
     found = wrong(asked(served))
     assert set(found) == {"rollout.default"}
     step = found["rollout.default"].do.split("'")[1]

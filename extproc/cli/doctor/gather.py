@@ -142,17 +142,17 @@ async def _controller(http: httpx.AsyncClient, asked: Asked) -> ControllerSeen |
                 totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
     try:
         status = answer.json()
-        return ControllerSeen(address, status, float(status["at"]) - here, totals, totals)
+        return ControllerSeen(address, status, float(status["at"]) - here, totals, totals, status)
     except (ValueError, KeyError, TypeError):
         return Failed("is no API of extproc", address)
 
 
 async def _controller_again(http: httpx.AsyncClient, asked: Asked, first: ControllerSeen | Failed) -> ControllerSeen | Failed:
-    """With the metrics of the first time; who did not answer then is not asked again."""
+    """With the metrics and the status of the first time; who did not answer then is not asked again."""
     if isinstance(first, Failed):
         return first
     again = await _controller(http, asked)
-    return again if isinstance(again, Failed) else replace(again, before=first.after)
+    return again if isinstance(again, Failed) else replace(again, before=first.after, earlier=first.status)
 
 
 async def _router(http: httpx.AsyncClient, port: int) -> RouterSeen | Failed:

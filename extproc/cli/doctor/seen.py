@@ -81,6 +81,8 @@ class ControllerSeen:
     before: Mapping[str, float]
     """Its metrics, summed by name."""
     after: Mapping[str, float]
+    earlier: Document
+    """`status` at the beginning of the sample: what was only so at one end of it is on its way."""
 
 
 @dataclass(frozen=True, slots=True)

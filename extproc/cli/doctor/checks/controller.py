@@ -23,7 +23,7 @@ def controller(seen: Seen) -> Iterator[Finding]:
     status = there.status
     yield TOPIC.well("controller.answers", f"{there.address} answers for {status['application']}, generation {status['generation']}")
     if status.get("stale"):
-        do = "the API answers from the store: look at the controller's process (stopped?) and its log"
+        do = "its process is stopped or hangs: `kill -CONT`, else kill it (serve restarts it; nothing decided is lost)"
         yield TOPIC.wrong("controller.frozen", "the evaluate loop does not answer", do)
     lag = there.after.get(contract.METRIC_LOOP_LAG)
     if lag is not None and lag > LATE:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from extproc.cli.doctor.findings import Finding, Topic
+from extproc.cli.doctor.findings import Finding, Mark, Topic
 from extproc.cli.doctor.seen import ControllerSeen, Failed, RouterSeen, Seen
 
 TOPIC = Topic("Watch path")
@@ -56,23 +56,37 @@ def _generations(router: RouterSeen, controller: ControllerSeen) -> Iterator[Fin
 
 
 def _presence(controller: ControllerSeen) -> Iterator[Finding]:
-    """The one place that reads `watch` ({age, lease, blind}) and `routers` ([{name, generation, age, skew}]) of the status document."""
+    """What the controller has been told by routers, on this machine or others."""
     status = controller.status
-    heartbeat = status.get("watch")
-    if heartbeat is not None:
-        age, lease = heartbeat.get("age"), heartbeat.get("lease", 15.0)
-        if age is not None and age > lease / 2:
-            do = "the evaluate loop or the store is stuck; after one lease canary traffic goes to stable. See Controller and Store"
-            yield TOPIC.wrong("watch.heartbeat", f"the last heartbeat is {age:.1f} s old, the lease is {lease:g} s", do)
-        elif age is not None:
-            yield TOPIC.well("watch.heartbeat", f"the last heartbeat is {age:.1f} s old, the lease is {lease:g} s")
-        for name in heartbeat.get("blind", ()):
-            do = "outcomes are missing, canary traffic goes to stable: look at Access log"
-            yield TOPIC.wrong("watch.blind", f"the controller is blind for {name}", do)
-    for router in status.get("routers", ()):
-        name, generation = router.get("name", "router"), router.get("generation")
-        said = f"{name}: generation {generation}, last heard {router.get('age', 0.0):.1f} s ago"
-        if generation is not None and generation != status["generation"]:
-            yield TOPIC.wrong("watch.router-behind", f"{said}; State is at {status['generation']}", "run doctor on its machine")
-        else:
-            yield TOPIC.well("watch.router", said)
+    for name, why in status["watch"]["blind"].items():
+        do = "outcomes are missing, canary traffic goes to stable: look at Access log"
+        yield TOPIC.wrong("watch.blind", f"the controller is blind for {name}: {why}", do)
+    if not status["routers"]:
+        do = "decisions are not counted, so nobody knows what the access log loses: do routers and controller have the same --store?"
+        yield TOPIC.wrong("watch.no-presence", "no router tells the controller of itself", do)
+    lease = status["watch"]["lease"]
+    before = {router["router"]: _router(router, controller.earlier["generation"], lease) for router in controller.earlier["routers"]}
+    for router in status["routers"]:
+        found, earlier = _router(router, status["generation"], lease), before.get(router["router"])
+        if found.mark is not Mark.WRONG or (earlier is not None and earlier.id == found.id):
+            yield found
+
+
+def _router(router: Mapping[str, Any], generation: int, lease: float) -> Finding:
+    """What is wrong with it now. It may be on its way: who changed State a moment ago has not been heard of by everybody."""
+    name, beat = router["router"], router["heartbeat_age"]
+    if router["silent"] is not None:
+        do = "is it running? Its decisions are not counted: run doctor on its machine"
+        return TOPIC.wrong("watch.silent-router", f"{name} has told nothing for {router['silent']:.0f} s", do)
+    if router["withdrawn"]:
+        do = "canary traffic goes to stable, because nobody can watch it: see Controller, Store and Access log; it comes back by itself"
+        return TOPIC.wrong("watch.withdrawn", f"{name} has withdrawn {', '.join(router['withdrawn'])}", do)
+    if beat is not None and beat > lease / 2:
+        do = "the evaluate loop or the store is stuck; after one lease canary traffic goes to stable. See Controller and Store"
+        return TOPIC.wrong("watch.heartbeat", f"{name} saw the last heartbeat {beat:.1f} s ago, the lease is {lease:g} s", do)
+    if set(router["generations"]) - {generation}:
+        said = f"{name} serves generation {' and '.join(map(str, router['generations']))}; State is at {generation}"
+        return TOPIC.wrong("watch.router-behind", said, "run doctor on its machine")
+    return TOPIC.well(
+        "watch.router", f"{name}: {router['serving']} of {router['workers']} workers, {router['decisions_per_second']:.0f} decisions/s"
+    )
