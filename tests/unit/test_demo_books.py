@@ -1,0 +1,88 @@
+"""The demo's judge: what counts as a disagreement, and what as a story that did not end as promised."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from extproc.demo import books
+from extproc.demo.ledger import Ledger
+from extproc.demo.scenarios import SCENARIOS, Act
+
+BELIEF = books.Belief(100, 0, 900, 0, 3, {"new": 1_000, "old": 9_000})
+CLIENTS: dict[str, Any] = {"sent": 1_000, "errors": {}, "flips": 2}
+BLIND = SCENARIOS["blind"]
+CUT, MENDED = 1_000.0, 1_015.0
+ACTS = {Act.CUT_ACCESS_LOG: CUT, Act.MEND_ACCESS_LOG: MENDED}
+
+
+def ledger(model: str, requests: int, tokens: int, **more: Any) -> dict[str, Any]:
+    return {**Ledger(model, requests=requests, ok=requests, output_tokens=tokens, asked_for={model: requests}).as_json(), **more}
+
+
+STABLE, CANARY = ledger("old", 900, 9_000), ledger("new", 100, 1_000)
+
+
+def test_books_that_agree_say_nothing() -> None:
+    """To the last request and token."""
+    assert books.disagreements(BELIEF, STABLE, CANARY, CLIENTS) == []
+
+
+@pytest.mark.parametrize("field", ["canary", "canary_failed", "stable", "stable_failed"])
+def test_one_request_too_many_or_too_few_is_a_disagreement(field: str) -> None:
+    """Where nothing may be lost, nothing may be missing either."""
+    for by in (1, -1):
+        assert books.disagreements(replace(BELIEF, **{field: getattr(BELIEF, field) + by}), STABLE, CANARY, CLIENTS)
+
+
+def test_what_a_fault_may_cost_is_forgiven_and_no_more() -> None:
+    """Forty unheard requests of at most forty; one more, or one request counted twice, is told."""
+    missing = replace(BELIEF, stable=870, canary=90, output_tokens={"new": 900, "old": 8_700})
+    assert books.disagreements(missing, STABLE, CANARY, CLIENTS, unheard=40) == []
+    assert books.disagreements(missing, STABLE, CANARY, CLIENTS, unheard=39)
+    assert books.disagreements(replace(missing, canary=101), STABLE, CANARY, CLIENTS, unheard=40)
+
+
+def test_controllers_one_after_the_other_are_added_up() -> None:
+    """A killed one takes its counters with it; what it had counted is not lost."""
+    both = books.Belief.together([BELIEF, BELIEF])
+    assert both == books.Belief(200, 0, 1_800, 0, 6, {"new": 2_000, "old": 18_000})
+
+
+@pytest.mark.parametrize(
+    ("silence", "told"),
+    [
+        ((CUT + 5, MENDED + 10), ""),
+        ((CUT + 20, CUT + 40), "not withdrawn"),
+        ((CUT - 1, MENDED + 10), "not withdrawn"),
+        ((CUT + 5, MENDED - 1), "came back before"),
+    ],
+)
+def test_a_withdrawal_is_seen_in_the_canarys_own_ledger(silence: tuple[float, float], told: str) -> None:
+    """The longest time without a request begins soon after the fault and ends after it."""
+    found = books.shortcomings(BLIND, "completed", BELIEF, {**CANARY, "silence": silence}, CLIENTS, ACTS)
+    assert bool(found) == bool(told)
+    assert told in " ".join(found)
+
+
+def test_a_fault_that_was_never_done_proves_nothing() -> None:
+    """A rollout that was over before the script came to it."""
+    found = books.shortcomings(BLIND, "completed", BELIEF, {**CANARY, "silence": (CUT + 5, MENDED + 10)}, CLIENTS, {})
+    assert found == [f"{Act.CUT_ACCESS_LOG} was never done", f"{Act.MEND_ACCESS_LOG} was never done"]
+
+
+def test_people_who_were_moved_back_are_told() -> None:
+    """More than had no decision: somebody's model changed without a reason."""
+    healthy = SCENARIOS["healthy"]
+    assert books.shortcomings(healthy, "completed", BELIEF, CANARY, CLIENTS, {}) == []
+    assert books.shortcomings(healthy, "completed", BELIEF, CANARY, {**CLIENTS, "flips": 4}, {})
+
+
+def test_the_longest_silence_of_a_model() -> None:
+    """From one arrival to the next, not to the present."""
+    made = Ledger("new")
+    for now in (10.0, 11.0, 18.0, 19.0, 22.0):
+        made.arrived(now, "new", stream=False, foreign=False)
+    assert made.silence == (11.0, 18.0)
