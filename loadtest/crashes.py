@@ -17,9 +17,7 @@ NAMES: Final = ("crash-router", "crash-controller", "blind")
 
 def section() -> tuple[list[str], list[str]]:
     """Each once, with its story."""
-    lines = [
-        "`extproc demo --scenario NAME --fast`, on the real Envoy. Every client's answer and every request that a model served is counted."
-    ]
+    lines = ["`extproc demo --scenario NAME --fast`, on the real Envoy. Every answer and every request that a model served is counted."]
     problems: list[str] = []
     for name in track(NAMES, "scenarios", console=CONSOLE):
         settings = DemoSettings(scenario_named(name), fast=True)
