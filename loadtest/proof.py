@@ -5,9 +5,10 @@
 
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
 first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase. bench: what a
-decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of
-the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz:
-atheris for half an hour. Bench, latency and overload want a machine that does nothing else.
+decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9
+of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. overload: what the machine holds for
+ten minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, latency and overload want a machine
+that does nothing else.
 """
 
 from __future__ import annotations
