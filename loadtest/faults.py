@@ -239,8 +239,8 @@ def section(keys: Sequence[str] = (), plan: Plan = Plan()) -> tuple[list[str], l
     rows: list[tuple[Done, Figures]] = [(done, figures(done, answers, canary)) for done in found]
     (DOCS / "faults.svg").write_text(picture(rows, answers, canary))
     lines = [
-        f"`python -m loadtest.faults`: the real Envoy, `extproc serve` with {WORKERS} workers, `watch_lease` {LEASE:g} s, {plan.rate:g} requests",
-        f"per second of {plan.people} people (one in five streams), the rollout paused at 50 %. Every answer of every request is looked at.",
+        f"`python -m loadtest.faults`: the real Envoy, `extproc serve` with {WORKERS} workers, `watch_lease` {LEASE:g} s, {plan.rate:g}",
+        f"requests/s of {plan.people} people (one in five streams), the rollout paused at 50 %. Every answer to every request counts.",
         "",
         "![the canary's share of answers through each fault](faults.svg)",
         "",
