@@ -192,7 +192,7 @@ class Ground:
         return await self._http.request(method, f"http://127.0.0.1:{self.ports.api}{path}", headers=headers, **arguments)
 
     async def told(self, mark: str) -> str:
-        """The line of `extproc status`, as people type it, that has `mark` in it, without names of this machine; "" where none is."""
+        """The line of `extproc status` that has `mark` in it, with a table's heads above it, names of this machine left out; else ""."""
         words = ["status", "--api", f"http://127.0.0.1:{self.ports.api}", "--token-file", f"{self.store}.token"]
         process = await asyncio.create_subprocess_exec(
             *stand.EXTPROC, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -200,7 +200,13 @@ class Ground:
         )  # fmt: skip
         said, _ = await process.communicate()
         lines = (" ".join(line.strip(" │╭╮╰╯─").split()) for line in said.decode().splitlines())
-        return self._neutral(next((line for line in lines if mark in line), ""))
+        before = ""
+        for line in lines:
+            if mark in line:
+                heads = before if before.startswith("workers generation") else ""
+                return self._neutral(f"{heads}\n{line}".strip())
+            before = line
+        return ""
 
     def _neutral(self, line: str) -> str:
         for found, instead in (

@@ -95,15 +95,15 @@ async def _slow_worker(there: Ground) -> AsyncIterator[str]:
         try:
             while True:
                 os.kill(pid, signal.SIGSTOP)
-                await asyncio.sleep(0.15)
+                await asyncio.sleep(0.1)
                 os.kill(pid, signal.SIGCONT)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.4)
         except ProcessLookupError:
             return
 
     stuttering = asyncio.create_task(stutter())
     try:
-        yield "one of two workers stands still for 150 of every 200 ms"
+        yield "one of two workers stands still for 100 of every 500 ms"
     finally:
         stuttering.cancel()
         with suppress(asyncio.CancelledError):
@@ -200,7 +200,9 @@ async def _do(there: Ground, fault: Fault, plan: Plan, clock: Callable[[], float
     async with fault.do(there) as said:
         while (not metric or not status) and clock() - begin < SEEN_WITHIN:
             lines = await _says(there, fault)
-            metric, status = metric or lines[0], status or lines[1]
+            metric = metric or lines[0]
+            # What the status says before the metric does may be from before the fault.
+            status = status or (lines[1] if metric else "")
         await asyncio.sleep(max(0.0, fault.hold - (clock() - begin)))
         end = clock()
 

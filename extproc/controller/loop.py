@@ -141,9 +141,9 @@ class Loop:
             else:
                 desk.evidence.observe(outcome, now)
 
-    def count_decisions(self, rollout: str, count: int) -> None:
-        """So many decisions more, as a router tells."""
-        self.sight.decide(rollout, count)
+    def count_decisions(self, rollout: str, count: int, begin: float, end: float) -> None:
+        """So many decisions more between two instants (Unix seconds), as a router tells."""
+        self.sight.decide(rollout, count, begin, end)
 
     # ------------------------------------------------------------------------------------------------------------------- tick
     def tick(self, now: float, elapsed: float) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,17 @@ LONGEST_DATAGRAM: Final = 1 << 20
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """What a worker told last."""
+
+    life: str
+    decisions: Mapping[str, int]
+    """Of its present life, by rollout."""
+    at: float
+    """Our monotonic clock."""
+
+
 @dataclass(slots=True)
 class _Router:
     """One router as it was last told."""
@@ -40,15 +51,15 @@ class _Router:
     """Seconds by which its clock is ahead of ours."""
     rate: float = 0.0
     """Decisions per second between its last two datagrams."""
-    counts: dict[int, tuple[str, dict[str, int]]] = field(default_factory=dict)
-    """Worker -> its present life, and that life's decisions by rollout."""
+    counts: dict[int, _Count] = field(default_factory=dict)
+    """By worker."""
 
 
 class Routers:
     """All routers that have been heard of."""
 
-    def __init__(self, decided: Callable[[str, int], None]) -> None:
-        """`decided` is told how many decisions more a rollout has."""
+    def __init__(self, decided: Callable[[str, int, float, float], None]) -> None:
+        """`decided` is told how many decisions more a rollout has, and between which instants (Unix seconds) they were made."""
         self._decided = decided
         self._routers: dict[str, _Router] = {}
         self.bad = 0
@@ -58,22 +69,22 @@ class Routers:
         """One Presence; `now` is monotonic, `wall` Unix seconds."""
         try:
             document = orjson.loads(datagram)
-            counts = {worker["worker"]: (worker["life"], worker["decisions"]) for worker in document["workers"] if worker["life"]}
+            counts = {one["worker"]: _Count(one["life"], one["decisions"], now) for one in document["workers"] if one["life"]}
             new = _Router(document, now, document["at"] - wall, counts=counts)
             name = str(document["router"])
             before = self._routers.get(name)
-            more = _more(before.counts, counts) if before is not None else {}
+            more = list(_more(before, counts)) if before is not None else []
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.bad += 1
             if self.bad == 1:
                 log.error("a router's Presence could not be understood (%s): do router and controller have the same version?", error)
             return
         if before is not None:
-            new.rate = sum(more.values()) / max(now - before.at, 0.1)
+            new.rate = sum(count / max(now - since, 0.1) for _, count, since in more)
             # Who did not answer this time is not gone: what it had decided is not counted again.
             new.counts = {**before.counts, **counts}
-        for rollout, count in more.items():
-            self._decided(rollout, count)
+        for rollout, count, since in more:
+            self._decided(rollout, count, wall - (now - since), wall)
         if before is not None or len(self._routers) < ROUTERS_KEPT:
             self._routers[name] = new
 
@@ -88,15 +99,13 @@ class Routers:
         return {"present": len(self._routers) - silent, "silent": silent}
 
 
-def _more(before: Mapping[int, tuple[str, dict[str, int]]], after: Mapping[int, tuple[str, dict[str, int]]]) -> dict[str, int]:
-    """Decisions since the last Presence of the same router; a life that was not there before began at zero."""
-    more: dict[str, int] = {}
-    for worker, (life, counts) in after.items():
-        known, old = before.get(worker, ("", {}))
-        for rollout, count in counts.items():
-            if grown := count - (old.get(rollout, 0) if life == known else 0):
-                more[rollout] = more.get(rollout, 0) + grown
-    return more
+def _more(before: _Router, after: Mapping[int, _Count]) -> Iterator[tuple[str, int, float]]:
+    """(rollout, decisions, since when) since each worker told last; a life that was not there before began at zero."""
+    for worker, told in after.items():
+        known = before.counts.get(worker, _Count("", {}, before.at))
+        for rollout, count in told.decisions.items():
+            if grown := count - (known.decisions.get(rollout, 0) if told.life == known.life else 0):
+                yield rollout, grown, known.at
 
 
 def _document(name: str, router: _Router, now: float) -> dict[str, Any]:

@@ -5,15 +5,16 @@ rollout's decisions in one lease nine in ten must have been heard of; else nobod
 
 Requests are counted in the second in which they *began*, so that it does not matter when they are heard of, as long as that is within
 LAG. Decisions are told once a second and are known up to SHIFTS seconds later: only where no shift explains what is missing are entries
-lost. Traffic that begins, ends or comes in bursts is explained by one of them.
+lost. Traffic that begins, ends or comes in bursts is explained by one of them. What a worker tells late, or after a datagram that was
+lost, is spread over the time since it told last: it must not look like a burst that nobody heard of.
 
 Pure: time is an argument, Unix seconds by the clock of Envoy's access log.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import Counter, deque
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -38,6 +39,8 @@ LAG: Final = 3
 """Seconds in which a request is heard of: Envoy tells of open ones every second."""
 SHIFTS: Final = (0, 1, 2)
 """Seconds after which a decision may be told."""
+TELLING: Final = 1.6
+"""Seconds between two tellings of a worker, at most; they come once a second."""
 SETTLE: Final = 5.0
 """Seconds after a beginning that are not compared: Envoy connects again, and entries of that time are lost."""
 OPEN_KEPT: Final = 200_000
@@ -61,30 +64,36 @@ class Blindness:
 class _Seen:
     """One rollout."""
 
-    decided: int = 0
-    """Decisions since the beginning."""
-    told: deque[tuple[float, int]] = field(default_factory=deque)
-    """(now, decided) at each tick."""
+    since: float
+    """From when on there is something to compare."""
+    decided: defaultdict[int, float] = field(default_factory=lambda: defaultdict(float))
+    """Decisions by the second after which they are known."""
     heard: Counter[int] = field(default_factory=Counter)
     """Requests heard of, by the second in which they began."""
 
     def forget(self, before: float) -> None:
-        while self.told and self.told[0][0] < before:
-            self.told.popleft()
-        for second in [second for second in self.heard if second < before]:
-            del self.heard[second]
+        self.since = max(self.since, before)
+        for counts in (self.decided, self.heard):
+            for second in [second for second in counts if second < before]:
+                del counts[second]
+
+    def spread(self, count: int, begin: float, end: float) -> None:
+        """So many decisions between the two. A usual telling counts when it comes; a late one is spread over its seconds."""
+        begin = max(begin, end - LONGEST)
+        if end - begin <= TELLING:
+            self.decided[math.floor(end) + 1] += count
+            return
+        for second in range(math.floor(begin), math.ceil(end)):
+            part = min(end, second + 1) - max(begin, second)
+            self.decided[second + 1] += count * part / (end - begin)
 
     def compared(self, now: float, shortest: int, longest: float, fewest: int, choose: Callable[[Iterable[int]], int]) -> Blindness | None:
         """The shortest window with enough decisions, and of its SHIFTS the one to `choose`; None where there is none yet."""
-        times = [at for at, _ in self.told]
-
-        def told(at: float) -> int:
-            return self.told[max(0, bisect_right(times, at) - 1)][1]
-
         end = int(now) - LAG
         window = shortest
-        while window <= longest and end - window >= times[0]:
-            decided = choose(told(end + shift) - told(end - window + shift) for shift in SHIFTS)
+        while window <= longest and end - window >= self.since:
+            shifted = ((end - window + shift, end + shift) for shift in SHIFTS)
+            decided = choose(round(sum(self.decided[second] for second in range(*seconds))) for seconds in shifted)
             if decided >= fewest:
                 return Blindness(decided, sum(self.heard[second] for second in range(end - window, end)), window)
             window *= 2
@@ -101,16 +110,16 @@ class Sight:
         self._open: dict[tuple[str, str], None] = {}
         self._from: float | None = None
 
-    def decide(self, rollout: str, count: int) -> None:
-        """So many decisions more, as a router tells."""
-        self._of(rollout).decided += count
+    def decide(self, rollout: str, count: int, begin: float, end: float) -> None:
+        """So many decisions more between two instants, as a router tells."""
+        self._of(rollout, end).spread(count, begin, end)
 
     def hear(self, outcome: Outcome) -> None:
         """One access-log entry."""
         key = outcome.rollout, outcome.stream_id
         known = key in self._open
         if not known:
-            self._of(outcome.rollout).heard[int(outcome.start)] += 1
+            self._of(outcome.rollout, outcome.start).heard[int(outcome.start)] += 1
         if outcome.final:
             self._open.pop(key, None)
         elif not known:
@@ -133,7 +142,6 @@ class Sight:
         longest = LONGEST * self.lease
         blind: dict[str, Blindness] = {}
         for rollout, seen in self._seen.items():
-            seen.told.append((now, seen.decided))
             seen.forget(now - longest - SHORTEST - LAG)
             found = self._looked_at(rollout, seen, now, longest)
             if found is not None:
@@ -154,5 +162,5 @@ class Sight:
         seen.forget(now - SEES_AFTER - LAG)
         return None
 
-    def _of(self, rollout: str) -> _Seen:
-        return self._seen.setdefault(rollout, _Seen())
+    def _of(self, rollout: str, now: float) -> _Seen:
+        return self._seen.setdefault(rollout, _Seen(now))

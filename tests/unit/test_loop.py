@@ -391,7 +391,7 @@ def test_a_rollout_that_rests_takes_its_new_block_with_the_evidence_that_is_abou
 # --------------------------------------------------------------------------------------------------------------------- watching
 def _exposed_to(world: World, **arguments: float) -> None:
     """A second of traffic whose decisions are told as well."""
-    world.loop.count_decisions(NAME, int(arguments.pop("decided", 200)))
+    world.loop.count_decisions(NAME, int(arguments.pop("decided", 200)), world.now, world.now + 1.0)
     world.second(**arguments)  # type: ignore[arg-type]
 
 

@@ -39,13 +39,16 @@ class Heard:
 
     def __init__(self, path: Path) -> None:
         self.decided: Counter[str] = Counter()
+        self.between: set[tuple[int, int]] = set()
+        """Seconds since WALL: of each count the time in which it was made."""
         self.routers = Routers(self._count)
         self.now = 100.0
         self.socket = PresenceSocket(path, lambda data: self.routers.receive(data, self.now, WALL + self.now))
         self.presence = Presence(path, "unix:/run/router.sock")
 
-    def _count(self, rollout: str, count: int) -> None:
+    def _count(self, rollout: str, count: int, begin: float, end: float) -> None:
         self.decided[rollout] += count
+        self.between.add((round(begin - WALL), round(end - WALL)))
 
     async def tell(self, *views: WorkerView, skew: float = 0.0) -> None:
         self.now += 1.0
@@ -88,8 +91,10 @@ def test_decisions_are_counted_once_whatever_happens_to_workers(path: Path) -> N
         await heard.tell(view(0, count=1100), view(1, count=550))
         assert heard.decided == {"new": 150}
         await heard.tell(view(0, count=1200), WorkerView(1, {"died": 0, "hung": 0}, None))
+        assert heard.between == {(101, 102), (102, 103)}
         await heard.tell(view(0, count=1200), view(1, count=580))
         assert heard.decided == {"new": 280}
+        assert heard.between == {(101, 102), (102, 103), (102, 104)}, "who was away for a second has decided in two"
         await heard.tell(view(0, count=1200), view(1, life="2", count=20))
         assert heard.decided == {"new": 300}
 

@@ -26,6 +26,9 @@ class Traffic:
         self._decided: list[float] = []
         self._told_at = self.random.random()
         """A router's own second."""
+        self._last_told = self.now
+        self.silent = False
+        """Nobody tells of decisions: a supervisor that waits for a worker, datagrams that are lost."""
         self.blind: list[bool] = []
 
     def run(self, seconds: int, rate: Callable[[float], int] | int, lost: float = 0.0) -> None:
@@ -45,9 +48,11 @@ class Traffic:
                     ]
             self.now += 1.0
             self._told_at = (self._told_at + self.random.uniform(-0.1, 0.1)) % 1.0
-            told = self.now - self._told_at
-            self.sight.decide(NAME, sum(start <= told for start in self._decided))
-            self._decided = [start for start in self._decided if start > told]
+            if not self.silent:
+                told = self.now - self._told_at
+                self.sight.decide(NAME, sum(start <= told for start in self._decided), self._last_told, told)
+                self._decided = [start for start in self._decided if start > told]
+                self._last_told = told
             self._later.sort()
             while self._later and self._later[0][0] <= self.now:
                 _, start, number, final = self._later.pop(0)
@@ -76,6 +81,19 @@ def test_nothing_lost_is_never_blind(rate: Callable[[float], int] | int, lease: 
     for seed in range(10):
         traffic = Traffic(lease, seed)
         traffic.run(120, rate)
+        assert not any(traffic.blind)
+
+
+@pytest.mark.parametrize("silence", [2, 4, 9])
+def test_whoever_tells_late_is_no_reason(silence: int) -> None:
+    """What is told at once after some seconds was decided in all of them, and did not come as a burst that nobody heard of."""
+    for seed in range(10):
+        traffic = Traffic(3.0, seed)
+        for _ in range(12):
+            traffic.run(11, 120)
+            traffic.silent = True
+            traffic.run(silence, 120)
+            traffic.silent = False
         assert not any(traffic.blind)
 
 
@@ -114,7 +132,7 @@ def test_after_a_gap_of_our_own_nothing_is_compared_for_a_while() -> None:
     """A process that stood still knows nothing of what it missed."""
     traffic = Traffic()
     traffic.run(60, 100)
-    traffic.sight.decide(NAME, 10_000)
+    traffic.sight.decide(NAME, 10_000, traffic.now - 1, traffic.now)
     traffic.sight.begin_anew()
     traffic.blind.clear()
     traffic.run(60, 100)
@@ -127,7 +145,7 @@ def test_an_open_request_is_heard_of_once() -> None:
     """Periodic entries and the end are one request; half of the requests heard of twice do not hide that the other half is lost."""
     sight = Sight(3.0)
     for second in range(30):
-        sight.decide(NAME, 10)
+        sight.decide(NAME, 10, second, second + 1.0)
         for number in range(second * 5, second * 5 + 5):
             for final in (False, False, True):
                 sight.hear(outcome(number, second, False, False, final=final))
