@@ -37,7 +37,7 @@ class _Count:
     decisions: Mapping[str, int]
     """Of its present life, by rollout."""
     at: float
-    """Our monotonic clock."""
+    """When it was so, by our monotonic clock."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,11 @@ class Routers:
         """One Presence; `now` is monotonic, `wall` Unix seconds."""
         try:
             document = orjson.loads(datagram)
-            counts = {one["worker"]: _Count(one["life"], one["decisions"], now) for one in document["workers"] if one["life"]}
+            counts = {
+                one["worker"]: _Count(one["life"], one["decisions"], now - (document["at"] - one["at"]))
+                for one in document["workers"]
+                if one["life"]
+            }
             new = _Router(document, now, document["at"] - wall, counts=counts)
             name = str(document["router"])
             before = self._routers.get(name)
@@ -80,11 +84,11 @@ class Routers:
                 log.error("a router's Presence could not be understood (%s): do router and controller have the same version?", error)
             return
         if before is not None:
-            new.rate = sum(count / max(now - since, 0.1) for _, count, since in more)
+            new.rate = sum(count / max(until - since, 0.1) for _, count, since, until in more)
             # Who did not answer this time is not gone: what it had decided is not counted again.
             new.counts = {**before.counts, **counts}
-        for rollout, count, since in more:
-            self._decided(rollout, count, wall - (now - since), wall)
+        for rollout, count, since, until in more:
+            self._decided(rollout, count, wall - (now - since), wall - (now - until))
         if before is not None or len(self._routers) < ROUTERS_KEPT:
             self._routers[name] = new
 
@@ -99,13 +103,13 @@ class Routers:
         return {"present": len(self._routers) - silent, "silent": silent}
 
 
-def _more(before: _Router, after: Mapping[int, _Count]) -> Iterator[tuple[str, int, float]]:
-    """(rollout, decisions, since when) since each worker told last; a life that was not there before began at zero."""
+def _more(before: _Router, after: Mapping[int, _Count]) -> Iterator[tuple[str, int, float, float]]:
+    """(rollout, decisions, since, until) since each worker told last; a life that was not there before began at zero."""
     for worker, told in after.items():
         known = before.counts.get(worker, _Count("", {}, before.at))
         for rollout, count in told.decisions.items():
             if grown := count - (known.decisions.get(rollout, 0) if told.life == known.life else 0):
-                yield rollout, grown, known.at
+                yield rollout, grown, known.at, told.at
 
 
 def _document(name: str, router: _Router, now: float) -> dict[str, Any]:

@@ -53,5 +53,5 @@ def _worker(view: WorkerView) -> dict[str, Any]:
     decisions: Counter[str] = Counter()
     for rollout, _, _, _, count in report["decisions"]:
         decisions[rollout] += count
-    told = ("life", "generation", "age", "heartbeat_age", "withdrawn", "errors", "shed")
+    told = ("life", "generation", "age", "heartbeat_age", "at", "withdrawn", "errors", "shed")
     return {"worker": view.index, "decisions": decisions, **{name: report[name] for name in told}}

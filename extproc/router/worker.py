@@ -54,6 +54,8 @@ class WorkerReport:
     generation: int
     age: float
     heartbeat_age: float | None
+    at: float
+    """When this was so, Unix seconds: a supervisor that waits for another worker tells it later."""
     withdrawn: list[str]
     decisions: list[tuple[str, str, str, str, int]]
     """rollout, cohort, arm, reason, count."""
@@ -111,6 +113,7 @@ class Worker:
             life=self._life,
             age=self._source.age,
             heartbeat_age=self._source.heartbeat_age,
+            at=time(),
             withdrawn=sorted(self._source.withdrawn),
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,

@@ -26,6 +26,7 @@ def view(index: int, life: str = "1", count: int = 0, **changes: Any) -> WorkerV
         "generation": 4,
         "age": 0.01,
         "heartbeat_age": 0.5,
+        "at": 0.0,
         "withdrawn": [],
         "errors": 0,
         "shed": 3,
@@ -52,6 +53,9 @@ class Heard:
 
     async def tell(self, *views: WorkerView, skew: float = 0.0) -> None:
         self.now += 1.0
+        for one in views:
+            if one.report is not None:
+                one.report["at"] += WALL + self.now + skew
         before = [router.at for router in self.routers._routers.values()]
         self.presence.tell(views, WALL + self.now + skew)
         async with asyncio.timeout(10):
@@ -97,6 +101,20 @@ def test_decisions_are_counted_once_whatever_happens_to_workers(path: Path) -> N
         assert heard.between == {(101, 102), (102, 103), (102, 104)}, "who was away for a second has decided in two"
         await heard.tell(view(0, count=1200), view(1, life="2", count=20))
         assert heard.decided == {"new": 300}
+
+    run(path, work)
+
+
+def test_what_was_read_early_and_told_late_counts_when_it_was_read(path: Path) -> None:
+    """A supervisor waits three seconds for a worker that hangs before it tells what the other had said at once."""
+
+    async def work(heard: Heard) -> None:
+        await heard.tell(view(0, count=100))
+        heard.now += 3.0
+        await heard.tell(view(0, count=200, at=-3.0))
+        await heard.tell(view(0, count=600))
+        assert heard.between == {(101, 102), (102, 106)}
+        assert heard.document["decisions_per_second"] == pytest.approx(100.0)
 
     run(path, work)
 
