@@ -155,7 +155,7 @@ def picture(rows: Sequence[tuple[Done, Figures]], answers: Sequence[Answer], can
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         '<text x="8" y="16" font-size="13" fill="#111827">Half of the people meet the canary (blue). Shaded: the fault. '
-        "Red: clients&#8217; errors (none).</text>",
+        f"Red: clients&#8217; errors ({sum(found.errors for _, found in rows):,} of {sum(found.requests for _, found in rows):,}).</text>",
         f'<text x="8" y="32" fill="#6b7280">Columns of {SLICE:g} s; the height is the share of answers that the canary gave.</text>',
     ]
     for index, (done, _) in enumerate(rows):
