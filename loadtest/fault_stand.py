@@ -27,6 +27,7 @@ from loadtest.fault_student import StudentSettings
 from loadtest.faults_report import LEASE, Answer, Plan
 from tests.support.disks import can_mount, no_room, small_disk
 
+ROOT: Final = Path(__file__).parents[1]
 WORKERS: Final = 2
 KNOBS: Final = {"ttft": 0.02, "tokens_per_second": 4000.0, "output_tokens": 20.0}
 DISK: Final = "16m"
@@ -79,7 +80,9 @@ class Ground:
             await self.act(action)
         url = f"http://127.0.0.1:{self.ports.listener}/v1/chat/completions"
         settings = StudentSettings(url, self.stable, self._plan.rate, self._plan.people, self._plan.streaming, self._plan.seed)
-        self._student = await self._processes.start("student", [sys.executable, "-m", "loadtest.fault_student"], speaks=True)
+        command = [sys.executable, "-m", "loadtest.fault_student"]
+        # loadtest is no installed package, and children run elsewhere.
+        self._student = await self._processes.start("student", command, {"PYTHONPATH": str(ROOT)}, speaks=True)
         await self._student.tell(asdict(settings))
         self._listening = asyncio.create_task(self._listen())
 
@@ -163,6 +166,10 @@ class Ground:
     def supervisor(self) -> int:
         """Process id of `extproc serve`."""
         return self._serve.process.pid
+
+    def check(self) -> None:
+        """Raise DemoError if a process has ended that nobody has killed."""
+        self._processes.check()
 
     def workers(self) -> list[int]:
         """Process ids."""

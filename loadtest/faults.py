@@ -207,6 +207,7 @@ async def _do(there: Ground, fault: Fault, plan: Plan, clock: Callable[[], float
         end = clock()
 
     async def well() -> bool:
+        there.check()
         met = any(one.model == there.canary and one.sent > clock() - FRESH for one in there.answers[-RECENT:])
         return met and await there.serving() == WORKERS and not await there.metric(contract.METRIC_WITHDRAWN)
 
@@ -232,6 +233,7 @@ async def measure(keys: Sequence[str], plan: Plan) -> tuple[list[Done], list[Ans
 
 
 async def _half(there: Ground) -> bool:
+    there.check()
     return any(one.model == there.canary for one in there.answers)
 
 
