@@ -1,6 +1,6 @@
 """The long evidence, one section at a time or all of them; figures go to docs/proof. `make proof`.
 
-    python -m loadtest.proof                      everything (about 110 minutes)
+    python -m loadtest.proof                      everything (about two hours)
     python -m loadtest.proof statistics state     some of it
 
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
