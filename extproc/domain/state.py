@@ -1,0 +1,44 @@
+"""State: where each rollout stands. Written by the controller alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from extproc.domain.words import Status
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    status: Status
+    phase: int
+    """Index into the rollout's phases; 0 while pending."""
+    since: float
+    """When the present phase was entered."""
+    generation: int
+    """State generation at which this rollout's exposure last changed. It travels in every assignment: an outcome belongs to the
+    present visit of a phase only if it carries this number (never by clocks)."""
+    attempt: int
+    """1, and one more for each deliberate retry (alpha is halved each time)."""
+    why: str
+    """The sentence that explains the present status."""
+    fingerprint: str
+    """Digest of the rollout's own part of the Spec: while it runs, that part is immutable."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where each rollout stands. Written by the controller alone; every write raises `generation` by one."""
+
+    generation: int
+    spec_digest: str
+    rollouts: Mapping[str, RolloutState]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Written after each evaluation, by the evaluate loop itself. That it changes tells routers that somebody watches."""
+
+    number: int
+    blind: tuple[str, ...]
+    """Rollouts whose outcomes do not arrive: nobody can watch them."""

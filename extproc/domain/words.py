@@ -1,0 +1,87 @@
+"""Small words: closed lists that the Spec, State and reports use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ApplicationType(StrEnum):
+    CHATBOT = "chatbot"
+    SEARCH = "search"
+    CONTENT_GENERATION = "content_generation"
+    CODE_ASSISTANT = "code_assistant"
+
+
+class Infrastructure(StrEnum):
+    KUBERNETES = "kubernetes"
+    CLOUD_RUN = "cloud_run"
+    VM = "vm"
+
+
+class ListenerKind(StrEnum):
+    """`edge`: clients are strangers, identity headers are stripped unless the Spec names who sets them. `internal`: trusted."""
+
+    EDGE = "edge"
+    INTERNAL = "internal"
+
+
+class SourceKind(StrEnum):
+    """Where a unit's id comes from. An API key is hashed before it is used; a cookie is set by Envoy for the anonymous."""
+
+    HEADER = "header"
+    API_KEY = "api_key"
+    COOKIE = "cookie"
+
+
+class Arm(StrEnum):
+    """canary: meets the new model. control: equal-size, never-treated group. rest: everybody between the two ends of the ring."""
+
+    CANARY = "canary"
+    CONTROL = "control"
+    REST = "rest"
+
+
+class Status(StrEnum):
+    """Where a rollout stands. PENDING, ROLLED_BACK: everyone on stable. COMPLETED: the canary is the default."""
+
+    PENDING = "pending"
+    SHADOW = "shadow"
+    PROGRESSING = "progressing"
+    PAUSED = "paused"
+    AWAITING_APPROVAL = "awaiting_approval"
+    COMPLETED = "completed"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def exposes(self) -> bool:
+        """True while a phase's share of units meets the canary."""
+        return self in (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
+
+    @property
+    def terminal(self) -> bool:
+        """True where only a person's deliberate retry leads out."""
+        return self in (Status.COMPLETED, Status.ROLLED_BACK)
+
+
+class Reason(StrEnum):
+    """Why a request got its model."""
+
+    RING = "ring"
+    """The unit's point on the ring, in its cohort, decided."""
+    NO_MATCH = "no_match"
+    """No rollout of the layer matches the request: it keeps its own route."""
+    NO_COHORT = "no_cohort"
+    """No cohort of the rollout matches: stable, and outside of Evidence."""
+    NO_UNIT = "no_unit"
+    """No source gave an id and the request has no x-request-id: stable, never one shared bucket."""
+    NOT_EXPOSED = "not_exposed"
+    """The rollout is pending or rolled back: stable for everyone."""
+    WITHDRAWN = "withdrawn"
+    """Nobody watches the canary, or its outcomes do not arrive: stable for everyone, and outside of Evidence, until that has ended."""
+    COMPLETED = "completed"
+    """The canary is the default now (holdback apart)."""
+
+
+class StartMode(StrEnum):
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
