@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
-from extproc.domain.words import ApplicationType, Infrastructure, ListenerKind, SourceKind, StartMode
+from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.words import (
+    AffinityPolicy,
+    ApplicationType,
+    AttributeType,
+    Bucketing,
+    FlagVendor,
+    Infrastructure,
+    ListenerKind,
+    OnFailure,
+    RollbackPolicy,
+    SourceKind,
+    StartMode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,28 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class Geoip:
+    """MaxMind-schema databases, as paths on Envoy's machine; each None where it is not there."""
+
+    country: str | None
+    city: str | None
+    """Has the region, and the country too where there is no country database."""
+    asn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Tokens that Envoy verifies; their claims are believed. A request without a valid one passes, without claims."""
+
+    issuer: str
+    audiences: tuple[str, ...]
+    """Any of them; empty: not looked at."""
+    jwks_file: str | None
+    """Keys in a file on Envoy's machine; else `jwks_uri`."""
+    jwks_uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """The Envoy listener in front of the application."""
 
@@ -40,8 +76,9 @@ class Listener:
     port: int
     trusted_hops: int
     """Proxies in front of Envoy whose x-forwarded-for entries are believed (Envoy's xff_num_trusted_hops)."""
-    geoip_database: str | None
-    """Path of a MaxMind-schema country database, or None: the country header is then set by `set_by`, or nobody."""
+    geoip: Geoip | None
+    """None: the geo headers are set by `set_by`, or nobody."""
+    jwt: Jwt | None
     set_by: Mapping[str, str]
     """Identity header -> who sets it in front of Envoy and overwrites what clients send; only these survive an edge listener."""
     admin_port: int
@@ -89,13 +126,33 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    name: str
+class Backend:
+    """One Envoy cluster that serves a model."""
+
     cluster: str
-    """Envoy cluster name; also the value of x-llm-cluster."""
+    """Its name; also the value of x-llm-cluster."""
+    weight: float
+    """Its share of the model's units is weight / sum of weights; above 0."""
     endpoints: tuple[Endpoint, ...]
     """Empty where the cluster is defined elsewhere (a snippet for an existing Envoy)."""
     host_rewrite: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """Requests of one conversation go to the same replica, which holds its KV cache."""
+
+    policy: AffinityPolicy
+    header: str | None
+    """Request header with the conversation's id; None: the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    backends: tuple[Backend, ...]
+    """One, or a pool: a unit stays on one of them by weighted rendezvous hashing."""
+    affinity: Affinity | None
     path_rewrite: PathRewrite | None
     credential: Credential | None
     send_model: str | None
@@ -137,29 +194,55 @@ class Unit:
     """What is kept on one side: sources are tried in order; the anonymous are recognised by the cookie from their second request on."""
 
     kind: str
-    """`user` (the word used in reports)."""
+    """`user`, `tenant`, `conversation`, `request`, or another word for reports."""
     sources: tuple[Source, ...]
+    """Empty: each request is a unit of its own."""
     cookie: Cookie | None
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderRule:
+class Cohort:
+    """A named slice of traffic; the first cohort that matches, in the order written, has the request."""
+
     name: str
-    values: tuple[str, ...]
-    """Exact values, any of which matches."""
+    selector: Selector | None
+    """None: everybody."""
+    exclude: Selector | None
+    """Who is never in, at no phase: stable, and outside of Evidence. None: nobody."""
+    shares: tuple[float, ...]
+    """Share of the canary by phase, never falling; 0 in phases before the one from which the cohort takes part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cohort:
-    """A named slice of traffic: every condition given must hold; the first cohort that matches, in the order written, has the request."""
+class Conversation:
+    """An open conversation keeps its model while a rollout moves: Envoy hands out a signed token that the client brings back."""
 
-    name: str
-    countries: tuple[str, ...]
-    """ISO 3166-1 alpha-2, upper case."""
-    tiers: tuple[str, ...]
-    headers: tuple[HeaderRule, ...]
-    random: float | None
-    """A random share of units (own hash, independent of the ring), or None."""
+    header: str | None
+    """Request and response header of the token; else `cookie`."""
+    cookie: Cookie | None
+    id: Source | None
+    """Names the conversation: a token is good for that one alone. None: for whatever the client does meanwhile."""
+    lifetime: float
+    """Seconds from the first answer; after that the ring decides again."""
+    on_quality_rollback: RollbackPolicy
+    """What a rollback for quality or cost does to conversations on the canary. For errors, latency or a lost watcher they always move."""
+    state_fields: tuple[str, ...]
+    """Keys of the request's body that speak of state kept by the provider (`previous_response_id`)."""
+    state_paths: tuple[str, ...]
+    """Path prefixes that do. Where there is provider-side state, a token is good beyond its lifetime."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Who is put on an arm by hand: counted apart, kept out of Evidence."""
+
+    qa_header: str
+    qa_secret: Credential | None
+    """HMAC key of signed QA headers, by reference; None: there are none."""
+    stable: Ids | None
+    """Units that always meet stable."""
+    canary: Ids | None
+    """Units that meet the canary while the rollout exposes anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,16 +285,69 @@ class Rollout:
     match: Match
     stable: str
     canary: str
-    """Names of models."""
+    """Names of models; of variants in every layer but `model`."""
     unit: Unit
     cohorts: tuple[Cohort, ...]
     phases: tuple[Phase, ...]
     holdback: float
     """Share of units kept on stable at 100 %, for long-horizon comparison; 0 for none."""
     salt: str
+    slot: str | None
+    """Exclusive slot of the layer that this rollout has; None: the whole layer."""
+    bucket: Bucketing
+    conversation: Conversation | None
+    overrides: Overrides
+    on_canary_failure: OnFailure
     start: StartMode
     alpha: float
     """Probability of rolling back a harmless canary, over the whole release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """Where a flag's attribute comes from."""
+
+    fact: Fact | None
+    """None: the unit's id."""
+    type: AttributeType
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A flag service's own HTTP API, asked by the controller."""
+
+    url: str
+    credential: Credential | None
+    every: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSource:
+    """Feature flags of another system, evaluated here as its own SDK would."""
+
+    name: str
+    vendor: FlagVendor
+    document: Mapping[str, Any] | None
+    """The flags, where they are in a file; None: polled."""
+    poll: Poll | None
+    attributes: Mapping[str, Attribute]
+    """The vendor's attribute name -> where its value comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Names of the headers that say who a user is."""
+
+    tier_header: str
+    country_header: str
+    region_header: str
+    asn_header: str
+
+    @property
+    def geo(self) -> tuple[str, ...]:
+        """Those that a geoip lookup sets."""
+        return self.country_header, self.region_header, self.asn_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +356,11 @@ class Spec:
 
     application: Application
     listener: Listener
+    identity: Identity
     models: Mapping[str, Model]
+    layers: Mapping[str, Mapping[str, tuple[float, float]]]
+    """Layer -> slot -> the part of the layer's units that it has, as [begin, end) of 1. Only layers with slots are here."""
+    flags: Mapping[str, FlagSource]
     rollouts: Mapping[str, Rollout]
-    tier_header: str
-    country_header: str
     digest: str
-    """SHA-256 of the parsed document in canonical JSON, 16 hex digits."""
+    """SHA-256 of the parsed document and of the files that it names, 16 hex digits."""

@@ -37,6 +37,8 @@ class Outcome:
     phase: str
     cohort: str
     arm: Arm
+    reason: Reason
+    """Only RING, and COMPLETED with a holdback, is Evidence."""
     unit: str
     """Keyed hash, 16 hex digits."""
     durable: bool
