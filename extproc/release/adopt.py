@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from extproc.domain import Rollout, RolloutState, Spec, State, Status
+from extproc.domain import FlagIs, Rollout, RolloutState, Spec, State, Status, leaves
 from extproc.errors import Problem, RefusedError
 
 
@@ -57,14 +57,16 @@ def _moved(name: str, state: RolloutState, old: Spec | None, new: Spec) -> Itera
 
 
 def _foundation(spec: Spec, rollout: Rollout) -> dict[str, object]:
-    """By path in the document: both models as requests meet them, the headers that make its cohorts, the deadline of its Evidence."""
-    found: dict[str, object] = {
-        f"models.{name}": replace(spec.models[name], prices=None, credential=None) for name in (rollout.stable, rollout.canary)
-    }
-    if any(cohort.tiers for cohort in rollout.cohorts):
-        found["identity.tier_header"] = spec.tier_header
-    if any(cohort.countries for cohort in rollout.cohorts):
-        found["identity.country_header"] = spec.country_header
+    """By path in the document: both models as requests meet them, the slots of its layer, where the flags of its cohorts look, the deadline
+    of its Evidence. Names of headers are in the rollout's own selectors."""
+    models = {name: spec.models[name] for name in (rollout.stable, rollout.canary) if name in spec.models}
+    found: dict[str, object] = {f"models.{name}": replace(model, prices=None, credential=None) for name, model in models.items()}
+    if rollout.slot is not None:
+        found[f"layers.{rollout.layer}.slots"] = spec.layers[rollout.layer]
+    selectors = [selector for cohort in rollout.cohorts for selector in (cohort.selector, cohort.exclude)]
+    for source in sorted({leaf.source for selector in selectors for leaf in leaves(selector) if isinstance(leaf, FlagIs)}):
+        flags = spec.flags[source]
+        found[f"flags.{source}"] = flags.vendor, flags.document, flags.attributes
     return found | {"application.sla.latency_p99": spec.application.sla.latency_p99}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from extproc.domain import ListenerKind, Rollout, SourceKind, Spec
+from extproc.domain import ListenerKind, Rollout, Spec, identity_headers
 from extproc.errors import Problem
 from extproc.measures import MEASURES
 
@@ -21,35 +21,27 @@ def _identity(spec: Spec) -> Iterator[Problem]:
     listener = spec.listener
     if listener.kind is not ListenerKind.EDGE:
         return
+    looked_up = _looked_up(spec)
     for header, where in sorted(identity_headers(spec).items()):
-        looked_up = header == spec.country_header and listener.geoip_database is not None
-        if header not in listener.set_by and not looked_up:
+        if header not in listener.set_by and header not in looked_up:
             message = f"header {header!r} is stripped at the edge and nobody sets it: {where} never matches"
             yield Problem(
                 "blind.nobody-sets", "listener.set_by", message, f"name who sets it, such as set_by: {{{header}: the API gateway}}"
             )
 
 
-def identity_headers(spec: Spec) -> dict[str, str]:
-    """Headers that the Spec believes about a user -> what reads them. Credentials and cookies are not among them."""
-    read: dict[str, str] = {}
-    for rollout in spec.rollouts.values():
-        for source in rollout.unit.sources:
-            if source.kind is SourceKind.HEADER:
-                read.setdefault(source.name, f"the unit of {rollout.name}")
-        for cohort in rollout.cohorts:
-            if cohort.tiers:
-                read.setdefault(spec.tier_header, f"cohort {cohort.name}")
-            if cohort.countries:
-                read.setdefault(spec.country_header, f"cohort {cohort.name}")
-            for rule in cohort.headers:
-                read.setdefault(rule.name, f"cohort {cohort.name}")
-    return read
+def _looked_up(spec: Spec) -> set[str]:
+    """Headers that the geoip filter sets, from the databases that are there."""
+    geoip, identity = spec.listener.geoip, spec.identity
+    if geoip is None:
+        return set()
+    found = {identity.country_header} if geoip.country or geoip.city else set()
+    return found | ({identity.region_header} if geoip.city else set()) | ({identity.asn_header} if geoip.asn else set())
 
 
 def _models(spec: Spec) -> Iterator[Problem]:
     for model in spec.models.values():
-        if not model.endpoints:
+        if not all(backend.endpoints for backend in model.backends):
             message = f"model {model.name!r} has no endpoint: only a snippet can be rendered"
             yield Problem("blind.no-endpoint", f"models.{model.name}", message, "add an endpoint, or define the cluster in your own Envoy")
         if model.prices is None:
@@ -68,6 +60,14 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
         if units < phase.min_units:
             message = f"about {units:.0f} units meet the canary within max_dwell, {phase.min_units} are needed"
             yield Problem("blind.few-units", here, message, "a larger share, a longer max_dwell or a smaller min_units")
+    for cohort in rollout.cohorts:
+        if cohort.shares[-1] < 1.0 - rollout.holdback:
+            message = (
+                f"cohort {cohort.name} ends the last phase at {cohort.shares[-1]:.3g} of its units: the rest meet the canary at COMPLETED"
+            )
+            yield Problem(
+                "blind.cohort-jump", path, message, "let its share reach 100% in the last phase, or exclude who must never meet it"
+            )
     if rollout.phases[-1].share == 1.0:
         message = "until Envoy's own default has been moved after COMPLETED, stable must keep its full capacity"
         yield Problem("blind.keep-stable", path, message, f"runtime key extproc.{rollout.name}.completed; see the README")

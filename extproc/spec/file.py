@@ -6,11 +6,31 @@ from pathlib import Path
 
 from extproc.domain import Spec
 from extproc.errors import Problem, SettingsError
+from extproc.spec.bundle import MOST, bundled, named_files
 from extproc.spec.load import load
+from extproc.spec.yamltext import parse
 
 
 def read_text(path: str) -> str:
-    """The text of a Spec's file; raises SettingsError where it cannot be read."""
+    """The text of a Spec's file, bundled with the files that it names; raises SettingsError where the Spec's own cannot be read.
+
+    A file that is not there is left out: `load` says so, with the line. Raises SpecError where the text is no YAML.
+    """
+    text = _read(path)
+    if "file" not in text:
+        return text
+    files: dict[str, str] = {}
+    for _, name in named_files(parse(text)[0]):
+        try:
+            content = (Path(path).parent / name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, ValueError):
+            continue
+        if len(content) <= MOST:
+            files[name] = content
+    return bundled(text, files)
+
+
+def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -14,8 +14,19 @@ from pydantic_core import ErrorDetails
 
 from extproc.domain import Rollout, Spec
 from extproc.errors import Problem, SpecError
-from extproc.spec.check import check, did_you_mean
-from extproc.spec.document import COOKIE_PATTERN, COUNTRY_PATTERN, HEADER_PATTERN, NAME_PATTERN, Document
+from extproc.spec.bundle import parted
+from extproc.spec.checks import check, did_you_mean
+from extproc.spec.document import Document
+from extproc.spec.document.base import (
+    CLAIM_PATTERN,
+    COOKIE_PATTERN,
+    COUNTRY_OR_GROUP_PATTERN,
+    COUNTRY_PATTERN,
+    GROUP_PATTERN,
+    HEADER_PATTERN,
+    NAME_PATTERN,
+    REGION_PATTERN,
+)
 from extproc.spec.resolve import resolve
 from extproc.spec.units import show_share
 from extproc.spec.yamltext import Lines, Path, parse, show
@@ -45,17 +56,22 @@ _PATTERNS = {
     NAME_PATTERN: "must be a name: lower-case letters, digits, dot, dash and underscore, at most 63, beginning with a letter or digit",
     HEADER_PATTERN: "must be a header name: letters, digits and !#$%&'*+.^_`|~- without blanks",
     COUNTRY_PATTERN: "must be a country code: two upper-case letters, such as DE",
+    COUNTRY_OR_GROUP_PATTERN: "must be a country code: two upper-case letters, such as DE, or the name of a group, such as EU",
+    GROUP_PATTERN: "must be the name of a group: at least three upper-case letters, digits and underscores",
+    REGION_PATTERN: "must be a country and its subdivision, such as GB-ENG",
+    CLAIM_PATTERN: "must be a claim, or the dotted path to one, such as realm_access.roles",
     COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
     "^/": "must start with /",
 }
 
 
 def load(text: str) -> Spec:
-    """The Spec in a YAML text; raises SpecError with every problem found, in the order of lines.
+    """The Spec in a YAML text, or in a bundle of it and its files; raises SpecError with every problem found, in the order of lines.
 
     A text that is no YAML is told as such, alone: nothing can be read of it. Otherwise faults of shape and faults between blocks
     come together; only what depends on a block that cannot be read has to wait for the next run.
     """
+    text, files = parted(text)
     values, lines = parse(text)
     problems: list[Problem] = []
     document: Document | None = None
@@ -63,10 +79,10 @@ def load(text: str) -> Spec:
         document = Document.model_validate(values)
     except ValidationError as error:
         problems = [_problem(detail, lines) for detail in error.errors(include_url=False)]
-    problems += [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(values)]
+    problems += [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(values, files)]
     if problems or document is None:
         raise SpecError(sorted(problems, key=lambda problem: (problem.line, problem.path, problem.id)))
-    return resolve(document, digest(values))
+    return resolve(document, digest(values, files), files)
 
 
 def json_schema() -> dict[str, Any]:
@@ -84,9 +100,12 @@ def _standard(schema: Any) -> Any:
     return [_standard(value) for value in schema] if isinstance(schema, list) else schema
 
 
-def digest(values: object) -> str:
-    """Identity of a document: 16 hex digits of SHA-256 over its canonical JSON."""
-    return sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+def digest(values: object, files: Mapping[str, str]) -> str:
+    """Identity of a document and its files: 16 hex digits of SHA-256 over its canonical JSON, and theirs."""
+    hashed = sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
+    for name in sorted(files):
+        hashed.update(orjson.dumps([name, sha256(files[name].encode()).hexdigest()]))
+    return hashed.hexdigest()[:16]
 
 
 def fingerprint(rollout: Rollout) -> str:
@@ -145,7 +164,7 @@ def _field_at(path: Path) -> tuple[Any, FieldInfo | None]:
     for part in path:
         inner = _plain(annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            field = inner.model_fields.get(str(part))
+            field = next((one for name, one in inner.model_fields.items() if (one.alias or name) == part), None)
             annotation = field.annotation if field is not None else None
         else:
             annotation = (get_args(inner) or (None,))[-1]
@@ -161,7 +180,7 @@ def _plain(annotation: Any) -> Any:
 
 def _keys_at(path: Path) -> list[str]:
     block, _ = _field_at(path)
-    return list(block.model_fields)
+    return [field.alias or name for name, field in block.model_fields.items()]
 
 
 def _described(path: Path) -> str:

@@ -39,20 +39,25 @@ class Around:
 
 def cohort(block: CohortBlock, phases: list[PhaseBlock], around: Around) -> Cohort:
     """A cohort, its share by phase written out."""
+    excluded = selector(block.exclude, around) if block.exclude is not None else None
+    return Cohort(block.name, selector(block, around), excluded, shares(block, phases))
+
+
+def shares(block: CohortBlock, phases: list[PhaseBlock]) -> tuple[float, ...]:
+    """Share of a cohort by phase; 0 before the phase from which it takes part."""
     names = [phase.name or show_share(phase.share) for phase in phases]
     first = names.index(block.from_) if block.from_ is not None else 0
-    shares = tuple(
-        0.0 if index < first else _share(block, name, phase.share) for index, (name, phase) in enumerate(zip(names, phases, strict=True))
-    )
-    excluded = selector(block.exclude, around) if block.exclude is not None else None
-    return Cohort(block.name, selector(block, around), excluded, shares)
+    found: list[float] = [0.0] * first
+    for name, phase in zip(names[first:], phases[first:], strict=True):
+        found.append(_share(block, name, phase.share, found[-1] if found else 0.0))
+    return tuple(found)
 
 
-def _share(block: CohortBlock, name: str, share: float) -> float:
+def _share(block: CohortBlock, name: str, share: float, before: float) -> float:
     if block.share is not None:
         return block.share
     if block.shares is not None:
-        return block.shares.get(name, share)
+        return block.shares.get(name, max(before, share))
     return min(1.0, share * block.multiplier) if block.multiplier is not None else share
 
 
