@@ -14,12 +14,14 @@ __all__ = ["Attributes", "Flag", "FlagAnswer", "FlagError", "compile_flag", "poi
 
 def compile_flag(vendor: FlagVendor, document: Mapping[str, Any], key: str) -> Flag:
     """One flag of a vendor's document; raises FlagError with everything that cannot be evaluated as the vendor would."""
-    return _module(vendor).compile_flag(document, key)
+    flag: Flag = _module(vendor).compile_flag(document, key)
+    return flag
 
 
 def points(vendor: FlagVendor, seed: str) -> Callable[[bytes], int]:
     """The vendor's own bucketing as a point on the ring of 2^32: its gradual rollout of share p has the ids below p * 2^32."""
-    return _module(vendor).point_of(seed)
+    made: Callable[[bytes], int] = _module(vendor).point_of(seed)
+    return made
 
 
 def _module(vendor: FlagVendor) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from extproc.domain import ListenerKind, Rollout, Spec, identity_headers
 from extproc.errors import Problem
 from extproc.measures import MEASURES
+from extproc.spec.units import show_share
 
 NOT_WATCHED = "latency, token cost, answer quality and user feedback"
 """Measures that this version does not watch; each leaves this list with the code that watches it."""
@@ -63,11 +64,9 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     for cohort in rollout.cohorts:
         if cohort.shares[-1] < 1.0 - rollout.holdback:
             message = (
-                f"cohort {cohort.name} ends the last phase at {cohort.shares[-1]:.3g} of its units: the rest meet the canary at COMPLETED"
+                f"cohort {cohort.name} ends the last phase at {show_share(cohort.shares[-1])}: COMPLETED gives the canary to all of it"
             )
-            yield Problem(
-                "blind.cohort-jump", path, message, "let its share reach 100% in the last phase, or exclude who must never meet it"
-            )
+            yield Problem("blind.cohort-jump", path, message, "let its share reach 100% there, or exclude who must never meet the canary")
     if rollout.phases[-1].share == 1.0:
         message = "until Envoy's own default has been moved after COMPLETED, stable must keep its full capacity"
         yield Problem("blind.keep-stable", path, message, f"runtime key extproc.{rollout.name}.completed; see the README")

@@ -24,4 +24,4 @@ def check(values: Any, contents: Mapping[str, str]) -> Iterator[Found]:
     yield from layers.check(document)
     for name, written in mapping(document.get("rollouts")).items():
         yield from rollouts.check(document, ("rollouts", name), mapping(written))
-        yield from cohorts.check(document, ("rollouts", name), mapping(written), contents)
+        yield from cohorts.check(document, ("rollouts", name), mapping(written))

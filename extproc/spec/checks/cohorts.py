@@ -15,7 +15,7 @@ from extproc.spec.units import show_share
 from extproc.spec.yamltext import Path
 
 
-def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any], contents: Mapping[str, str]) -> Iterator[Found]:
+def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
     """Rules over the cohorts of one rollout."""
     cohorts = blocks(CohortBlock, rollout.get("cohorts"))
     phases = blocks(PhaseBlock, rollout.get("phases"))
@@ -56,13 +56,13 @@ def _shares(here: Path, cohort: CohortBlock, phases: list[PhaseBlock]) -> Iterat
     for name in cohort.shares or {}:
         wrong += known("spec.unknown-phase", "phase", (*here, "shares", name), name, names)
     yield from wrong
-    if wrong:
+    if wrong or cohort.shares is None:
         return
     for (before, less), (after, more) in pairwise(zip(names, selecting.shares(cohort, phases), strict=True)):
         if more < less:
             message = f"its share falls from {show_share(less)} at phase {before} to {show_share(more)} at phase {after}"
             hint = "whoever has met the canary would be sent back: a share never falls"
-            yield "spec.share-falls", (*here, "shares" if cohort.shares else ways[0] if ways else "name"), message, hint
+            yield "spec.share-falls", (*here, "shares"), message, hint
 
 
 def _selector(document: Mapping[str, Any], here: Path, selector: SelectorBlock) -> Iterator[Found]:

@@ -16,8 +16,8 @@ def check(document: Mapping[str, Any]) -> Iterator[Found]:
     """A request is in at most one rollout of a layer; two rollouts share a salt on purpose only."""
     rollouts = {name: mapping(written) for name, written in mapping(document.get("rollouts")).items()}
     layers = {name: layer for name, written in mapping(document.get("layers")).items() if (layer := block(LayerBlock, written)) is not None}
-    for name, layer in layers.items():
-        total = sum(layer.slots.values())
+    for name, split in layers.items():
+        total = sum(split.slots.values())
         if total > 1 + 1e-9:
             message = f"its slots take {show_share(round(total, 6))} together"
             yield "spec.slots-over", ("layers", name, "slots"), message, "slots are exclusive: together they are at most 100%"
@@ -27,10 +27,9 @@ def check(document: Mapping[str, Any]) -> Iterator[Found]:
                 message = f"its unit is not that of {users[0][0]!r}, in the same layer with slots"
                 yield "spec.slot-unit", ("rollouts", one, "unit"), message, "a slot has units: all rollouts of the layer need the same ones"
     for name, rollout in rollouts.items():
-        slots = list(layers[_layer(rollout)].slots) if _layer(rollout) in layers else []
-        yield from known(
-            "spec.unknown-slot", f"slot of layer {_layer(rollout)!r} named", ("rollouts", name, "slot"), rollout.get("slot"), slots
-        )
+        layer = _layer(rollout)
+        slots = list(layers[layer].slots) if layer in layers else []
+        yield from known("spec.unknown-slot", f"slot of layer {layer!r} named", ("rollouts", name, "slot"), rollout.get("slot"), slots)
         others = [other for other in rollouts if other != name]
         yield from known("spec.unknown-rollout", "other rollout", ("rollouts", name, "reuse_salt_of"), rollout.get("reuse_salt_of"), others)
     yield from _overlaps(rollouts)
@@ -43,9 +42,8 @@ def _layer(rollout: Mapping[str, Any]) -> str:
 
 
 def _overlaps(rollouts: Mapping[str, Mapping[str, Any]]) -> Iterator[Found]:
-    matches = {
-        name: match for name, one in rollouts.items() if (match := block(MatchBlock, one.get("match", {}))) is not None and _layer(one)
-    }
+    written = {name: one.get("match", {}) for name, one in rollouts.items() if _layer(one)}
+    matches = {name: match for name, value in written.items() if (match := block(MatchBlock, value)) is not None}
     for (first, one), (second, other) in combinations(matches.items(), 2):
         layer, slots = _layer(rollouts[first]), (rollouts[first].get("slot"), rollouts[second].get("slot"))
         if layer != _layer(rollouts[second]) or not _overlap(one, other):

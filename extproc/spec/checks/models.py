@@ -7,7 +7,8 @@ from typing import Any
 
 from extproc.spec.checks.tools import Found, block, known, mapping, not_reserved
 from extproc.spec.document.application import IdentityBlock
-from extproc.spec.document.models import ModelBlock
+from extproc.spec.document.models import EndpointBlock, ModelBlock
+from extproc.spec.yamltext import Path
 
 
 def check(document: Mapping[str, Any]) -> Iterator[Found]:
@@ -35,10 +36,10 @@ def _clusters(models: Mapping[str, Any]) -> Iterator[Found]:
                 message = f"its cluster {cluster!r} is already that of model {seen[cluster]!r}"
                 yield "spec.same-cluster", ("models", name), message, "give each model a cluster of its own"
             seen.setdefault(cluster, name)
-        for path, endpoints in [
-            (("endpoints",), model.endpoints),
-            *((("pool", i, "endpoints"), b.endpoints) for i, b in enumerate(model.pool or ())),
-        ]:
+        pool: list[tuple[Path, list[EndpointBlock] | None]] = [
+            (("pool", number, "endpoints"), backend.endpoints) for number, backend in enumerate(model.pool or ())
+        ]
+        for path, endpoints in [(("endpoints",), model.endpoints), *pool]:
             if endpoints and len({one.tls is None for one in endpoints}) > 1:
                 message = "some endpoints use TLS and some do not"
                 yield "spec.mixed-tls", ("models", name, *path), message, "a cluster has one transport: make them two models"

@@ -115,10 +115,10 @@ def _phase(here: Path, phase: PhaseBlock, holdback: bool) -> Iterator[Found]:
         message = f"the least dwell ({phase.min_dwell:g} s) is longer than the longest ({phase.max_dwell:g} s)"
         written = "min_dwell" if "min_dwell" in phase.model_fields_set else "max_dwell"
         yield "spec.dwell-order", (*here, written), message, "lower min_dwell (10m by default) or raise max_dwell (24h by default)"
-    for block, names in (("gates", phase.gates), ("ceilings", phase.ceilings)):
+    for key, names in (("gates", phase.gates), ("ceilings", phase.ceilings)):
         for name in names or {}:
             if name not in MEASURES:
-                yield "spec.unknown-measure", (*here, block, name), f"there is no measure {name!r}", did_you_mean(name, list(MEASURES))
+                yield "spec.unknown-measure", (*here, key, name), f"there is no measure {name!r}", did_you_mean(name, list(MEASURES))
     weights = [gate.weight for gate in (phase.gates or {}).values() if gate.weight is not None]
     if weights and (len(weights) != len(phase.gates or {}) or abs(sum(weights) - 1) > 1e-9):
         message = f"the weights sum to {sum(weights):g}"
