@@ -54,7 +54,7 @@ class Store(Protocol):
         specs: Mapping[str, str] = NOTHING,
         forgotten: Sequence[str] = (),
     ) -> tuple[JournalEntry, ...]:
-        """Write State, its Journal entries (returned with their numbers), the Evidence behind them and the Specs and flags that it names (text
+        """Write State, its Journal entries (returned with their numbers), the Evidence behind them and the Specs and flags it names (text
         by digest, immutable): all of it, or nothing. `forgotten` are digests of flags that no State in use names any more.
 
         `expected_generation` is that of the State which the decision was made on (0 for none); raises ConflictError if another one
