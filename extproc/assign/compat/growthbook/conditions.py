@@ -231,13 +231,14 @@ class Conditions:
         entry = self._group(name, place)
         if entry is None:
             return never
-        kind = entry.get("type") if isinstance(entry, dict) else None
+        kind = entry.get("type") if isinstance(entry, dict) else "bare list"
         if kind == "list":
             return self._list_group(name, reference.get("attributeKey", entry.get("attributeKey")), place)
         if kind == "condition":
             return self._condition_group(name, entry, place)
         message = f"$savedGroup cannot use a group of type {shown(kind)}"
-        self._problems.add("flag.unsupported-group", f"savedGroups.{name}", message, "The types are `list` and `condition`.")
+        hint = "The types are `list` and `condition`; $inGroup reads a bare list."
+        self._problems.add("flag.unsupported-group", f"savedGroups.{name}", message, hint)
         return never
 
     def _list_group(self, name: str, attribute: Any, place: Place) -> Test:

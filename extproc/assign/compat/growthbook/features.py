@@ -97,6 +97,12 @@ class _Features:
             return True
         return False
 
+    def _grow(self, key: str, height: int, path: str) -> None:
+        """A prerequisite that was compiled already is looked into no more: its height tells how long the chain is."""
+        self._heights[key] = max(height, self._heights.get(key, 0))
+        if height > LONGEST_CHAIN:
+            self._too_long(path)
+
     def _too_long(self, path: str) -> None:
         self._problems.add(
             "flag.too-deep", path, f"a chain of more than {LONGEST_CHAIN} prerequisites is not supported", "Shorten it in GrowthBook."
@@ -119,10 +125,8 @@ class _Features:
             self._problems.add("flag.malformed", f"{fields.path}.id", f"this wants a feature's key, not {shown(key)}", MALFORMED)
             return None
         evaluate = self.feature(key, fields.path, chain)
-        height = self._heights.get(key, 0) + 1
-        self._heights[chain[-1]] = max(height, self._heights.get(chain[-1], 0))
-        if height > LONGEST_CHAIN:
-            self._too_long(fields.path)
+        if key in self._compiled:
+            self._grow(chain[-1], self._heights.get(key, 0) + 1, fields.path)
         gate = fields.flag("gate")
         condition = fields.fields.get("condition")
         if condition is None:

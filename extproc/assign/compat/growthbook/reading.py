@@ -19,7 +19,7 @@ MALFORMED: Final = "Correct it in GrowthBook, or fetch the payload again from th
 
 
 class Problems:
-    """All that is wrong with a flag, in the order of the document."""
+    """All that is wrong with a flag, in the order in which it was found."""
 
     def __init__(self) -> None:
         self.found: list[Problem] = []
@@ -36,7 +36,10 @@ class Problems:
 
 def shown(value: Any) -> str:
     """A value as a message shows it, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested without end, or an integer of thousands of digits
+        return f"{type(value).__name__} too large to show"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 

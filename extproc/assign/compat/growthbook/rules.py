@@ -74,7 +74,7 @@ def _known(fields: Fields) -> None:
     for key, what in REFUSED.items():
         if fields.fields.get(key) is not None:
             hint = "The edge decides by attributes alone: use another kind of rule in GrowthBook."
-            fields.problems.add("flag.unsupported", f"{fields.path}.{key}", f"{what} are not supported", hint)
+            fields.problems.add("flag.unsupported", f"{fields.path}.{key}", f"rules with {what} are not supported", hint)
     fields.known((*ON_ALL, *ON_UNITS, *ON_VALUES, *WITHOUT_EFFECT, *REFUSED))
 
 
