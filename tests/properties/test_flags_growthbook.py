@@ -15,8 +15,8 @@ from extproc.assign.compat.growthbook import compile_flag, point_of
 from tests.support.flags_growthbook import FAMILIES, KEY, flag
 
 SEED = 20261
-FLAGS = 40
-"""Payloads of each family; each is asked with 40 contexts."""
+FLAGS = 70
+"""Payloads of each family; each is asked with 25 contexts."""
 EVALUATIONS = 500
 """Least number of evaluations of each feature of the language."""
 OUTCOMES = 50

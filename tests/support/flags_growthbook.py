@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 MISSING = object()
 KEY = "flag"
-CONTEXTS = 40
+CONTEXTS = 25
 """Attributes that are tried on each flag."""
 
 TEXTS = ["", "a", "A", "b", "ab", "Ab", "zz", "1", "01", "1.0", "5", "true", "null", "id-7", "straße", "STRASSE", "Straße", "ΣΑΣ", "İ"]
@@ -188,7 +188,7 @@ def logical(name: str) -> Callable[[Random], Case]:
 def literal(random: Random) -> Case:
     """Equality without an operator: scalars, lists, objects, and an object in which only one key looks like an operator."""
     odd = {"$gt": 1, "k": 2}
-    wanted = random.choice([*SCALARS, *PLAIN_LISTS, *PLAIN_OBJECTS, *PLAIN_OBJECTS, odd])
+    wanted = random.choice(random.choice([SCALARS, PLAIN_LISTS, PLAIN_OBJECTS, PLAIN_OBJECTS, [odd]]))
     values = [random.choice([near(random, wanted), wanted, any_value(random)]) for _ in range(CONTEXTS)]
     return Case(forced({"a": wanted}), [context(random, a=value) for value in values])
 

@@ -322,12 +322,14 @@ def test_one_ordinary_key_makes_an_object_a_literal() -> None:
 
 
 def test_containers_are_equal_as_literals_and_never_under_eq() -> None:
-    """JavaScript compares references there, and JSON texts elsewhere: the order of keys counts."""
+    """JavaScript compares references there, and JSON texts elsewhere: the order of keys counts, and NaN inside is null."""
     assert ask({"a": [1, 2]}, a=[1, 2])
     assert not ask({"a": {"$eq": [1, 2]}}, a=[1, 2])
     assert ask({"a": {"$ne": [1, 2]}}, a=[1, 2])
     assert not ask({"a": {"x": 1, "y": 2}}, a={"y": 2, "x": 1})
     assert ask({"a": OrderedDict(x=1)}, a={"x": 1.0})
+    assert ask({"a": [None]}, a=[float("nan")])
+    assert not ask({"a": None}, a=float("nan"))
 
 
 def test_a_dot_is_a_path_in_conditions_and_a_letter_in_hash_attributes() -> None:
