@@ -33,8 +33,8 @@ class Node:
     found: Found
 
     def at(self, name: str) -> str:
-        """Path of something inside this object."""
-        return f"{self.path}.{name}" if self.path else name
+        """Path of something inside this object; of the object itself without a name."""
+        return f"{self.path}.{name}" if self.path and name else self.path or name
 
     def refuse(self, problem: str, name: str, message: str, hint: str) -> None:
         """Note a Problem about something inside this object."""

@@ -85,10 +85,7 @@ def _rule(node: Node, key: str, salt: str, segments: Segments) -> Condition:
         conditions = (*conditions, _share(node, f"{key}.{salt}", given / WEIGHT_OF_ALL))
 
     def met(attributes: Attributes, kind: str) -> bool:
-        for condition in conditions:
-            if not condition(attributes, kind):
-                return False
-        return True
+        return all(condition(attributes, kind) for condition in conditions)
 
     return met
 
