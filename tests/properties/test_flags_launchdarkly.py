@@ -14,8 +14,9 @@ import pytest
 from ldclient.client import LDClient
 from ldclient.config import Config
 from ldclient.context import Context
-from ldclient.impl.evaluator_common import _bucket_context
+from ldclient.impl.evaluator_common import _bucket_context, _match_single_context_value
 from ldclient.impl.integrations.files import file_data_source
+from ldclient.impl.model import Clause
 from ldclient.impl.model.attribute_ref import AttributeRef, req_attr_ref_with_opt_context_kind
 from ldclient.impl.model.value_parsing import parse_semver, parse_time
 from ldclient.integrations import Files
@@ -24,7 +25,9 @@ from extproc.assign.bucket import RING, ring_length
 from extproc.assign.compat import FlagAnswer
 from extproc.assign.compat.launchdarkly import compile_flag, point_of
 from extproc.assign.compat.launchdarkly.bucketing import point_of_bits
+from extproc.assign.compat.launchdarkly.operators import OPERATORS as OURS
 from extproc.assign.compat.launchdarkly.operators import milliseconds, version
+from extproc.assign.compat.launchdarkly.operators import test_of as operator_test
 from extproc.assign.compat.launchdarkly.reading import Found, Node
 from extproc.assign.compat.launchdarkly.reference import getter
 from tests.support.flags_launchdarkly import KEYS, ONE_OUTCOME, OPERATORS, Oracle, answer_of, context_attributes, context_of, document
@@ -230,3 +233,15 @@ def test_references_are_read_as_the_sdk_reads_them() -> None:
             assert get(attributes, "user") == "found", text
             paths += theirs.depth > 1
     assert paths > 1_000
+
+
+def test_versions_are_ordered_as_the_sdk_orders_them() -> None:
+    """Each of 40 versions against each, plain ones (which take a short cut) and others."""
+    cores = ["0.0.0", "1.2.3", "1.2.10", "10.0.0", "999999999.0.0", "1000000000.0.0", "1.2", "1"]
+    given = [core + tail for core in cores for tail in ("", "-1", "-rc.1", "-rc.1+build", "+build")]
+    for op in ("semVerEqual", "semVerLessThan", "semVerGreaterThan"):
+        for one in given:
+            ours = operator_test(OURS[op], [OURS[op].parse(one)])
+            for other in given:
+                data = Clause({"attribute": "v", "op": op, "values": [one]})
+                assert ours(other) == _match_single_context_value(data, other), (op, other, one)

@@ -43,12 +43,39 @@ POOLS: dict[str, list[Any]] = {
     "beta": [True, False, 1, 0, "true"],
     "groups": [["a", "b"], ["b", "pro"], [], [1, "1", True], [None, 18, ["a"]], ("a", 1.0)],
     "address": [{"city": "Köln", "geo": {"zip": 50667}}, {"city": "Rome", "geo": "none"}, {"a/b": "pro", "~": 1}, "Köln"],
-    "/address/city": ["literal", "Köln"],
+    "/address/city": ["literal", "Köln", "Rome"],
     "name": ["Ann", "Zoë", "", 5],
     "anonymous": [True, False, "true", 1],
 }
-REFERENCES = ["plan", "age", "since", "version", "beta", "groups", "groups", "name", "anonymous", "key", "kind", "missing", "_meta"]
-PATHS = ["/address/city", "/address/geo/zip", "/address/a~1b", "/address/~0", "/plan", "/kind", "/key/x", "/groups/0"]
+REFERENCES = [
+    "plan",
+    "age",
+    "since",
+    "version",
+    "beta",
+    "beta",
+    "beta",
+    "groups",
+    "groups",
+    "name",
+    "anonymous",
+    "key",
+    "kind",
+    "missing",
+    "_meta",
+]
+PATHS = [
+    "/address/city",
+    "/address/city",
+    "/address/city",
+    "/address/geo/zip",
+    "/address/a~1b",
+    "/address/~0",
+    "/plan",
+    "/kind",
+    "/key/x",
+    "/groups/0",
+]
 
 OPERATORS = {
     "in": ["pro", "free", "日本", "", 18, 1, True, "1", None, ["a"], {"city": "Rome"}, "user-3", "ключ-7", "a", "Ann", 18.5],
@@ -79,7 +106,7 @@ LIKELY: dict[str, list[Any]] = {
     "/address/~0": [1],
     "/plan": TEXTS,
     "plan": TEXTS,
-    "beta": [True, 1, "true"],
+    "beta": [True, 1, False, 0, "true"],
 }
 """What an attribute is likely to be, for `in` and the operators on text."""
 FITTING = {"lessThan": "age", "greaterThan": "age", "before": "since", "after": "since", "semVer": "version", "in": "plan"}

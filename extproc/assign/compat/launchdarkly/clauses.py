@@ -24,9 +24,37 @@ def never(_attributes: Attributes, _kind: str) -> bool:
     return False
 
 
-def clauses(rule: Node, segment_of: SegmentOf) -> tuple[Condition, ...]:
-    """All clauses of a rule, in the order in which the SDK tries them."""
-    return tuple(_clause(clause, segment_of) for clause in rule.nodes("clauses", required=True))
+def clauses(rule: Node, segment_of: SegmentOf) -> Condition:
+    """All clauses of a rule, in the order in which the SDK tries them; met by everybody if there is none."""
+    return every([_clause(clause, segment_of) for clause in rule.nodes("clauses", required=True)])
+
+
+def every(conditions: Sequence[Condition]) -> Condition:
+    """All are met."""
+    if len(conditions) == 1:
+        return conditions[0]
+
+    def met(attributes: Attributes, kind: str) -> bool:
+        for condition in conditions:  # noqa: SIM110 (a generator costs more than the conditions themselves)
+            if not condition(attributes, kind):
+                return False
+        return True
+
+    return met
+
+
+def some(conditions: Sequence[Condition], negate: bool = False) -> Condition:
+    """One is met; negated, none is."""
+    if len(conditions) == 1 and not negate:
+        return conditions[0]
+
+    def met(attributes: Attributes, kind: str) -> bool:
+        for condition in conditions:
+            if condition(attributes, kind):
+                return not negate
+        return negate
+
+    return met
 
 
 def _clause(node: Node, segment_of: SegmentOf) -> Condition:
@@ -34,7 +62,7 @@ def _clause(node: Node, segment_of: SegmentOf) -> Condition:
     negate, kind = node.boolean("negate"), node.text("contextKind") or ""
     if name == "segmentMatch":
         keys = enumerate(node.texts("values", required=True))
-        return _in_any(tuple(segment_of(node, f"values[{index}]", key) for index, key in keys), negate)
+        return some([segment_of(node, f"values[{index}]", key) for index, key in keys], negate)
     values = node.items("values", required=True)
     operator = OPERATORS.get(name) if name is not None else None
     if name is not None and operator is None:
@@ -58,16 +86,6 @@ def _parsed(node: Node, name: str, operator: Operator, values: Sequence[Any]) ->
             hint = f"{name} compares {operator.accepts}; LaunchDarkly's SDK would never match this value: mend or remove it"
             node.refuse("bad-value", f"values[{index}]", f"{name} cannot use {value!r}: {error}", hint)
     return parsed
-
-
-def _in_any(segments: tuple[Condition, ...], negate: bool) -> Condition:
-    def met(attributes: Attributes, kind: str) -> bool:
-        for segment in segments:
-            if segment(attributes, kind):
-                return not negate
-        return negate
-
-    return met
 
 
 def _attribute(get: Getter, wanted: str, test: Test, negate: bool) -> Condition:

@@ -153,7 +153,7 @@ def _on(
     prerequisites: Sequence[tuple[Pick, int]],
     off: int,
     targets: Mapping[str, Mapping[str, int]],
-    rules: Sequence[tuple[tuple[Condition, ...], Pick]],
+    rules: Sequence[tuple[Condition, Pick]],
     fallthrough: Pick,
 ) -> Pick:
     def decide(attributes: Attributes, kind: str) -> int:
@@ -164,11 +164,8 @@ def _on(
             index = targets.get(kind, _NO_TARGETS).get(attributes["key"])
             if index is not None:
                 return index
-        for conditions, pick in rules:
-            for condition in conditions:
-                if not condition(attributes, kind):
-                    break
-            else:
+        for condition, pick in rules:
+            if condition(attributes, kind):
                 return pick(attributes, kind)
         return fallthrough(attributes, kind)
 

@@ -180,6 +180,10 @@ _SHORT_VERSION: Final = re.compile("([0-9.]*)(.*)")
 """The numbers in front, and the rest of the first line: what lies behind a line break is lost, as in the SDK."""
 
 
+_PLAIN_VERSION: Final = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
+"""Three numbers and nothing else: most versions there are, compared here without the library, which takes far longer."""
+
+
 def version(value: Any) -> Version | None:
     """A semantic version; one or two missing parts are zero (`2`, `2.1-beta`). None for anything else."""
     if not isinstance(value, str):
@@ -200,7 +204,14 @@ def _version(value: Any) -> Version:
 
 
 def _compared(values: Sequence[Version], holds: Callable[[int], bool]) -> Test:
+    # A version with a pre-release comes before the same numbers without.
+    cores = tuple(((one.major, one.minor, one.patch), 1 if one.prerelease else 0) for one in values)
+
     def test(value: Any) -> bool:
+        plain = _PLAIN_VERSION.fullmatch(value) if isinstance(value, str) else None
+        if plain is not None:
+            core = (int(plain[1]), int(plain[2]), int(plain[3]))
+            return any(holds((core > other) - (core < other) or released) for other, released in cores)
         given = version(value)
         return given is not None and any(holds(given.compare(one)) for one in values)
 

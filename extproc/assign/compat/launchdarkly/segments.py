@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.assign.compat.flag import Attributes
 from extproc.assign.compat.launchdarkly.bucketing import WEIGHT_OF_ALL, bucket_of, weight
-from extproc.assign.compat.launchdarkly.clauses import Condition, clauses, never
+from extproc.assign.compat.launchdarkly.clauses import Condition, clauses, every, never, some
 from extproc.assign.compat.launchdarkly.reading import Node
 from extproc.assign.compat.launchdarkly.reference import DEFAULT_KIND
 
@@ -58,7 +58,7 @@ def _segment(node: Node, key: str, segments: Segments) -> Condition:
         node.refuse("big-segment", "unbounded", "big segments are not supported", hint)
     included, excluded = _members(node, "included"), _members(node, "excluded")
     salt = node.text("salt") or ""
-    rules = tuple(_rule(rule, key, salt, segments) for rule in node.nodes("rules"))
+    by_rule = some([_rule(rule, key, salt, segments) for rule in node.nodes("rules")])
 
     def met(attributes: Attributes, kind: str) -> bool:
         unit = attributes["key"]
@@ -66,7 +66,7 @@ def _segment(node: Node, key: str, segments: Segments) -> Condition:
             return True
         if unit in excluded.get(kind, _NOBODY):
             return False
-        return any(rule(attributes, kind) for rule in rules)
+        return by_rule(attributes, kind)
 
     return met
 
@@ -79,15 +79,8 @@ def _members(node: Node, name: str) -> Members:
 
 
 def _rule(node: Node, key: str, salt: str, segments: Segments) -> Condition:
-    conditions = clauses(node, segments.condition)
-    given = weight(node, required=False)
-    if given is not None:
-        conditions = (*conditions, _share(node, f"{key}.{salt}", given / WEIGHT_OF_ALL))
-
-    def met(attributes: Attributes, kind: str) -> bool:
-        return all(condition(attributes, kind) for condition in conditions)
-
-    return met
+    met, given = clauses(node, segments.condition), weight(node, required=False)
+    return met if given is None else every([met, _share(node, f"{key}.{salt}", given / WEIGHT_OF_ALL)])
 
 
 def _share(node: Node, prefix: str, share: float) -> Condition:
