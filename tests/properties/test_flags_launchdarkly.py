@@ -162,7 +162,7 @@ def test_points_keep_the_sdks_side_at_every_edge() -> None:
     last = -1
     for weight in range(100_001):
         edge = round(weight / 100_000.0 * (1 << 60))
-        for bits in (edge - 200, edge - 1, edge, edge + 1, edge + 200):
+        for bits in (edge - (5 << 28), edge - 129, edge - 1, edge, edge + 128, edge + (4 << 28)):
             if 0 <= bits < 1 << 60:
                 point = point_of_bits(bits)
                 assert last <= point < RING

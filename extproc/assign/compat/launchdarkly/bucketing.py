@@ -20,6 +20,8 @@ from extproc.assign.compat.launchdarkly.reference import DEFAULT_KIND, Getter, g
 WEIGHT_OF_ALL: Final = 100_000
 """Weights are thousandths of a percent."""
 _SCALE: Final = float(1 << 60)
+_NEAR: Final = 1e-4
+"""Part of a step: four points of our ring, far more than any rounding. Farther from an edge than this there is nothing to correct."""
 _OTHER_KIND: Final = -1.0
 """Bucket of a context of another kind: below every share, even one of weight 0."""
 _NO_VALUE: Final = 0.0
@@ -49,8 +51,11 @@ def point_of(seed: str) -> Callable[[bytes], int]:
 def point_of_bits(bits: int) -> int:
     """The ring's point for the 60 bits of a hash: their top 32, kept on the right side of every share that a weight can express."""
     bucket = bits / _SCALE
+    steps = bucket * WEIGHT_OF_ALL
+    if _NEAR < steps - int(steps) < 1.0 - _NEAR:
+        return bits >> 28
     # The last bucket is 1.0, after rounding; it is in a share of all.
-    step = min(int(bucket * WEIGHT_OF_ALL), WEIGHT_OF_ALL - 1)
+    step = min(int(steps), WEIGHT_OF_ALL - 1)
     # This product is rounded, and so is the SDK's quotient, each in its own way: they may differ by one step at an edge.
     if bucket < step / WEIGHT_OF_ALL:
         step -= 1
