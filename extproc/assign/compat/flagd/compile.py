@@ -55,7 +55,7 @@ def _answers(definition: Definition) -> dict[str, FlagAnswer]:
 
 
 def _always(answer: FlagAnswer) -> Evaluate:
-    return lambda attributes, now: answer
+    return lambda _attributes, _now: answer
 
 
 def _evaluator(run: Run, answers: Mapping[str, FlagAnswer], default: FlagAnswer) -> Evaluate:

@@ -17,6 +17,8 @@ KNOWN: Final = frozenset({"state", "variants", "defaultVariant", "targeting", "m
 STATES: Final = ("ENABLED", "DISABLED")
 LARGEST: Final = 100_000
 """Values in a flag after its $ref are put in: evaluators that refer to others twice grow beyond any memory."""
+DEEPEST: Final = 200
+"""Values inside of each other; far from Python's limit of calls."""
 ESCAPED: Final = re.compile(r'\\[^"]')
 """What flagd's provider cannot put in: it replaces a $ref in the JSON text by a pattern, in which a backslash has another meaning."""
 
@@ -37,7 +39,7 @@ def find(document: Mapping[str, Any], key: str) -> Any:
     if not isinstance(flags, Mapping):
         raise FlagError(Problem("flag.malformed", "flags", f"flags is {shown(flags)}", "write an object: key -> flag"))
     if key not in flags:
-        near = get_close_matches(key, flags, 1)
+        near = get_close_matches(key, map(str, flags), 1)
         hint = f"did you mean {near[0]}?" if near else f"the document has {len(flags)} flags"
         raise FlagError(Problem("flag.unknown", "flags", f"there is no flag {shown(key)}", hint))
     return flags[key]
@@ -48,6 +50,7 @@ class References:
     refer to those below it only."""
 
     def __init__(self, rule: Rule, document: Mapping[str, Any], place: Place) -> None:
+        self.stopped = False
         evaluators = document.get("$evaluators") or {}
         self._rule, self._place, self._left = rule, place, LARGEST
         if not isinstance(evaluators, Mapping):
@@ -59,22 +62,28 @@ class References:
         self._refused: set[str] = set()
         rule.evaluators = tuple(self._evaluators)
 
-    def put_in(self, value: Any, below: int = -1) -> Any:
+    def put_in(self, value: Any, below: int = -1, depth: int = 0) -> Any:
         """A value with the evaluators that stand below the given one in place of their $ref."""
         self._left -= 1
-        if self._left <= 0:
-            if self._left == 0:
-                self._rule.refuse(self._place, "too-large", f"the flag has more than {LARGEST} values", "use $ref less often")
+        if self._left <= 0 or depth > DEEPEST:
+            self._stop()
+        if self.stopped:
             return None
         if isinstance(value, list):
-            return [self.put_in(item, below) for item in value]
+            return [self.put_in(item, below, depth + 1) for item in value]
         if not isinstance(value, dict):
             return value
         name = value.get("$ref") if len(value) == 1 else None
         if isinstance(name, str) and self._order.get(name, -1) > below:
             self._check(name)
-            return self.put_in(self._evaluators[name], self._order[name])
-        return {key: self.put_in(item, below) for key, item in value.items()}
+            return self.put_in(self._evaluators[name], self._order[name], depth + 1)
+        return {key: self.put_in(item, below, depth + 1) for key, item in value.items()}
+
+    def _stop(self) -> None:
+        if not self.stopped:
+            self.stopped = True
+            message = f"the flag has more than {LARGEST} values, or more than {DEEPEST} inside of each other"
+            self._rule.refuse(self._place, "too-large", message, "split it, and use $ref less often")
 
     def _check(self, name: str) -> None:
         if name not in self._refused and ESCAPED.search(json.dumps(self._evaluators[name])):
@@ -86,11 +95,14 @@ class References:
 
 def read(rule: Rule, document: Mapping[str, Any], written: Any, place: Place) -> Definition | None:
     """A flag, checked as flagd's provider does when it loads a document; None where there is no telling what it says."""
-    flag = References(rule, document, place).put_in(written)
+    references = References(rule, document, place)
+    flag = references.put_in(written)
+    if references.stopped:
+        return None
     if not isinstance(flag, dict):
         rule.refuse(place, "malformed", f"the flag is {shown(flag)}", "write an object with state and variants")
         return None
-    for key in sorted(flag.keys() - KNOWN):
+    for key in sorted(map(str, flag.keys() - KNOWN)):
         near = get_close_matches(key, KNOWN, 1)
         hint = f"did you mean {near[0]}?" if near else "flagd's provider rejects a document with it: remove it"
         rule.refuse(place.at(f".{key}"), "unknown-key", f"a flag has no key {shown(key)}", hint)
@@ -114,8 +126,8 @@ def _default(rule: Rule, written: Any, variants: Mapping[str, Any], place: Place
         rule.refuse(place, "default-variant", f"the default variant is {shown(written)}", "write the name of a variant")
         return ""
     if variants and written not in variants:
-        near = get_close_matches(written, variants, 1)
-        hint = f"did you mean {near[0]}?" if near else f"the variants are {', '.join(variants)}"
+        near = get_close_matches(written, map(str, variants), 1)
+        hint = f"did you mean {near[0]}?" if near else f"the variants are {', '.join(map(str, variants))}"
         rule.refuse(place, "default-variant", f"there is no variant {shown(written)}", hint)
     return written
 

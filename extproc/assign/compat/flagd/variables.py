@@ -17,31 +17,31 @@ class Step(NamedTuple):
     """One part of a path."""
 
     name: str
-    index: int
+    position: int
     """The part as an index; -1 where it is none (`01`, `+1` and `-1` are none)."""
 
 
 def steps(path: str) -> tuple[Step, ...]:
     """A path, split."""
-    return tuple(Step(name, _index(name)) for name in path.split("."))
+    return tuple(Step(name, _position(name)) for name in path.split("."))
 
 
-def _index(name: str) -> int:
+def _position(name: str) -> int:
     # ASCII digits only, no leading zero: the library compares the part with the index written out again.
     return int(name) if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0") and len(name) < 19 else -1
 
 
 def walk(data: Any, path: Iterable[Step], default: Any) -> Any:
     """What lies at a path."""
-    for name, index in path:
+    for name, position in path:
         if isinstance(data, dict):
             data = data.get(name)
         elif isinstance(data, list | str):
             if name == "length":
                 return len(data)
-            if not 0 <= index < len(data):
+            if not 0 <= position < len(data):
                 return default
-            data = data[index]
+            data = data[position]
         else:
             return default
     return default if data is None else data
