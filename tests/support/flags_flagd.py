@@ -25,13 +25,40 @@ CLIENTS_DEFAULT = FlagAnswer(False, "", None)
 TEXTS = ["free", "pro", "équipe", "漢字-7", "😀", "", " ", "pro@firma.de", "é@firma.de", "Zoë", "null", "true", "True", "pro,free"]
 NUMERIC_TEXTS = ["0", "1", "5", "05", "1.0", " 5 ", "1e3", "-2.5", "nan", "inf", "Infinity", "1_000", "٣", "0x10", "5abc"]
 NUMBERS = [0, 1, -1, 5, 3, 1000, -7, 2**53 + 1, 2**70, 0.0, 1.0, -2.5, 0.1, 5.5, 1e300, 1e-7, 123456789.123456789]
-VERSIONS = ["1.2.3", "1.2.4", "1.3.0", "2.0.0", "v1.2.3", "V2", "1", "1.2", "1.2.3-rc.1", "1.2.3-rc.2", "1.2.3+b7", "01.2.3", "x.y.z", "", "1.2.3.4"]
+VERSIONS = [
+    "1.2.3",
+    "1.2.4",
+    "1.3.0",
+    "2.0.0",
+    "v1.2.3",
+    "V2",
+    "1",
+    "1.2",
+    "1.2.3-rc.1",
+    "1.2.3-rc.2",
+    "1.2.3+b7",
+    "01.2.3",
+    "x.y.z",
+    "",
+    "1.2.3.4",
+]
 SCALARS = [*TEXTS, *NUMERIC_TEXTS, *NUMBERS, True, False]
 LISTS: list[Any] = [[], [1], ["1"], ["free", "pro"], [1, 2, 3], ["équipe", "", 5], [[1]], [None], [0, False], ["5"], [3, "漢字-7", 1.5]]
 PEOPLE = [{"name": "Zoë", "age": 31, "plan": "pro"}, {"name": "Li", "age": "17", "plan": "free"}, {"name": "", "tags": ["a", "b"]}]
 NAMES = ["plan", "level", "n", "m", "email", "version", "tags", "people", "user", "absent", "targetingKey", "", "a.b"]
 PATHS = ["plan", "plan", "level", "n", "m", "email", "tags", "tags.0", "tags.length", "plan.length", "plan.0", "user.plan", "user.tags.1"]
-PATHS += ["user.absent.deeper", "n.x", "absent", "targetingKey", "targetingKey.length", "$flagd.flagKey", "$flagd.other", "people.1.name", ".x", "level"]
+PATHS += [
+    "user.absent.deeper",
+    "n.x",
+    "absent",
+    "targetingKey",
+    "targetingKey.length",
+    "$flagd.flagKey",
+    "$flagd.other",
+    "people.1.name",
+    ".x",
+    "level",
+]
 UNITS = ["user-1", "user-2", "é", "漢字-7", "😀😀", "a" * 30, "b" * 300, "\udcff", "", "user/3#x", "0"]
 
 
@@ -125,7 +152,9 @@ class Rules:
         return {"merge": [self.random.choice(NAMES), {"if": [self.expression(1), self._names(), []]}]}
 
     def _text(self, depth: int) -> Any:
-        return self.random.choice([{"var": self._name()}, {"var": "plan"}, {"var": "email"}, self.random.choice(TEXTS), self._deeper("cat", depth)])
+        return self.random.choice(
+            [{"var": self._name()}, {"var": "plan"}, {"var": "email"}, self.random.choice(TEXTS), self._deeper("cat", depth)]
+        )
 
     def _deeper(self, name: str, depth: int) -> Any:
         return self.operation(name, depth - 1) if depth > 0 else {"var": "email"}
@@ -151,17 +180,24 @@ class Rules:
     def _in(self, depth: int) -> list[Any]:
         needle = self.random.choice([{"var": "plan"}, {"var": "level"}, {"var": "n"}, self.expression(depth - 1)])
         among = self.random.sample(SCALARS, 5) + TEXTS[: self.random.randint(0, 5)]
-        return [needle, self.random.choice([among, {"var": "tags"}, {"var": "email"}, "pro, free", [*among, {"var": "n"}], self.expression(depth - 1)])]
+        return [
+            needle,
+            self.random.choice([among, {"var": "tags"}, {"var": "email"}, "pro, free", [*among, {"var": "n"}], self.expression(depth - 1)]),
+        ]
 
     def _list(self, depth: int) -> Any:
         random = self.random
-        return random.choice([{"var": "tags"}, {"var": "people"}, random.choice(LISTS), [1, {"var": "n"}, "x"], self._deeper("merge", depth)])
+        return random.choice(
+            [{"var": "tags"}, {"var": "people"}, random.choice(LISTS), [1, {"var": "n"}, "x"], self._deeper("merge", depth)]
+        )
 
     def _of_item(self, depth: int) -> Any:
         self._inner += 1
         try:
             if self.random.random() < 0.5:
-                return {self.random.choice([">", "==", "<=", "!="]): [{"var": self._name()}, self.random.choice([0, 1, "1", 18, "Li", None])]}
+                return {
+                    self.random.choice([">", "==", "<=", "!="]): [{"var": self._name()}, self.random.choice([0, 1, "1", 18, "Li", None])]
+                }
             return self.expression(depth - 1)
         finally:
             self._inner -= 1
@@ -178,18 +214,24 @@ class Rules:
 
     def _fractional(self, depth: int) -> list[Any]:
         random = self.random
-        shares: list[list[Any]] = [[name, random.choice([0, 1, 5, 25, 50, 100, -3])] for name in ("on", "off", True, None)[: random.randint(1, 4)]]
+        shares: list[list[Any]] = [
+            [name, random.choice([0, 1, 5, 25, 50, 100, -3])] for name in ("on", "off", True, None)[: random.randint(1, 4)]
+        ]
         shares.append(["rest", random.choice([1, 10, 75])])
         if random.random() < 0.3:
             shares = [[name] for name, _ in shares]
         if depth > 0 and random.random() < 0.3:
             shares[0] = [self.expression(depth - 1), {"+": [1, {"var": "m"}]}]
-        bucket = random.choice([{"var": "email"}, {"var": "level"}, {"cat": [{"var": "$flagd.flagKey"}, {"var": "plan"}]}, {"var": "user"}, "x", 5.0])
+        bucket = random.choice(
+            [{"var": "email"}, {"var": "level"}, {"cat": [{"var": "$flagd.flagKey"}, {"var": "plan"}]}, {"var": "user"}, "x", 5.0]
+        )
         return shares if random.random() < 0.5 else [bucket, *shares]
 
 
-OPERATIONS = "var missing missing_some if ?: == === != !== ! !! or and > >= < <= max min + - * / % in cat substr map filter reduce".split()
-OPERATIONS += "all none some merge fractional starts_with ends_with sem_ver".split()
+OPERATIONS = ["var", "missing", "missing_some", "if", "?:", "==", "===", "!=", "!==", "!", "!!", "or", "and", ">", ">=", "<", "<="]
+OPERATIONS += ["max", "min", "+", "-", "*", "/", "%", "in", "cat", "substr", "map", "filter", "reduce", "all", "none", "some", "merge"]
+OPERATIONS += ["fractional", "starts_with", "ends_with", "sem_ver"]
+"""All that we support; log is left out."""
 
 
 def split(attributes: Mapping[str, Any]) -> EvaluationContext:
@@ -236,7 +278,9 @@ class Client:
         for kind in {type(value): None for value in variants.values() if value is not None}:
             ask, default = self._details[kind]
             details = ask(key, default, split(attributes))
-            if details.error_code is ErrorCode.TYPE_MISMATCH or (details.error_code is None and details.variant and type(details.value) is not kind):
+            if details.error_code is ErrorCode.TYPE_MISMATCH or (
+                details.error_code is None and details.variant and type(details.value) is not kind
+            ):
                 continue
             if details.error_code is not None or details.variant is None:
                 assert details.value == default, "no answer: the client keeps its own"
@@ -263,3 +307,105 @@ def client_of(document: Mapping[str, Any], folder: Path) -> Iterator[Client]:
         yield Client(domain)
     finally:
         provider.shutdown()
+
+
+EVALUATORS: dict[str, Any] = {
+    "staff": {"or": [{"ends_with": [{"var": "email"}, "@firma.de"]}, {"$ref": "big spender"}]},
+    "big spender": {"and": [{"==": [{"var": "plan"}, "pro"]}, {">": [{"var": "m"}, 0]}]},
+    "quoted": {"in": [{"var": "plan"}, ["pro", 'a "quoted" plan']]},
+}
+"""Evaluators of the generated document: one refers to another below it."""
+Feature = Callable[[Random], tuple[dict[str, Any], Any]]
+"""(variants, targeting) of a flag that uses a feature; the variants yes and no tell its outcomes."""
+
+
+def asked(condition: Callable[[Random], Any]) -> Feature:
+    """A flag that says yes where a condition holds."""
+    return lambda random: ({"yes": True, "no": False}, {"if": [condition(random), "yes", "no"]})
+
+
+def _operation(name: str) -> Feature:
+    return asked(lambda random: Rules(random).operation(name))
+
+
+def _version(how: str) -> Feature:
+    return asked(lambda random: {"sem_ver": [{"var": "version"}, how, random.choice(["1.0.0", *VERSIONS[:5]])]})
+
+
+def _between(how: str) -> Feature:
+    def condition(random: Random) -> Any:
+        low, high = random.choice([(-10, 1000), ("1", 6), (0, "5abc"), ("a", "z"), (None, 3)])
+        return {how: [low, {"var": random.choice(["n", "m", "level", "email"])}, high] if "<" in how else [high, {"var": "m"}, low]}
+
+    return asked(condition)
+
+
+def _valued(yes: Any, no: Any) -> Feature:
+    return lambda random: ({"yes": yes, "no": no}, _operation("==")(random)[1])
+
+
+def _shares(*bucket: Any) -> Feature:
+    def flag(random: Random) -> tuple[dict[str, Any], Any]:
+        share = random.choice([20, 50, 80])
+        return {"yes": True, "no": False}, {"fractional": [*bucket, ["yes", share], ["no", 100 - share]]}
+
+    return flag
+
+
+def _nested_shares(random: Random) -> tuple[dict[str, Any], Any]:
+    inner = {"fractional": [{"var": "email"}, ["yes", 1], ["no", 1]]}
+    computed = {"+": [1, {"if": [{"==": [{"var": "plan"}, "pro"]}, 2, 0]}]}
+    return {"yes": True, "no": False}, {"fractional": [[inner, computed], [{"if": [{"var": "m"}, "yes", "no"]}, random.choice([1, 3])]]}
+
+
+def _by_time(random: Random) -> Any:
+    now = {"var": "$flagd.timestamp"}
+    return random.choice(
+        [{">": [now, random.choice([0, 4e9])]}, {"<": [{"%": [now, 2]}, random.choice([1, 2])]}, {"in": ["7", {"cat": now}]}]
+    )
+
+
+FEATURES: dict[str, Feature] = {
+    **{f"{name}": _operation(name) for name in OPERATIONS},
+    **{f"sem_ver {how}": _version(how) for how in ("=", "!=", ">", "<", ">=", "<=", "^", "~")},
+    **{f"between {how}": _between(how) for how in ("<", "<=", ">", ">=")},
+    "fractional, default bucketing": _shares(),
+    "fractional, explicit bucketBy": _shares({"cat": [{"var": "$flagd.flagKey"}, {"var": "email"}]}),
+    "fractional, bucketBy a number": _shares({"+": [{"var": "m"}, 0.0]}),
+    "fractional, without weights": lambda _: ({"yes": True, "no": False}, {"fractional": [["yes"], ["no"]]}),
+    "fractional, computed and nested": _nested_shares,
+    "var with a default": asked(lambda random: {"==": [{"var": [random.choice(["plan", "absent"]), "pro"]}, "pro"]}),
+    "var with a dotted path": asked(lambda random: {"==": [{"var": random.choice(["user.plan", "people.0.plan"])}, "pro"]}),
+    "$flagd.flagKey": asked(lambda random: {"in": [random.choice("11123"), {"var": "$flagd.flagKey"}]}),
+    "$flagd.timestamp": asked(_by_time),
+    "targetingKey": asked(lambda random: {"in": [random.choice(["unit", "é", "漢", "1"]), {"var": "targetingKey"}]}),
+    "empty or missing targetingKey": asked(lambda _: {"!": {"var": "targetingKey"}}),
+    "$ref": asked(lambda random: {"$ref": random.choice([*EVALUATORS])}),
+    "variants bool": lambda random: ({"true": True, "false": False, "yes": True}, _operation("and")(random)[1]["if"][0]),
+    "variants text": _valued("gpt-canary", ""),
+    "variants integer": _valued(3, 0),
+    "variants float": _valued(0.5, 0.0),
+    "variants object": _valued({"model": "canary", "$ref": "no evaluator"}, {}),
+    "variants list": _valued(["a", 1], []),
+    "variants null": _valued(None, "text"),
+    "variants of many types": _valued("text", 0),
+    "a variant that is not there": lambda random: ({"yes": True}, _operation("!!")(random)[1]),
+    "no targeting": lambda random: ({"yes": True, "no": False}, random.choice([None, {}])),
+    "DISABLED": _operation("=="),
+    "no default variant": lambda random: ({"yes": True}, {"if": [_operation("!!")(random)[1]["if"][0], "yes"]}),
+}
+ONE_OUTCOME = {"DISABLED", "no targeting", "variants bool", "variants null", "a variant that is not there", "no default variant"}
+"""Features that have no yes and no."""
+
+
+def flag(feature: str, random: Random) -> dict[str, Any]:
+    """A flag that uses a feature."""
+    variants, rule = FEATURES[feature](random)
+    made: dict[str, Any] = {"state": "DISABLED" if feature == "DISABLED" else "ENABLED", "variants": variants}
+    if feature != "no default variant":
+        made["defaultVariant"] = random.choice([*variants])
+    if feature == "variants bool":
+        made["defaultVariant"] = random.choice([True, False, "", None])
+    if rule is not None:
+        made["targeting"] = rule
+    return made

@@ -37,7 +37,7 @@ def point_of(seed: str) -> Callable[[bytes], int]:
     flag writes it. An id that is no UTF-8 has a point too; flagd itself puts neither that one nor an empty one into any bucket.
     """
     prefix = head(ARRAY, 2) + text(seed)
-    shifted = _rounded_down()
+    shifted = rounded_down()
 
     def point(unit: bytes) -> int:
         found = mmh3_32_uintdigest(prefix + raw_text(unit))
@@ -46,9 +46,9 @@ def point_of(seed: str) -> Callable[[bytes], int]:
     return point
 
 
-def _rounded_down() -> frozenset[int]:
-    # flagd's share of the ring is p * 2**32 rounded up, ours is rounded to the nearest. Where that is down, the one point between
-    # stands one to the left, so that both say the same of it.
+def rounded_down() -> frozenset[int]:
+    """Points that `point_of` moves one to the left. flagd's share of the ring is p * 2**32 rounded up, ours is rounded to the nearest:
+    where that is down, one point lies between the two."""
     ends = ((part, ring_length(part / FINEST)) for part in range(1, FINEST))
     return frozenset(end for part, end in ends if end * FINEST < part * RING)
 
