@@ -11,7 +11,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from openfeature.contrib.tools.flagd.core.targeting.custom_ops import normalize_numbers
+from openfeature.contrib.tools.flagd.core.targeting.custom_ops import normalize_numbers, sem_ver
 
 from extproc.assign.bucket import RING, ring_length
 from extproc.assign.compat import Flag, FlagAnswer, FlagError
@@ -21,6 +21,7 @@ from extproc.assign.compat.flagd.coerce import to_bool
 from extproc.assign.compat.flagd.fractional import rounded_down
 from extproc.assign.compat.flagd.logic import compiled
 from extproc.assign.compat.flagd.rule import Place, Rule
+from extproc.assign.compat.flagd.texts import COMPARISONS, version_of
 from tests.support.flags_flagd import (
     EVALUATORS,
     FAILED,
@@ -38,6 +39,7 @@ from tests.support.flags_flagd import (
     flag,
     in_one_second,
     reference_value,
+    written_version,
 )
 
 KEY = "größe/flag"
@@ -165,3 +167,17 @@ def test_cbor_is_canonical() -> None:
     pool += [number / 1024 for number in random.sample(range(10**6), 2_000)] + NUMBERS
     for value in pool:
         assert encode(value) == cbor2.dumps(normalize_numbers(value), canonical=True), value
+
+
+def test_versions_sort_as_in_the_semver_package() -> None:
+    """What is a version, and which is larger: as for the package that flagd's provider asks."""
+    random, seen = Random(5), Counter[Any]()
+    for _ in range(6_000):
+        one, other = written_version(random), written_version(random)
+        for how, compare in COMPARISONS.items():
+            left, right = version_of(one), version_of(other)
+            wanted = sem_ver({}, one, how, other)
+            assert (None if left is None or right is None else compare(left, right)) is wanted, (one, how, other)
+            seen[how, wanted] += 1
+    assert min(seen[how, wanted] for how in COMPARISONS for wanted in (True, False, None)) >= LEAST_EACH, seen
+    assert version_of("1.0." + "9" * 5_000) is sem_ver({}, "1.0." + "9" * 5_000, "=", "1.0.0") is None

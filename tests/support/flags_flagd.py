@@ -80,6 +80,15 @@ def context(random: Random) -> dict[str, Any]:
     return {name: value for name, value in found.items() if random.random() < 0.88}
 
 
+def written_version(random: Random) -> str:
+    """A text that is a version, or nearly one."""
+    if random.random() < 0.8:
+        numbers = ".".join(random.choice("0012") for _ in range(random.choice([1, 2, 3, 3])))
+        return numbers + random.choice(["", "", "-1", "-2", "-10", "-rc", "-rc.1", "-rc.1.0", "-rc.10", "-0a", "-a-b", "-1e3", "+b"])
+    numbers = ".".join(random.choice(["0", "1", "10", "01", "", "a"]) for _ in range(random.choice([1, 2, 3, 4])))
+    return random.choice(["", "v", "V", "vv", " "]) + numbers + random.choice(["", "-01", "-", "-é", "-rc..1", "+", "+01.a", "-1+", "+b-1"])
+
+
 class Rules:
     """Random JSON logic. `operation` makes the one asked for, with arguments of the kinds that it is made for, and some others."""
 
