@@ -191,6 +191,10 @@ def test_a_flag_that_is_not_there() -> None:
         assert f"flags is {written} " in str(caught.value)
     with pytest.raises(FlagError, match=r"^flags.a: the flag is 1 \[flag.malformed\]\n    write an object with state and variants$"):
         compile_flag({"flags": {"a": 1}}, "a")
+    with pytest.raises(
+        FlagError, match=r"^flags: the key 'a\\udc80' is no UTF-8 \[flag.malformed\]\n    rename the flag: flagd cannot hash"
+    ):
+        compile_flag({"flags": {"a\udc80": {}}}, "a\udc80")
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:

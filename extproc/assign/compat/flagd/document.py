@@ -42,6 +42,8 @@ def find(document: Mapping[str, Any], key: str) -> Any:
         near = get_close_matches(key, map(str, flags), 1)
         hint = f"did you mean {near[0]}?" if near else f"the document has {len(flags)} flags"
         raise FlagError(Problem("flag.unknown", "flags", f"there is no flag {shown(key)}", hint))
+    if any("\ud800" <= character <= "\udfff" for character in key):
+        raise FlagError(Problem("flag.malformed", "flags", f"the key {key!r} is no UTF-8", "rename the flag: flagd cannot hash its key"))
     return flags[key]
 
 
