@@ -24,8 +24,42 @@ NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 CUSTOM = ("plan", "région", "a b", "x", "user_id", "random")
 
 ANYTHING: tuple[Any, ...] = (
-    *("", " ", "a", "abc", "ABC", "user-1", "Ä", "ä", "straße", "STRASSE", "日本語", "🙂🙃", "ΑΣ", "ας", "ασ", "İ", "i̇", "ſ", "\u212a", "k"),
-    *('quo"te', "back\\slash", 'both\\"', "new\nline", "nul\0", "comma,comma", "\u1c89", "\u1c8a", "\U00010d50x", "\U00010d70X", "\x1c", "\x85"),
+    *(
+        "",
+        " ",
+        "a",
+        "abc",
+        "ABC",
+        "user-1",
+        "Ä",
+        "ä",
+        "straße",
+        "STRASSE",
+        "日本語",
+        "🙂🙃",
+        "ΑΣ",
+        "ας",
+        "ασ",
+        "İ",
+        "i̇",
+        "ſ",
+        "\u212a",
+        "k",
+    ),
+    *(
+        'quo"te',
+        "back\\slash",
+        'both\\"',
+        "new\nline",
+        "nul\0",
+        "comma,comma",
+        "\u1c89",
+        "\u1c8a",
+        "\U00010d50x",
+        "\U00010d70X",
+        "\x1c",
+        "\x85",
+    ),
     *("1", "1.0", "-1", "+1", "1.", ".5", "1e3", "1E+3", " 1", "1 ", "inf", "-Infinity", "nan", "0x1", "1_0", "١", "1e400", "1e-400", "."),
     *(1, 0, -1, 1.0, 1.5, 10**20, 1e22, 2**53 + 1, float("inf"), float("nan"), True, False),
     *("1.2.3", "v1.2.3", "1.2", "1.2.3-rc.1", "2026-01-01T00:00:00Z", "2026-01-01", "10.1.2.3", "::1", "True", "true", "None"),
@@ -157,7 +191,17 @@ def number_case(random: Random, operator: str) -> Case:
     def near(random: Random) -> Any:
         value = float(wanted)
         moved = value + random.choice((0, 0, 1, -1, 0.5, 2**-52, -(2**-53), 1e-9))
-        texts = (moved, str(moved), f"{moved:g}", f"{moved:e}", wanted.strip(), f"+{abs(moved)}", f"{moved:.3f}", f" {moved}", str(moved).rstrip("0"))
+        texts = (
+            moved,
+            str(moved),
+            f"{moved:g}",
+            f"{moved:e}",
+            wanted.strip(),
+            f"+{abs(moved)}",
+            f"{moved:.3f}",
+            f" {moved}",
+            str(moved).rstrip("0"),
+        )
         return random.choice(texts if abs(moved) == float("inf") else (*texts, int(moved), str(int(moved))))
 
     return constrained(operator, random, operator, near, value=wanted)
@@ -165,21 +209,37 @@ def number_case(random: Random, operator: str) -> Case:
 
 def date_case(random: Random, operator: str, field_name: str) -> Case:
     moment = datetime.fromtimestamp(NOW, UTC) + timedelta(hours=random.randint(-40, 40))
-    wanted = random.choice((f"{moment:%Y-%m-%dT%H:%M:%S}Z", f"{moment:%Y-%m-%dT%H:%M:%S}.500+02:00", f"{moment:%Y-%m-%dT%H:%M:%S}-11:30", "2016-12-31T23:59:60Z"))
+    wanted = random.choice(
+        (
+            f"{moment:%Y-%m-%dT%H:%M:%S}Z",
+            f"{moment:%Y-%m-%dT%H:%M:%S}.500+02:00",
+            f"{moment:%Y-%m-%dT%H:%M:%S}-11:30",
+            "2016-12-31T23:59:60Z",
+        )
+    )
 
     def near(random: Random) -> str:
         moved = moment + timedelta(hours=random.randint(-14, 14), milliseconds=random.choice((0, 500, 499, 501)))
-        text = random.choice((moved.isoformat(), wanted, f"{moved:%Y-%m-%d %H:%M:%S}Z", f"{moved:%Y-%m-%dT%H:%M:%S.%f}123456+0130", f"{moved:%Y-%-m-%-d %-H:%-M:%-S} UTC"))
+        text = random.choice(
+            (
+                moved.isoformat(),
+                wanted,
+                f"{moved:%Y-%m-%d %H:%M:%S}Z",
+                f"{moved:%Y-%m-%dT%H:%M:%S.%f}123456+0130",
+                f"{moved:%Y-%-m-%-d %-H:%-M:%-S} UTC",
+            )
+        )
         return scratched(text, random, " :-+TZz.0156\u2212\x1c\u2003") if random.random() < 0.5 else text
 
-    case = constrained(operator + field_name, random, operator, near, value=wanted)
-    return case
+    return constrained(operator + field_name, random, operator, near, value=wanted)
 
 
 def version_case(random: Random, operator: str) -> Case:
     def some(random: Random) -> str:
         core = ".".join(str(random.choice((0, 1, 2, 10))) for _ in range(3))
-        return core + random.choice(("", "", "-rc.1", "-rc.2", "-rc.10", "-1", "-2", "-10", "-a-b", "-rc.1.x", "-0a", "+build.01", "-rc.1+b"))
+        return core + random.choice(
+            ("", "", "-rc.1", "-rc.2", "-rc.10", "-1", "-2", "-10", "-a-b", "-rc.1.x", "-0a", "+build.01", "-rc.1+b")
+        )
 
     def near(random: Random) -> str:
         text = random.choice((some(random), wanted.strip(), wanted.strip()))
@@ -198,12 +258,31 @@ def scratched(text: str, random: Random, letters: str) -> str:
 
 def some_address(random: Random) -> str:
     tail = f"{random.randrange(3)}.{random.randrange(256)}.{random.randrange(4)}"
-    plain = (f"10.{tail}", f"192.{tail}", f"2001:db8::{random.randrange(1 << 16):x}", f"2001:db8:{random.randrange(3)}::1", f"::ffff:10.{tail}", "::", "::1")
+    plain = (
+        f"10.{tail}",
+        f"192.{tail}",
+        f"2001:db8::{random.randrange(1 << 16):x}",
+        f"2001:db8:{random.randrange(3)}::1",
+        f"::ffff:10.{tail}",
+        "::",
+        "::1",
+    )
     text = random.choice(plain)
     return scratched(text, random, "0:.1f/% %") if random.random() < 0.2 else text
 
 
-NETWORKS = ("10.0.0.0/8", "10.1.2.3/15", "10.1.7.1", "2001:db8::/33", "2001:db8:1::/48", "::1", "::ffff:10.0.0.0/100", "0.0.0.0/0", "::/0", "10.0.0.0/016")
+NETWORKS = (
+    "10.0.0.0/8",
+    "10.1.2.3/15",
+    "10.1.7.1",
+    "2001:db8::/33",
+    "2001:db8:1::/48",
+    "::1",
+    "::ffff:10.0.0.0/100",
+    "0.0.0.0/0",
+    "::/0",
+    "10.0.0.0/016",
+)
 
 
 def cidr_case(random: Random) -> Case:
@@ -216,18 +295,69 @@ def address_case(random: Random) -> Case:
 
 
 PATTERNS = (
-    *("^a+$", "a.c", "b{2,3}c", "(ab|cd)*e$", "^(?:x|y)?z", "[a-cx]+\\d", "[^a-y]", "\\.com$", "^\\d{3}-\\d{2}$", "\\s\\S", "(?i)k[a-f]s", "a*?b+?c??"),
-    *("^$", "", "$^", "a|", "()", "(a|b)*abb", "日本", "[ä-ü]", "é?f", "^[^@]+@[^@]+\\.(com|de)$", "a\"b", "\\D\\D", "[\\d.-]+", "x{3}", "(a*)*b", "a**", "\\\\"),
+    *(
+        "^a+$",
+        "a.c",
+        "b{2,3}c",
+        "(ab|cd)*e$",
+        "^(?:x|y)?z",
+        "[a-cx]+\\d",
+        "[^a-y]",
+        "\\.com$",
+        "^\\d{3}-\\d{2}$",
+        "\\s\\S",
+        "(?i)k[a-f]s",
+        "a*?b+?c??",
+    ),
+    *(
+        "^$",
+        "",
+        "$^",
+        "a|",
+        "()",
+        "(a|b)*abb",
+        "日本",
+        "[ä-ü]",
+        "é?f",
+        "^[^@]+@[^@]+\\.(com|de)$",
+        'a"b',
+        "\\D\\D",
+        "[\\d.-]+",
+        "x{3}",
+        "(a*)*b",
+        "a**",
+        "\\\\?$",
+    ),
     *("[+*/=-]", "a\\nb", "\\/v1\\/", "^.{2,4}$", "(^a|b$)", "^*a", "(a{2}){2}", "[\\s,;]+$"),
 )
 
 
 def regex_case(random: Random, ignore_case: bool) -> Case:
     pattern = random.choice([one for one in PATTERNS if one.isascii() or not ignore_case])
-    letters = "aabbccdexyzAKkSs19.@-é日本\u212a\u017fä\n \u2003\u0663\U00010d40\\\"/"
+    letters = 'aabbccdexyzAKkSs19.@-é日本\u212a\u017fä\n \u2003\u0663\U00010d40\\"/'
 
     def near(random: Random) -> str:
-        hints = ("aa", "abc", "bbc", "ababe", "xz", "a1", "user.com", "123-45", "kas", "a b", "", "abb", "日本", "fé", "ab@cd.de", 'a"b', "xxx", "aaaa", "a\nb")
+        hints = (
+            "aa",
+            "abc",
+            "bbc",
+            "ababe",
+            "xz",
+            "a1",
+            "user.com",
+            "123-45",
+            "kas",
+            "a b",
+            "",
+            "abb",
+            "日本",
+            "fé",
+            "ab@cd.de",
+            'a"b',
+            "xxx",
+            "aaaa",
+            "a\nb",
+        )
         text = random.choice((random.choice(hints), "".join(random.choice(letters) for _ in range(random.randint(0, 6)))))
         return scratched(text, random, letters) if random.random() < 0.4 else text
 
@@ -239,11 +369,19 @@ def user_with_id_case(random: Random) -> Case:
     ids = [str(random.choice(ANYTHING)) for _ in range(4)]
     ids = [one for one in ids if not one.rstrip().endswith("\\")]
     text = random.choice((",", ", ", "\u2003,")).join([*ids, "user-1"])
-    return case_of("userWithId", random, {"name": "userWithId", "parameters": {"userIds": text}}, near={"userId": lambda r: r.choice((*ids, "user-1", "user-2"))})
+    return case_of(
+        "userWithId",
+        random,
+        {"name": "userWithId", "parameters": {"userIds": text}},
+        near={"userId": lambda r: r.choice((*ids, "user-1", "user-2"))},
+    )
 
 
 def gradual_case(random: Random, name: str) -> Case:
-    parameters = {"percentage": random.choice(("0", "1", "5", "25", "50", "+75", "099", "100")), "groupId": random.choice(("", "g", "grüppe 'x'"))}
+    parameters = {
+        "percentage": random.choice(("0", "1", "5", "25", "50", "+75", "099", "100")),
+        "groupId": random.choice(("", "g", "grüppe 'x'")),
+    }
     field_name = "userId" if name.endswith("UserId") else "sessionId"
     return case_of(name, random, {"name": name, "parameters": parameters}, near={field_name: identity})
 
@@ -283,10 +421,17 @@ def variants_case(random: Random, stickiness: str | None) -> Case:
 
 
 def overrides_case(random: Random) -> Case:
-    case = case_of("overrides", random, near={"userId": lambda r: r.choice(("u1", "u2", identity(r))), "plan": lambda r: r.choice(("pro", "free", "é"))})
+    case = case_of(
+        "overrides",
+        random,
+        near={"userId": lambda r: r.choice(("u1", "u2", identity(r))), "plan": lambda r: r.choice(("pro", "free", "é"))},
+    )
     variants = some_variants(random, None)
     for variant in variants:
-        variant["overrides"] = [{"contextName": "plan", "values": random.sample(["pro", "é", "x"], 1)}, {"contextName": "userId", "values": ["u1"]}]
+        variant["overrides"] = [
+            {"contextName": "plan", "values": random.sample(["pro", "é", "x"], 1)},
+            {"contextName": "userId", "values": ["u1"]},
+        ]
     case.features[0]["variants"] = variants
     return case
 
@@ -306,7 +451,11 @@ def segments_case(random: Random) -> Case:
     one = text_case(random, "IN", False)
     (name, near), constraints = next(iter(one.near.items())), one.features[0]["strategies"][0].pop("constraints")
     one.features[0]["strategies"][0]["segments"] = [7, 9]
-    one.segments = [{"id": 7, "name": "seg", "constraints": constraints}, {"id": 9, "name": "all", "constraints": []}, {"id": 8, "constraints": [{}] * 0}]
+    one.segments = [
+        {"id": 7, "name": "seg", "constraints": constraints},
+        {"id": 9, "name": "all", "constraints": []},
+        {"id": 8, "constraints": [{}] * 0},
+    ]
     return Case("segments", one.key, one.features, {name: near}, one.segments)
 
 
@@ -333,7 +482,9 @@ def mixed_case(random: Random) -> Case:
     near: dict[str, Values] = {}
     strategies: list[dict[str, Any]] = []
     for _ in range(random.randint(1, 4)):
-        base = random.choice((lambda r: flexible_case(r, "userId"), lambda r: flexible_case(r, "default"), user_with_id_case, address_case, default_case))(random)
+        base = random.choice(
+            (lambda r: flexible_case(r, "userId"), lambda r: flexible_case(r, "default"), user_with_id_case, address_case, default_case)
+        )(random)
         strategy: dict[str, Any] = dict((base.features[0]["strategies"] or [{"name": "default"}])[0])
         parts = [random.choice(MAKERS[:OPERATOR_MAKERS])(random) for _ in range(random.randint(0, 2))]
         strategy["constraints"] = [one for part in parts for one in part.features[0]["strategies"][0]["constraints"]]

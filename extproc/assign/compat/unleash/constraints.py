@@ -17,7 +17,7 @@ from extproc.assign.compat.unleash.context import CURRENT_TIME, Test, Texts, inv
 from extproc.assign.compat.unleash.instants import instant, instant_of, strict_instant
 from extproc.assign.compat.unleash.letters import lower
 from extproc.assign.compat.unleash.pattern import PatternError, parse
-from extproc.assign.compat.unleash.reading import Notes, did_you_mean, shown
+from extproc.assign.compat.unleash.reading import CORRECT, Notes, did_you_mean, shown
 from extproc.assign.compat.unleash.values import NUMBER, Network, VersionKey, address, network, number, version
 
 Compare = Callable[[Any, Any], bool]
@@ -113,7 +113,7 @@ def _number(name: str, compare: Compare, given: Mapping[str, Any], path: str, no
     bare = value.strip(BLANKS)
     # In a constraint a number starts with a digit and is no word: narrower than in attributes.
     if not NUMBER.fullmatch(bare) or not bare.lstrip("+-")[:1].isdigit():
-        notes.malformed(f"{path}.value", value, "a number")
+        notes.malformed(f"{path}.value", value, "a number", CORRECT)
         return never
     wanted = float(bare)
 
@@ -133,7 +133,7 @@ def _date(name: str, compare: Compare, given: Mapping[str, Any], path: str, note
         return never
     wanted = strict_instant(value.strip(BLANKS))
     if wanted is None:
-        notes.malformed(f"{path}.value", value, "a time like 2026-01-31T12:00:00Z or 2026-01-31T12:00:00.000+01:00")
+        notes.malformed(f"{path}.value", value, "a time like 2026-01-31T12:00:00Z or 2026-01-31T12:00:00.000+01:00", CORRECT)
         return never
 
     def test(texts: Texts, _: float) -> bool:
@@ -158,7 +158,7 @@ def _version(name: str, compare: Compare, given: Mapping[str, Any], path: str, n
         return never
     wanted: VersionKey | None = version(value.strip(BLANKS))
     if wanted is None:
-        notes.malformed(f"{path}.value", value, "a version like 1.2.3 or 1.2.3-rc.1")
+        notes.malformed(f"{path}.value", value, "a version like 1.2.3 or 1.2.3-rc.1", CORRECT)
         return never
 
     def test(texts: Texts, _: float) -> bool:
@@ -195,7 +195,7 @@ def _in_cidr(name: str, values: tuple[str, ...], path: str, notes: Notes) -> Tes
     for index, value in enumerate(values):
         found = network(value)
         if found is None:
-            notes.malformed(f"{path}.values[{index}]", value, "an address or a network like 10.0.0.0/8 or 2001:db8::/32")
+            notes.malformed(f"{path}.values[{index}]", value, "an address or a network like 10.0.0.0/8 or 2001:db8::/32", CORRECT)
         else:
             networks.append(found)
     return in_networks(name, tuple(networks))

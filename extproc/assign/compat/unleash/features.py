@@ -10,13 +10,14 @@ from extproc.assign.compat.flag import Attributes, Flag, FlagAnswer, FlagError
 from extproc.assign.compat.unleash.context import Test, Texts, every, never, readable, some
 from extproc.assign.compat.unleash.reading import Notes, did_you_mean
 from extproc.assign.compat.unleash.strategies import Segments, strategy
-from extproc.assign.compat.unleash.variants import Pick, feature_variants, first_that_holds, strategy_variants
+from extproc.assign.compat.unleash.variants import Pick, feature_variants, first_that_holds, no_variant, strategy_variants
 from extproc.errors import Problem
 
 OFF: Final = FlagAnswer(on=False, variant="", value=False)
+ON: Final = FlagAnswer(on=True, variant="", value=True)
 
-Features = Mapping[str, tuple[str, Mapping[str, Any]]]
-"""Flag key -> (path inside the document, feature)."""
+Features = Mapping[str, Mapping[str, Any]]
+"""Flag key -> feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ def compile_flag(document: Mapping[str, Any], key: str) -> Flag:
         known = did_you_mean(key, list(features))
         raise FlagError(notes.problems or Problem("flag.unknown", f"flags.{key}", f"there is no flag {key!r}", known))
     segments = _segments(document, notes)
-    feature = features[key][1]
+    feature = features[key]
     compiled = _feature(feature, key, key, segments, notes)
     parents = _parents(feature, key, features, segments, notes)
     enabled = notes.flag(feature, "enabled", f"flags.{key}")
-    if notes.problems:
-        raise FlagError(notes.problems)
+    if notes.problems:  # a segment or parent that is used twice is wrong once
+        raise FlagError(tuple(dict.fromkeys(notes.problems)))
     if not enabled:
         return Flag(key, lambda _, __: OFF, frozenset(), needs_time=False)
     names = tuple(sorted(notes.needs))
@@ -55,7 +56,7 @@ def _answer(holds: Test, pick: Pick, names: tuple[str, ...]) -> Callable[[Attrib
         try:
             texts: Texts = readable(attributes, names)
             if holds(texts, now):
-                return FlagAnswer(on=True, variant=pick(texts, now) or "", value=True)
+                return ON if pick is no_variant else FlagAnswer(True, pick(texts, now) or "", True)
         except (ValueError, OverflowError):  # a text without a UTF-8 form, a clock beyond all dates: the engine rejects the request
             pass
         return OFF
@@ -64,24 +65,20 @@ def _answer(holds: Test, pick: Pick, names: tuple[str, ...]) -> Callable[[Attrib
 
 
 def _features(document: Mapping[str, Any], notes: Notes) -> Features:
-    """Features by key; of two with the same name the last counts, as in the engine."""
-    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    for path, feature in notes.objects(document, "features", ""):
-        name = notes.text(feature, "name", path)
-        if name is not None:
-            found[name] = (path, feature)
+    """Features by key; of two with the same name the last counts, as in the engine. What has no name cannot be asked for."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for feature in notes.entries(document, "features", ""):
+        if isinstance(feature, Mapping) and isinstance(feature.get("name"), str):
+            found[feature["name"]] = feature
     return found
 
 
 def _segments(document: Mapping[str, Any], notes: Notes) -> Segments:
     """Segments by id; of two with the same id the last counts."""
     found: dict[int, tuple[str, Mapping[str, Any]]] = {}
-    for path, segment in notes.objects(document, "segments", ""):
-        identity = segment.get("id")
-        if type(identity) is int:
-            found[identity] = (path, segment)
-        else:
-            notes.malformed(f"{path}.id", identity, "a segment id")
+    for index, segment in enumerate(notes.entries(document, "segments", "")):
+        if isinstance(segment, Mapping) and type(segment.get("id")) is int:
+            found[segment["id"]] = (f"segments[{index}]", segment)
     return found
 
 
@@ -110,7 +107,7 @@ def _parents(feature: Mapping[str, Any], key: str, features: Features, segments:
         names = frozenset(notes.texts(dependency, "variants", path))
         if name is None or not _usable_parent(name, key, features, path, notes):
             continue
-        parent = features[name][1]
+        parent = features[name]
         compiled = _feature(parent, name, key, segments, notes)
         holds = compiled.holds if notes.flag(parent, "enabled", f"flags.{name}") else never
         tests.append(_parent(holds, compiled.pick, wanted, names))
@@ -121,7 +118,7 @@ def _usable_parent(name: str, key: str, features: Features, path: str, notes: No
     if name not in features:
         notes.refuse("unknown-parent", f"{path}.feature", f"there is no flag {name!r}", did_you_mean(name, list(features)))
         return False
-    if not features[name][1].get("dependencies"):
+    if not features[name].get("dependencies"):
         return True
     chain = _cycle(key, features)
     if chain:
@@ -139,7 +136,7 @@ def _cycle(key: str, features: Features) -> list[str]:
     seen: set[str] = set()
     while waiting:
         chain = waiting.pop()
-        parents = features[chain[-1]][1].get("dependencies") if chain[-1] in features else None
+        parents = features[chain[-1]].get("dependencies") if chain[-1] in features else None
         for one in parents if isinstance(parents, list) else []:
             name = one.get("feature") if isinstance(one, Mapping) else None
             if name == key:

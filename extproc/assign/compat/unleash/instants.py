@@ -59,7 +59,7 @@ def instant(text: str) -> int | None:
         if offset >= DAY:
             return None
     seconds = _days(year, month, day) * DAY + hour * 3600 + minute * 60 + second + (offset if sign not in (None, "+") else -offset)
-    return seconds * SPAN + nanoseconds
+    return seconds * SPAN + nanoseconds if EARLIEST <= seconds <= LATEST else None
 
 
 def instant_of(now: float) -> int:
@@ -80,3 +80,8 @@ def _days(year: int, month: int, day: int) -> int:
     if month <= 2:
         year, month = year - 1, month + 12
     return 365 * year + year // 4 - year // 100 + year // 400 + (153 * (month - 3) + 2) // 5 + day - 719_469
+
+
+EARLIEST: Final = _days(FIRST_YEAR, 1, 1) * DAY
+LATEST: Final = _days(LAST_YEAR + 1, 1, 1) * DAY - 1
+"""Seconds since 1970 that chrono can express, after the offset has been taken off."""

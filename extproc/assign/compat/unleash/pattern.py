@@ -209,8 +209,10 @@ class _Reader:
         self.place += negated
         ranges: list[Range] = []
         while (char := self.take()) != "]" or not ranges:
-            if not char or char in "[]" or self.text[self.place - 1 : self.place + 1] in ("&&", "--", "~~"):
-                raise PatternError(f"a class that holds {char or 'no ]'!r} at character {self.place}", "escape [ ] & - ~ inside a class")
+            if not char:
+                raise PatternError("an unclosed [", "close it, or write \\[ for a bracket")
+            if char in "[]" or self.text[self.place - 1 : self.place + 1] in ("&&", "--", "~~"):
+                raise PatternError(f"a class that holds {char!r} at character {self.place}", "escape [ ] & - ~ inside a class")
             item = self.escape() if char == "\\" else ((ord(char), ord(char)),)
             if self.peek() == "-" and self.text[self.place + 1 : self.place + 2] not in ("]", ""):
                 item = self.range_from(item)

@@ -11,6 +11,10 @@ from extproc.errors import Problem
 
 LONGEST_SHOWN: Final = 80
 """Characters of an offending value in a message: enough to find it, short enough for a terminal."""
+MOST_NAMES: Final = 24
+"""Names in a hint: all operators, and a screenful of flags."""
+EXPORT: Final = "export the flags again: Unleash itself writes this field correctly"
+CORRECT: Final = "correct it in Unleash: its engine reads another condition into such a value, or switches the flag off"
 
 
 @dataclass(slots=True)
@@ -25,11 +29,9 @@ class Notes:
         """Note a Problem `flag.<kind>`."""
         self.problems.append(Problem(f"flag.{kind}", path, message, hint))
 
-    def malformed(self, path: str, value: Any, wanted: str) -> None:
-        """Note a value of the wrong shape."""
-        self.refuse(
-            "malformed", path, f"{shown(value)} is not {wanted}", "export the flags again: Unleash itself writes this field correctly"
-        )
+    def malformed(self, path: str, value: Any, wanted: str, hint: str = EXPORT) -> None:
+        """Note a value of the wrong shape (EXPORT), or one that a person has typed wrongly (CORRECT)."""
+        self.refuse("malformed", path, f"{shown(value)} is not {wanted}", hint)
 
     def text(self, parent: Mapping[str, Any], name: str, path: str) -> str | None:
         """A text that must be there; None after noting a Problem."""
@@ -50,7 +52,7 @@ class Notes:
     def texts(self, parent: Mapping[str, Any], name: str, path: str) -> tuple[str, ...]:
         """A list of texts; null or missing is empty, as the engine has it."""
         found: list[str] = []
-        for index, value in enumerate(self._list(parent, name, path)):
+        for index, value in enumerate(self.entries(parent, name, path)):
             if isinstance(value, str):
                 found.append(value)
             else:
@@ -60,7 +62,7 @@ class Notes:
     def objects(self, parent: Mapping[str, Any], name: str, path: str) -> list[tuple[str, Mapping[str, Any]]]:
         """(path, object) of each entry of a list; null or missing is empty."""
         found: list[tuple[str, Mapping[str, Any]]] = []
-        for index, value in enumerate(self._list(parent, name, path)):
+        for index, value in enumerate(self.entries(parent, name, path)):
             place = f"{path}.{name}[{index}]" if path else f"{name}[{index}]"
             if isinstance(value, Mapping):
                 found.append((place, value))
@@ -79,9 +81,10 @@ class Notes:
         for name, one in value.items():
             if not isinstance(one, str):
                 self.malformed(f"{path}.parameters.{name}", one, "a text")
-        return {name: one for name, one in value.items() if isinstance(one, str)}
+        return {name: str(one) for name, one in value.items()}
 
-    def _list(self, parent: Mapping[str, Any], name: str, path: str) -> list[Any]:
+    def entries(self, parent: Mapping[str, Any], name: str, path: str) -> list[Any]:
+        """A list of anything; null or missing is empty."""
         value = parent.get(name)
         if value is None:
             return []
@@ -100,4 +103,4 @@ def shown(value: Any) -> str:
 def did_you_mean(wanted: str, known: list[str]) -> str:
     """A hint with the nearest known name."""
     near = get_close_matches(wanted, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else "the document has: " + (", ".join(sorted(known)[:10]) or "nothing")
+    return f"did you mean {near[0]!r}?" if near else "there are: " + (", ".join(sorted(known)[:MOST_NAMES]) or "none")

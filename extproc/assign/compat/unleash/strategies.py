@@ -9,7 +9,7 @@ from extproc.assign.compat.unleash.constraints import constraint, in_networks
 from extproc.assign.compat.unleash.context import Test, Texts, always, every, never, quotable, usable_stickiness
 from extproc.assign.compat.unleash.letters import WHITE_SPACE
 from extproc.assign.compat.unleash.points import group_prefix, percent_of
-from extproc.assign.compat.unleash.reading import Notes, did_you_mean, shown
+from extproc.assign.compat.unleash.reading import CORRECT, Notes, did_you_mean, shown
 from extproc.assign.compat.unleash.values import Network, network
 
 DEFAULT: Final = "default"
@@ -80,7 +80,7 @@ def _rule(given: Mapping[str, Any], flag: str, path: str, notes: Notes) -> Test:
 
 def _user_with_id(parameters: Mapping[str, str], path: str, notes: Notes) -> Test:
     if "userIds" not in parameters:
-        notes.malformed(f"{path}.userIds", None, "a list of ids with commas")
+        notes.malformed(f"{path}.userIds", None, "a list of ids with commas", CORRECT)
         return never
     ids = frozenset(one.strip(WHITE_SPACE) for one in parameters["userIds"].split(","))
     for one in sorted(ids):
@@ -93,7 +93,7 @@ def _user_with_id(parameters: Mapping[str, str], path: str, notes: Notes) -> Tes
 
 def _remote_address(parameters: Mapping[str, str], path: str, notes: Notes) -> Test:
     if "IPs" not in parameters:
-        notes.malformed(f"{path}.IPs", None, "a list of addresses with commas")
+        notes.malformed(f"{path}.IPs", None, "a list of addresses with commas", CORRECT)
         return never
     networks: list[Network] = []
     for one in parameters["IPs"].split(","):
@@ -102,7 +102,7 @@ def _remote_address(parameters: Mapping[str, str], path: str, notes: Notes) -> T
         if found is not None:
             networks.append(found)
         elif text:  # between two commas is nothing, and the engine skips it
-            notes.malformed(f"{path}.IPs", text, "an address or a network like 10.0.0.0/8 or 2001:db8::/32")
+            notes.malformed(f"{path}.IPs", text, "an address or a network like 10.0.0.0/8 or 2001:db8::/32", CORRECT)
     notes.needs.add(REMOTE_ADDRESS)
     return in_networks(REMOTE_ADDRESS, tuple(networks))
 
@@ -151,7 +151,7 @@ def _percent(parameters: Mapping[str, str], name: str, path: str, notes: Notes) 
     digits = value.removeprefix("+") if value is not None else ""
     if digits.isascii() and digits.isdigit() and len(digits.lstrip("0")) <= 3 and int(digits) <= 100:
         return int(digits)
-    notes.malformed(f"{path}.{name}", value, "a whole percent from 0 to 100, as a text")
+    notes.malformed(f"{path}.{name}", value, "a whole percent from 0 to 100, as a text", CORRECT)
     return 0
 
 
