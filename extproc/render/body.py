@@ -1,4 +1,4 @@
-"""Writing the model's name into a request body, on the routes to that model only: other bodies stay byte for byte as they came."""
+"""Writing the model's name into a request body, on the way to that model only: other bodies stay byte for byte as they came."""
 
 from __future__ import annotations
 
@@ -77,8 +77,12 @@ def send_model(name: str, profile: Profile) -> Block:
         merge = {"action": "MERGE", "body_format": {"json_format": {"model": name.replace("%", "%%")}}}
         config = typed("filters.http.transform.v3.TransformConfig", request_transformation={"body_transformation": merge})
         return {TRANSFORM: config}
-    script = _SCRIPT % {"model": lua_string(json.dumps(name, ensure_ascii=False))}
-    return {LUA: typed("filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})}
+    return {LUA: typed("filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": send_model_script(name)})}
+
+
+def send_model_script(name: str) -> str:
+    """Lua that writes this name into bodies: for a route in the core profile, for a cluster where another one may have been tried first."""
+    return _SCRIPT % {"model": lua_string(json.dumps(name, ensure_ascii=False))}
 
 
 def lua_string(text: str) -> str:
