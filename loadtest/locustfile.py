@@ -49,8 +49,8 @@ class Plan:
         if options.phase and options.phase not in shares:
             raise SystemExit(f"--phase {options.phase}: rollout {rollout.name} has the phases {', '.join(shares)}")
         self.rules = [_rule(cohort) for cohort in rollout.cohorts]
-        self.tier_header = spec.tier_header
-        self.country_header = spec.country_header if spec.listener.geoip_database is None else None
+        self.tier_header = spec.identity.tier_header
+        self.country_header = spec.identity.country_header if spec.listener.geoip is None else None
         self.user_header = next((source.name for source in rollout.unit.sources if source.kind == "header"), None)
         self.ask_for = options.ask_for or next(iter(rollout.match.models), rollout.stable)
         self.people = itertools.cycle(population(options.people, options.people_seed, options.anonymous))

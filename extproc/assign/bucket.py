@@ -5,6 +5,7 @@ The rules, reproducible in any language (test vectors in docs/hash.md):
 * canary is [0, a), control is [b, 2^32), rest lies between; a and b are integers from `thresholds`.
 * Both ends only grow with the share up to 50 %: nobody flips during a ramp, and control stays an equal-size group that was never
   treated. Above 50 % control shrinks to make room. A holdback keeps the last part of the ring on stable even at 100 %.
+* Slots of a layer divide another ring, `<layer>#/`: which slot has a unit is independent of where it stands in that slot's rollout.
 * A random cohort draws from another ring, `<layer>/<salt>#<cohort>/`: the hash that admits into a cohort is not the hash that picks
   the arm inside it. Names hold neither `/` nor `#`, so no two prefixes can be confused.
 """
@@ -34,6 +35,11 @@ def ring_prefix(layer: str, salt: str) -> bytes:
 def cohort_prefix(layer: str, salt: str, cohort: str) -> bytes:
     """Bytes hashed before a unit's id for membership of a random cohort."""
     return f"{layer}/{salt}#{cohort}/".encode()
+
+
+def slot_prefix(layer: str) -> bytes:
+    """Bytes hashed before a unit's id for the slots of a layer: one ring for all its rollouts."""
+    return f"{layer}#/".encode()
 
 
 def point(prefix: bytes, unit: bytes) -> int:

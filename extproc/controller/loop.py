@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Final
 
 from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.sight import Blindness, Sight
-from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
+from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State, reads_flags
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -92,6 +93,29 @@ class Loop:
         self.spec, self.state = spec, state
         self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
+        return True
+
+    def adopt_flags(self, source: str, text: str, now: float) -> bool:
+        """Put a polled document of flags in force (it can be evaluated: the poller has looked); False where it is the present one.
+
+        Raises StoreError and has then changed nothing.
+        """
+        digest = sha256(text.encode()).hexdigest()[:16]
+        before = self.state.flags.get(source)
+        if digest == before:
+            return False
+        state = replace(self.state, generation=self.state.generation + 1, flags={**self.state.flags, source: digest})
+        numbers = {"source": source, "digest": digest, "before": before}
+        entries = [
+            JournalEntry(
+                0, now, name, release.AUTOMATION, Action.ADOPT, f"flags {digest} of {source} are in force", state.generation, numbers
+            )
+            for name, rollout in self.spec.rollouts.items()
+            if reads_flags(rollout, source)
+        ]
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text})
+        self.state = state
+        log.info("flags %s of %s are in force", digest, source)
         return True
 
     def _commit_spec(self, before: State | None, old: Spec | None, text: str, spec: Spec, now: float) -> State:

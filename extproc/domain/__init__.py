@@ -9,7 +9,7 @@ nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
-from extproc.domain.reading import claims, fact_of, identity_headers, needed_headers, reads_model, state_fields
+from extproc.domain.reading import claims, fact_of, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.selectors import (
     AllOf,
     Among,
@@ -151,6 +151,7 @@ __all__ = [
     "identity_headers",
     "leaves",
     "needed_headers",
+    "reads_flags",
     "reads_model",
     "shown",
     "state_fields",

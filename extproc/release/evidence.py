@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from extproc.domain import Arm, Outcome, Rollout
+from extproc.domain import Arm, Outcome, Reason, Rollout
 from extproc.release.batches import CLOSE_SOON_AT, Batcher
 from extproc.release.eprocess import BetE, RatioE
 from extproc.release.histogram import Histogram
 
+COUNTED: Final = frozenset((Reason.RING, Reason.COMPLETED))
+"""Only where the ring decided are the arms comparable: not overrides, pinned conversations, or whoever is excluded."""
 EARLY: Final = 1.0
 """Seconds; the first age at which a request is looked at, or the deadline where that is sooner."""
 GRACE: Final = 0.5
@@ -258,7 +260,7 @@ class Evidence:
         """One access-log entry: a request that ended, or one that is still open."""
         self.as_of = max(self.as_of, now)
         self._ended += outcome.final
-        if not outcome.cohort:
+        if not outcome.cohort or outcome.reason not in COUNTED:
             return
         if outcome.generation not in self._visits or outcome.start < self._not_before:
             self.foreign += 1

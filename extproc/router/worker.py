@@ -60,6 +60,8 @@ class WorkerReport:
     decisions: list[tuple[str, str, str, str, int]]
     """rollout, cohort, arm, reason, count."""
     unmatched: int
+    fates: list[tuple[str, str, str, int]]
+    """`token` or `qa`, rollout, fate, count."""
     errors: int
     shed: int
     """Requests not decided, because Envoy had given them up when this worker came to them."""
@@ -117,6 +119,7 @@ class Worker:
             withdrawn=sorted(self._source.withdrawn),
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
+            fates=[(*key, count) for key, count in processor.fates.items()],
             errors=server.errors,
             shed=server.shed,
             faults=server.faults,

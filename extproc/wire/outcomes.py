@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
-from extproc.domain import Arm, Outcome, Undecided
+from extproc.domain import Arm, Outcome, Reason, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
 
 _PREFIX = contract.ASSIGNMENT_NAMESPACE + "."
@@ -65,6 +65,7 @@ def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outco
         phase=fields[contract.FIELD_PHASE].string_value,
         cohort=fields[contract.FIELD_COHORT].string_value,
         arm=Arm(fields[contract.FIELD_ARM].string_value),
+        reason=Reason(fields[contract.FIELD_REASON].string_value),
         unit=fields[contract.FIELD_UNIT].string_value,
         durable=fields[contract.FIELD_DURABLE].bool_value,
         start=common.start_time.seconds + common.start_time.nanos / 1e9,

@@ -41,6 +41,7 @@ def encode_reply(assignment: Assignment, durable: bool) -> bytes:
             contract.FIELD_PHASE: assignment.phase,
             contract.FIELD_COHORT: assignment.cohort,
             contract.FIELD_ARM: assignment.arm.value,
+            contract.FIELD_REASON: assignment.reason.value,
             contract.FIELD_DURABLE: durable,
             contract.FIELD_UNIT: _PLACEHOLDER,
         }
@@ -59,6 +60,23 @@ def encode_cookie(value: str) -> bytes:
     return reply.SerializeToString()
 
 
+def encode_token(token: bytes, cookie: str) -> bytes:
+    """Reply bytes that make the rendered Envoy hand out a conversation's token: as a header, or in a Set-Cookie value if there is one."""
+    field, value = (contract.CONVERSATION_COOKIE_FIELD, cookie) if cookie else (contract.CONVERSATION_FIELD, token.decode())
+    reply = ProcessingResponse()
+    reply.dynamic_metadata.fields[contract.CONVERSATION_NAMESPACE].struct_value.update({field: value})
+    return reply.SerializeToString()
+
+
+def _affinity_prefix() -> bytes:
+    reply = ProcessingResponse()
+    _set_header(reply.request_headers.response.header_mutation, contract.AFFINITY_HEADER, _PLACEHOLDER)
+    encoded = reply.SerializeToString()
+    if not encoded.endswith(_PLACEHOLDER.encode()):
+        raise AssertionError("a reply must end with the unit's hash")
+    return encoded[:-HASH_DIGITS]
+
+
 def _set_header(mutation: HeaderMutation, name: str, value: str) -> None:
     option = mutation.set_headers.add()
     option.header.key = name
@@ -74,3 +92,7 @@ def matching_empty_reply(message: bytes) -> bytes | None:
     reply = ProcessingResponse()
     getattr(reply, kind).SetInParent()
     return reply.SerializeToString()
+
+
+AFFINITY_PREFIX = _affinity_prefix()
+"""Reply bytes that set the affinity header, up to (not including) the unit's 16 hex digits."""

@@ -15,7 +15,7 @@ from extproc.spec.units import show_share
 def check(document: Mapping[str, Any]) -> Iterator[Found]:
     """A request is in at most one rollout of a layer; two rollouts share a salt on purpose only."""
     rollouts = {name: mapping(written) for name, written in mapping(document.get("rollouts")).items()}
-    layers = {name: layer for name, written in mapping(document.get("layers")).items() if (layer := block(LayerBlock, written)) is not None}
+    layers = {name: found for name, written in mapping(document.get("layers")).items() if (found := block(LayerBlock, written)) is not None}
     for name, split in layers.items():
         total = sum(split.slots.values())
         if total > 1 + 1e-9:
