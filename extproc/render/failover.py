@@ -12,7 +12,7 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import Backend, Model, OnFailure, Rollout, Spec
-from extproc.render.body import lua_string
+from extproc.render.lua import lua_filter, lua_string
 from extproc.render.yamltext import Block, typed
 
 RETRY_ON: Final = "5xx,reset,connect-failure,refused-stream"
@@ -91,5 +91,4 @@ def as_sent(model: Model, backend: Backend) -> Block:
         to=lua_string(rewrite.to if rewrite is not None else ""),
         host=lua_string(backend.host_rewrite) if backend.host_rewrite is not None else "nil",
     )
-    config = typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": script})
-    return {"name": "extproc.as_sent", "typed_config": config}
+    return lua_filter("extproc.as_sent", script)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from extproc import contract
-from extproc.domain import ListenerKind, Spec, claims, needed_headers, reads_model
-from extproc.render.asked import json_to_metadata, reads_requests, token_usage
+from extproc.domain import ListenerKind, Spec, claims, needed_headers, reads_model, state_fields
+from extproc.render.asked import json_to_metadata, reads_requests, state_filter, token_usage
 from extproc.render.body import send_model_filter
 from extproc.render.headers import stripped_at_the_door
 from extproc.render.identity import geoip_filter, jwt_filter
@@ -45,9 +45,11 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
         ]
     if _needs_buffer(spec, settings, unmatched_answered):
         filters += ["# Long prompts: bodies up to this size are held; beyond it clients get 413.", _buffer()]
-    if reads_requests(spec) or settings.profile is Profile.CORE:
-        said = "# Requests: what is asked for. It waits for the body, and never rejects one."
+    if reads_model(spec) or settings.profile is Profile.CORE:
+        said = "# Requests: the model asked for. It waits for the body, and never rejects one."
         filters += [said, json_to_metadata(spec, settings.profile)]
+    if state_fields(spec):
+        filters += ["# Requests: whether the provider keeps state for them. It waits for the body as well.", state_filter(spec)]
     if settings.profile is Profile.FULL:
         filters += ["# Answers: token usage of JSON and SSE (OpenAI, Anthropic, Gemini). Alpha.", token_usage()]
     geoip = geoip_filter(spec)

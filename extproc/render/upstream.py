@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import Backend, Credential, Model, Spec
-from extproc.render.body import lua_string, send_model_script
+from extproc.render.body import send_model_script
 from extproc.render.failover import as_sent, failing_over
 from extproc.render.headers import kept_from_models
+from extproc.render.lua import lua_filter, lua_string
 from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.yamltext import Block, typed
 
@@ -31,7 +32,7 @@ def upstream_filters(spec: Spec, model: Model, backend: Backend, settings: Envoy
     if model.name in failing_over(spec):
         filters.append(as_sent(model, backend))
         if model.send_model is not None:
-            filters.append(_lua("extproc.send_model", send_model_script(model.send_model)))
+            filters.append(lua_filter("extproc.send_model", send_model_script(model.send_model)))
     if model.credential is not None:
         filters += _inject(model, model.credential, settings.profile)
     filters.append(
@@ -61,7 +62,7 @@ def _inject(model: Model, credential: Credential, profile: Profile) -> list[Bloc
     filters: list[Block] = [{"name": "envoy.filters.http.credential_injector", "typed_config": injector}]
     if profile is Profile.CORE:
         script = _PREFIX_SCRIPT.format(header=lua_string(credential.header), prefix=lua_string(credential.prefix))
-        filters.append(_lua("envoy.filters.http.lua", script))
+        filters.append(lua_filter("envoy.filters.http.lua", script))
     return filters
 
 
@@ -76,7 +77,3 @@ def _source(credential: Credential) -> Block:
 def _mutate(name: str, mutations: list[Block]) -> Block:
     config = typed("filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": mutations})
     return {"name": name, "typed_config": config}
-
-
-def _lua(name: str, script: str) -> Block:
-    return {"name": name, "typed_config": typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": script})}
