@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from extproc.assign.bucket import RING, Thresholds
+from extproc.assign.bucket import Thresholds
 from extproc.assign.deriving import exposure
-from extproc.domain import Application, Cohort, Reason, Rollout, RolloutState, Spec, Status, shown
+from extproc.domain import RING, Application, Cohort, Reason, Rollout, RolloutState, Spec, Status, shown
 
 COMPLETED: Final = "completed"
 """What is said in place of a phase's name after the last one."""

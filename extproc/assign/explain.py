@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from extproc.assign.assign import assign
-from extproc.assign.bucket import RING, point
+from extproc.assign.bucket import point
 from extproc.assign.explained import (
     CohortSeen,
     Considered,
@@ -35,6 +35,7 @@ from extproc.assign.sentences import UNCHECKED, because, conversation_said, inst
 from extproc.assign.snapshot import Answer, Arms, CompiledCohort, CompiledRollout, Pooled, Snapshot
 from extproc.assign.tokens import Fate
 from extproc.domain import (
+    RING,
     Assignment,
     Cohort,
     Fact,

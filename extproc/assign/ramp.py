@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from extproc.assign.assign import assign
-from extproc.assign.bucket import RING
 from extproc.assign.deriving import Choices, derive_rollout
 from extproc.assign.explained import Entry, When
 from extproc.assign.prepared import PreparedRollout
 from extproc.assign.snapshot import Answer, CompiledRollout
-from extproc.domain import Arm, Assignment, Reason, Rollout, RolloutState, Spec, Status, Subject
+from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Spec, Status, Subject
 
 
 class Request(NamedTuple):

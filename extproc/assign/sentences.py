@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.assign.bucket import RING
 from extproc.assign.explained import CohortSeen
 from extproc.assign.ramp import percent
 from extproc.assign.snapshot import Answer, CompiledRollout
 from extproc.assign.tokens import Fate
-from extproc.domain import Arm, Assignment, Reason, Rollout, RolloutState, Source, SourceKind
+from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Source, SourceKind
 
 UNCHECKED: Final = "unchecked"
 """Fate of what cannot be verified here, because the key is not here."""

@@ -11,7 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-RING: Final = 1 << 32
+from extproc.domain import RING
+
 WIDTH: Final = 60
 """Characters of the ring."""
 _ARMS: Final = {"canary": "bold green", "control": "bold cyan", "rest": "bold"}

@@ -9,6 +9,7 @@ from extproc.controller import talk
 from extproc.controller.collector import Collector
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
 from extproc.controller.talk import Act, Ask, LateError, Question
 from extproc.controller.view import status_document
@@ -34,6 +35,7 @@ class Brain:
         metrics: ControllerMetrics,
         vitals: Vitals,
         vital_metrics: VitalMetrics,
+        poller: Poller,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -42,6 +44,7 @@ class Brain:
         self._metrics = metrics
         self._vitals = vitals
         self._vital_metrics = vital_metrics
+        self._poller = poller
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line; raises ValueError for what is no question."""
@@ -59,9 +62,11 @@ class Brain:
             case Ask.STATUS:
                 document = status_document(self._loop, self._collector, self._routers.documents(now), time.time())
                 admin = self._loop.spec.listener.admin_port
+                document["flags"] = self._poller.document()
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
-                return (self._metrics.exposition(self._loop, self._routers.counted(now)) + self._vital_metrics.exposition(now)).decode()
+                own = self._metrics.exposition(self._loop, self._routers.counted(now))
+                return (own + self._vital_metrics.exposition(now) + self._poller.exposition()).decode()
             case Ask.HEALTH:
                 return self._health()
         assert question.act is not None
@@ -82,7 +87,7 @@ class Brain:
             for entry in self._store.journal(act.rollout, LOOK_BACK):
                 if entry.numbers.get("request") == request:
                     return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
-        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request)
+        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request, act.options)
         return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}
 
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.sight import Blindness, Sight
-from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
+from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State, reads_flags
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -32,6 +34,7 @@ LONGEST_TICK: Final = 3.0
 CLOCK_SET: Final = 1.0
 """Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
@@ -67,6 +70,8 @@ class Loop:
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
+        self._flags_before: dict[str, str] = {}
+        """Polled flag source -> digest of the document before the present one."""
         self._refusal = ""
         """Why Evidence could not be saved, as the log was told."""
         self.undecided = 0
@@ -92,6 +97,33 @@ class Loop:
         self.spec, self.state = spec, state
         self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
+        return True
+
+    def adopt_flags(self, source: str, text: str, now: float) -> bool:
+        """Put a polled document of flags in force (it can be evaluated: the poller has looked); False where it is the present one.
+
+        Raises StoreError and has then changed nothing.
+        """
+        digest = sha256(text.encode()).hexdigest()[:16]
+        before = self.state.flags.get(source)
+        if digest == before:
+            return False
+        state = replace(self.state, generation=self.state.generation + 1, flags={**self.state.flags, source: digest})
+        numbers = {"source": source, "digest": digest, "before": before}
+        why = f"flags {digest} of {source} are in force"
+        entries = [
+            JournalEntry(0, now, name, release.AUTOMATION, Action.ADOPT, why, state.generation, numbers)
+            for name, rollout in self.spec.rollouts.items()
+            if reads_flags(rollout, source)
+        ]
+        # Readers may still be at the one before; what is older has no reader.
+        older = self._flags_before.pop(source, None)
+        forgotten = [older] if older not in (None, digest) else []
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, forgotten)
+        if before is not None:
+            self._flags_before[source] = before
+        self.state = state
+        log.info("flags %s of %s are in force", digest, source)
         return True
 
     def _commit_spec(self, before: State | None, old: Spec | None, text: str, spec: Spec, now: float) -> State:
@@ -236,16 +268,18 @@ class Loop:
         return self._store.health
 
     # ------------------------------------------------------------------------------------------------------------------ people
-    def act(self, name: str, action: Action, actor: str, why: str, now: float, request: str = "") -> RolloutState:
+    def act(
+        self, name: str, action: Action, actor: str, why: str, now: float, request: str = "", options: Mapping[str, str] = NO_OPTIONS
+    ) -> RolloutState:
         """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing.
 
-        `request`: the asker's name for this act, for the Journal.
+        `request`: the asker's name for this act, for the Journal. `options`: see `release.human`.
         """
         desk = self.desks.get(name)
         if desk is None:
             known = ", ".join(self.desks) or "none"
             raise RefusedError(Problem("act.unknown-rollout", name, "there is no such rollout", f"there are: {known}"))
-        decision = release.human(desk.rollout, self.state.rollouts[name], action, why)
+        decision = release.human(desk.rollout, self.state.rollouts[name], action, why, options)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
         self._carry_out(desk, decision, actor, now, request)

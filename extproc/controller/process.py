@@ -23,6 +23,7 @@ from extproc.controller.collector import Collector
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.token import server_token
@@ -83,10 +84,11 @@ async def _run(settings: ControllerSettings) -> None:
         listener = await listening(API_HOST, settings.api_port)
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts))
+        poller = Poller(loop)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
-        beside = [asyncio.create_task(work) for work in (followed.follow(), api.keep(), _announce(api, listener))]
+        beside = [asyncio.create_task(work) for work in (followed.follow(), api.keep(), _announce(api, listener), poller.keep())]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals)))
         finally:

@@ -58,6 +58,12 @@ def reads_model(spec: Spec) -> bool:
     )
 
 
+def reads_flags(rollout: Rollout, source: str) -> bool:
+    """True where a cohort of the rollout names a flag of this source."""
+    selectors = [selector for cohort in rollout.cohorts for selector in (cohort.selector, cohort.exclude)]
+    return any(isinstance(leaf, FlagIs) and leaf.source == source for selector in selectors for leaf in leaves(selector))
+
+
 def state_fields(spec: Spec) -> tuple[str, ...]:
     """Keys of the body that speak of provider-side state, sorted."""
     return tuple(

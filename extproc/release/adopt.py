@@ -30,7 +30,8 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
         name: _adopted(state.rollouts.get(name), old.rollouts.get(name) if old is not None else None, rollout, fingerprints[name], now)
         for name, rollout in new.rollouts.items()
     }
-    return State(state.generation + 1, new.digest, rollouts)
+    kept = {name: digest for name, digest in state.flags.items() if name in new.flags and new.flags[name].poll is not None}
+    return State(state.generation + 1, new.digest, rollouts, kept)
 
 
 def _conflict(name: str, state: RolloutState, fingerprints: Mapping[str, str]) -> Problem | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from extproc.domain import Spec
-from extproc.errors import Problem, SettingsError
+from extproc.errors import Problem, SettingsError, SpecError
 from extproc.spec.bundle import MOST, bundled, named_files
 from extproc.spec.load import load
 from extproc.spec.yamltext import parse
@@ -17,10 +17,8 @@ def read_text(path: str) -> str:
     A file that is not there is left out: `load` says so, with the line. Raises SpecError where the text is no YAML.
     """
     text = _read(path)
-    if "file" not in text:
-        return text
     files: dict[str, str] = {}
-    for _, name in named_files(parse(text)[0]):
+    for name in _names(text):
         try:
             content = (Path(path).parent / name).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError, ValueError):
@@ -28,6 +26,19 @@ def read_text(path: str) -> str:
         if len(content) <= MOST:
             files[name] = content
     return bundled(text, files)
+
+
+def beside(path: str) -> tuple[str, ...]:
+    """Paths of the files that a Spec names, as far as it can be read: whoever follows the Spec follows them too."""
+    try:
+        return tuple(str(Path(path).parent / name) for name in _names(_read(path)))
+    except (SettingsError, SpecError):
+        return ()
+
+
+def _names(text: str) -> list[str]:
+    # Most Specs name no file, and are not parsed twice.
+    return sorted({name for _, name in named_files(parse(text)[0])}) if "file:" in text else []
 
 
 def _read(path: str) -> str:

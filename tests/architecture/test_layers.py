@@ -25,9 +25,9 @@ ALLOWED: dict[str, set[str]] = {
     "release": {"domain", "measures"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
-    "render": {"domain", "measures", "contract"},
+    "render": {"domain", "measures", "contract", "flags"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
-    "controller": {"domain", "measures", "contract", "wire", "spec", "assign", "release", "store", "transport", "runtime", "logs"},
+    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "store", "transport", "runtime", "logs"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
