@@ -1,11 +1,12 @@
 """WHICH arm: Spec + State -> Snapshot (cold), Snapshot + Subject -> Answer (hot)."""
 
 from extproc.assign.assign import assign
-from extproc.assign.bucket import RING, point
+from extproc.assign.bucket import point
 from extproc.assign.compile import NO_SECRETS, Secrets, compile, derive, derive_in_steps, prepare
 from extproc.assign.prepared import Prepared
 from extproc.assign.snapshot import Answer, Choice, CompiledRollout, Note, Snapshot
 from extproc.assign.tokens import Fate, conversation_key, sign_qa
+from extproc.domain import RING
 
 __all__ = [
     "NO_SECRETS",

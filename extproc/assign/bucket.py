@@ -16,8 +16,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-RING = 1 << 32
-"""Number of points on the ring."""
+from extproc.domain import RING, ring_length
 
 
 class Thresholds(NamedTuple):
@@ -45,13 +44,6 @@ def slot_prefix(layer: str) -> bytes:
 def point(prefix: bytes, unit: bytes) -> int:
     """Where a unit stands on the ring of a prefix, in [0, RING)."""
     return xxh3_64_intdigest(prefix + unit) >> 32
-
-
-def ring_length(share: float) -> int:
-    """Points that a share takes: 0 is nobody, 1 everybody; never rounded to the other side."""
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"a share lies between 0 and 1, not {share}")
-    return round(share * RING)
 
 
 def thresholds(share: float, holdback: float = 0.0) -> Thresholds:

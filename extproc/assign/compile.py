@@ -14,7 +14,7 @@ from typing import Any, Final
 from xxhash import xxh3_64_intdigest
 
 from extproc import flags
-from extproc.assign.bucket import RING, ring_prefix, slot_prefix
+from extproc.assign.bucket import ring_prefix, slot_prefix
 from extproc.assign.deriving import Choices, Encoder, derive_rollout
 from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
 from extproc.assign.selectors import Compiler, Matcher, among, path_starts, reader, request_matcher
@@ -22,6 +22,7 @@ from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
 from extproc.assign.tokens import Signer
 from extproc.assign.units import unit_source
 from extproc.domain import (
+    RING,
     Bucketing,
     Cohort,
     Conversation,
@@ -125,7 +126,8 @@ def _slot(spec: Spec, rollout: Rollout) -> Slot | None:
 
 def _point(rollout: Rollout) -> Callable[[bytes], int]:
     if rollout.bucket is not Bucketing.EXTPROC:
-        return flags.points(FlagVendor(rollout.bucket.value), rollout.salt)
+        vendor = FlagVendor(rollout.bucket.value)
+        return flags.points(vendor, flags.seed_of(vendor, rollout.salt))
     prefix = ring_prefix(rollout.layer, rollout.salt)
     return lambda unit: xxh3_64_intdigest(prefix + unit) >> 32
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
 
-from extproc.assign.bucket import cohort_prefix, ring_length
+from extproc.assign.bucket import cohort_prefix
 from extproc.domain import (
     AllOf,
     Among,
@@ -29,6 +29,7 @@ from extproc.domain import (
     Regions,
     Selector,
     Subject,
+    ring_length,
 )
 from extproc.flags import Flag
 

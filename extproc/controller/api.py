@@ -3,7 +3,7 @@
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
     POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
-                                               action: start, pause, resume, promote, rollback
+                                               action: start, pause, resume, promote, rollback, revoke
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.

@@ -68,6 +68,8 @@ class Loop:
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
+        self._flags_before: dict[str, str] = {}
+        """Polled flag source -> digest of the document before the present one."""
         self._refusal = ""
         """Why Evidence could not be saved, as the log was told."""
         self.undecided = 0
@@ -106,14 +108,18 @@ class Loop:
             return False
         state = replace(self.state, generation=self.state.generation + 1, flags={**self.state.flags, source: digest})
         numbers = {"source": source, "digest": digest, "before": before}
+        why = f"flags {digest} of {source} are in force"
         entries = [
-            JournalEntry(
-                0, now, name, release.AUTOMATION, Action.ADOPT, f"flags {digest} of {source} are in force", state.generation, numbers
-            )
+            JournalEntry(0, now, name, release.AUTOMATION, Action.ADOPT, why, state.generation, numbers)
             for name, rollout in self.spec.rollouts.items()
             if reads_flags(rollout, source)
         ]
-        self._store.commit(state, self.state.generation, entries, {}, {digest: text})
+        # Readers may still be at the one before; what is older has no reader.
+        older = self._flags_before.pop(source, None)
+        forgotten = [older] if older not in (None, digest) else []
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, forgotten)
+        if before is not None:
+            self._flags_before[source] = before
         self.state = state
         log.info("flags %s of %s are in force", digest, source)
         return True

@@ -35,6 +35,7 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "resume": Action.RESUME,
     "promote": Action.ADVANCE,
     "rollback": Action.ROLL_BACK,
+    "revoke": Action.REVOKE,
 }
 """What people call the acts."""
 

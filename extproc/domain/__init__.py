@@ -10,6 +10,7 @@ nothing of extproc.
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.reading import claims, fact_of, identity_headers, needed_headers, reads_flags, reads_model, state_fields
+from extproc.domain.ring import RING, ring_length
 from extproc.domain.selectors import (
     AllOf,
     Among,
@@ -78,6 +79,7 @@ from extproc.domain.words import (
 )
 
 __all__ = [
+    "RING",
     "Action",
     "Affinity",
     "AffinityPolicy",
@@ -153,6 +155,7 @@ __all__ = [
     "needed_headers",
     "reads_flags",
     "reads_model",
+    "ring_length",
     "shown",
     "state_fields",
 ]

@@ -34,6 +34,8 @@ class Action(StrEnum):
     """Max dwell is over and the evidence decides nothing: a person does."""
     ADOPT = "adopt"
     """A new Spec is in force."""
+    REVOKE = "revoke"
+    """All conversation tokens end at once; the share stays."""
 
 
 @dataclass(frozen=True, slots=True)

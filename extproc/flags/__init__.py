@@ -4,12 +4,13 @@ One module a vendor; `flag` is what they share.
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any
 
 from extproc.domain import FlagVendor
 from extproc.flags.flag import Attributes, Flag, FlagAnswer, FlagError
 
-__all__ = ["Attributes", "Flag", "FlagAnswer", "FlagError", "compile_flag", "points"]
+__all__ = ["Attributes", "Flag", "FlagAnswer", "FlagError", "compile_flag", "points", "seed_of"]
 
 
 def compile_flag(vendor: FlagVendor, document: Mapping[str, Any], key: str) -> Flag:
@@ -22,6 +23,14 @@ def points(vendor: FlagVendor, seed: str) -> Callable[[bytes], int]:
     """The vendor's own bucketing as a point on the ring of 2^32: its gradual rollout of share p has the ids below p * 2^32."""
     made: Callable[[bytes], int] = _module(vendor).point_of(seed)
     return made
+
+
+def seed_of(vendor: FlagVendor, salt: str) -> str:
+    """What the vendor is to hash in place of our salt: Unleash's groupId, GrowthBook's seed, flagd's flag key; LaunchDarkly's seed is a
+    number, so a salt that is none becomes one."""
+    if vendor is not FlagVendor.LAUNCHDARKLY or salt.isdecimal():
+        return salt
+    return str(int.from_bytes(sha256(salt.encode()).digest()[:4], "big") >> 1)
 
 
 def _module(vendor: FlagVendor) -> Any:
