@@ -269,3 +269,8 @@ def test_it_still_is_the_canarys_failure(stand: Scripted, mood: Mood) -> None:
     assert (outcome.rollout, outcome.arm, outcome.status) == ("chat", Arm.CANARY, 200)
     assert outcome.answered_by == answered_by
     assert (outcome.attempts, outcome.failed) == ((1, False) if mood is Mood.WELL else (2, True))
+
+
+def test_the_doctor_finds_what_was_rendered(stand: Scripted) -> None:
+    """Two arms behind one route, and what their clusters write."""
+    assert stand.drift() == []

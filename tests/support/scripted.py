@@ -17,6 +17,7 @@ import httpx
 import orjson
 
 from extproc import contract, spec, wire
+from extproc.cli.doctor.compare import differences, dumped
 from extproc.demo.processes import free_port
 from extproc.domain import Arm, Assignment, Outcome, Reason, Spec
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
@@ -130,6 +131,8 @@ class Scripted:
     client: httpx.Client
     admin: httpx.Client
     answerer: Answerer
+    spec: Spec
+    settings: EnvoySettings
 
     def ask(self, decision: Decision | str, path: str = "/v1/chat", body: Document | bytes | None = None, **headers: str) -> httpx.Response:
         """POST a JSON body while this is decided (a word: this cluster); `x_user_id` stands for the header x-user-id."""
@@ -156,6 +159,11 @@ class Scripted:
             yield
         finally:
             assert self.admin.post("/runtime_modify", params={key: ""}).status_code == 200
+
+    def drift(self) -> list[str]:
+        """In what Envoy's own account of its configuration is not what was rendered, as `extproc doctor` finds it."""
+        there = dumped(self.admin.get("/config_dump").json(), tuple(self.spec.rollouts))
+        return [str(difference) for difference in differences(self.spec, self.settings, there)]
 
     def stat(self, name: str) -> int:
         """The sum of all counters and gauges whose names end like this."""
@@ -185,7 +193,8 @@ def scripted(
     bundle = str(ca_bundle) if ca_bundle is not None else CA_BUNDLE
     settings = EnvoySettings((f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=2.0)
     config = directory / "envoy.yaml"
-    config.write_text(envoy_yaml(change(loaded(document, directory)), settings, "a test"))
+    given = change(loaded(document, directory))
+    config.write_text(envoy_yaml(given, settings, "a test"))
     with ExitStack() as stack:
         for model in {id(model): model for model in models.values()}.values():
             stack.callback(model.close)
@@ -194,7 +203,7 @@ def scripted(
         stack.enter_context(running_envoy(config, admin_port, envoy, environment))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20.0))
         admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))
-        stand = Scripted(models, client, admin, answerer)
+        stand = Scripted(models, client, admin, answerer, given, settings)
         deadline = time.monotonic() + 10
         while stand.stat(f"{contract.ROUTER_CLUSTER}.membership_healthy") < 1:
             assert time.monotonic() < deadline, "Envoy does not find the router healthy"

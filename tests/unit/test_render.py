@@ -104,11 +104,11 @@ def test_filters_are_there_where_somebody_needs_them() -> None:
     """In the order in which they depend on each other: the decision last."""
     asking = a_rollout("50%", {"paths": ["/v1/"], "models": ["old"]}, conversation={})
     geoip = {"database": "/c"}
-    needed = ["jwt_authn", "json_to_metadata", "extproc.state", "geoip"]
+    needed = ["extproc.jwt", "json_to_metadata", "extproc.state", "geoip"]
     plain, everything = filters(a_spec()), filters(a_spec(listener={"jwt": JWT, "geoip": geoip}, chat=asking))
     assert not any(name.endswith(tuple(needed)) for name in plain)
     found = [name for name in everything if name.endswith((*needed, "ext_proc"))]
-    assert [name.rpartition(".")[2] for name in found] == ["jwt_authn", "json_to_metadata", "state", "geoip", "ext_proc"]
+    assert [name.rpartition(".")[2] for name in found] == ["jwt", "json_to_metadata", "state", "geoip", "ext_proc"]
 
 
 def test_the_router_is_told_what_the_spec_reads() -> None:
