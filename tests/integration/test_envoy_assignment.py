@@ -187,8 +187,7 @@ def test_two_kinds_of_state_are_one(stand: Scripted) -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
-    [b"", b',"nested":{"thread_id":"x"}', b',"list":[{"thread_id":"x"}]', b',"thread_id":null,"conversation":""', b',"a":"thread_id"'],
+    "more", [b"", b',"a":{"thread_id":"x"}', b',"a":[{"thread_id":"x"}]', b',"thread_id":null,"conversation":""', b',"a":"thread_id"']
 )
 def test_other_requests_speak_of_no_state(stand: Scripted, more: bytes) -> None:
     """Only a key at the top counts, and only one that says something."""
