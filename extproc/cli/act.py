@@ -42,9 +42,15 @@ def promote(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_A
     _act(rollout, "promote", why, api, token_file)
 
 
-def rollback(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
+def rollback(
+    rollout: RolloutArgument,
+    why: WhyOption,
+    drain: Annotated[bool, typer.Option("--drain", help="Open conversations may end on the canary; else they move at once.")] = False,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+) -> None:
     """Everyone back to stable, now."""
-    _act(rollout, "rollback", why, api, token_file)
+    _act(rollout, "rollback", why, api, token_file, conversations="drain" if drain else "move")
 
 
 def revoke(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
@@ -53,8 +59,8 @@ def revoke(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_AP
     typer.echo(f"{rollout}: every conversation token that was handed out so far has ended (generation {answer['generation']})")
 
 
-def _act(rollout: str, action: str, why: str, api: str, token_file: Path | None) -> None:
-    answer = Client(api, token_file).act(rollout, action, why, _who())
+def _act(rollout: str, action: str, why: str, api: str, token_file: Path | None, **options: str) -> None:
+    answer = Client(api, token_file).act(rollout, action, why, _who(), **options)
     typer.echo(f"{rollout} is {answer['status'].replace('_', ' ')} (generation {answer['generation']})")
 
 

@@ -71,6 +71,8 @@ class Decision:
     why: str
     to_phase: int | None = None
     findings: tuple[Finding, ...] = ()
+    drains: bool = False
+    """Of a rollback: open conversations on the canary may end there."""
     page: bool = False
     """Somebody has to look: an incident that holds the release."""
 

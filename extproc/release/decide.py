@@ -18,7 +18,8 @@ The law, one row per event (everything else is refused or holds):
     any but pending                       a person revokes all conversation tokens         REVOKE          (unchanged)
 
 Automation may always lower exposure; only in `progressing` does it raise it, never against a person. A PAUSE keeps the share: whoever
-wants it gone rolls back. Conversation tokens end (epoch + 1) with a ROLL_BACK, with another attempt, and with a REVOKE.
+wants it gone rolls back. Conversation tokens end (epoch + 1) with a ROLL_BACK that does not drain, with another
+attempt, and with a REVOKE.
 """
 
 from __future__ import annotations
@@ -103,8 +104,17 @@ _WORDS = {
 }
 
 
-def human(rollout: Rollout, state: RolloutState, action: Action, why: str) -> Decision:
-    """A person's decision; raises RefusedError where it makes no sense, or gives no reason."""
+OPTIONS: Mapping[Action, Mapping[str, frozenset[str]]] = {Action.ROLL_BACK: {"conversations": frozenset({"drain", "move"})}}
+"""What an act leaves open, and what can be said: a rollback moves open conversations unless told to let them end on the canary."""
+
+
+def human(rollout: Rollout, state: RolloutState, action: Action, why: str, options: Mapping[str, str]) -> Decision:
+    """A person's decision; raises RefusedError where it makes no sense, or gives no reason. `options`: see OPTIONS."""
+    known = OPTIONS.get(action, {})
+    for name, value in options.items():
+        if value not in known.get(name, ()):
+            words = "; ".join(f"{one}: {' or '.join(sorted(values))}" for one, values in known.items()) or "this act has none"
+            raise RefusedError(Problem("act.option", rollout.name, f"there is no option {name}: {value}", words))
     if not why.strip():
         raise RefusedError(Problem("act.why", rollout.name, "no reason is given", 'say why, such as --why "incident 4711"'))
     if state.status not in _ALLOWED[action]:
@@ -114,7 +124,7 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str) -> De
         raise RefusedError(Problem("act.refused", rollout.name, message, hint))
     if action is Action.ADVANCE:
         return _forward(rollout, state, why, ())
-    return Decision(action, why, 0 if action is Action.START else None)
+    return Decision(action, why, 0 if action is Action.START else None, drains=options.get("conversations") == "drain")
 
 
 # ----------------------------------------------------------------------------------------------------------------------- apply
@@ -149,7 +159,7 @@ def _next(old: RolloutState, decision: Decision, generation: int, now: float) ->
         case Action.COMPLETE:
             return replace(new, status=Status.COMPLETED, since=now, generation=generation)
         case Action.ROLL_BACK:
-            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation, epoch=old.epoch + 1)
+            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation, epoch=old.epoch + (not decision.drains))
         case Action.PAUSE:
             return replace(new, status=Status.PAUSED)
         case Action.ASK:
