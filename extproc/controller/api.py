@@ -3,7 +3,7 @@
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
     POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
-                                               action: start, pause, resume, promote, rollback
+                                               action: start, pause, resume, promote, rollback, revoke
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.
@@ -120,7 +120,7 @@ class Api:
         if len(name) > LONGEST_TEXT:
             return _refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
         given = await _given(request)
-        act = Act(name, word, given["actor"], given["why"], given["request"])
+        act = Act(name, word, given.pop("actor"), given.pop("why"), given.pop("request"), given)
         try:
             return _json(200, await self._client.act(act))
         except SilentError as error:
@@ -146,7 +146,7 @@ class Api:
 
 
 async def _given(request: Request) -> dict[str, str]:
-    """why, actor and request of an act; raises SettingsError where the body is not as it should be."""
+    """why, actor, request and options of an act; raises SettingsError where the body is not as it should be."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -154,9 +154,9 @@ async def _given(request: Request) -> dict[str, str]:
             raise SettingsError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
     try:
         document = orjson.loads(body)
-        given = {"why": document["why"], "actor": document.get("actor", "api"), "request": document.get("request", "")}
+        given = {"actor": "api", "request": "", "why": document["why"], **document}
         if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in given.values()) or not given["actor"].strip():
-            raise ValueError("why, actor and request are texts")
+            raise ValueError("why, actor, request and options are texts")
         if len(given["request"]) > LONGEST_REQUEST:
             raise ValueError(f"request has at most {LONGEST_REQUEST} characters")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

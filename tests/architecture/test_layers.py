@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "release": {"domain", "measures"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
-    "render": {"domain", "measures", "contract"},
+    "render": {"domain", "measures", "contract", "flags"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
     "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "release", "store", "transport", "runtime", "logs"},
     "pb": {"pb"},
