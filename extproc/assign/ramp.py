@@ -44,11 +44,12 @@ def without(compiled: CompiledRollout, request: Request, lists: bool) -> Answer:
 def entry(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
     """When the unit of a request that this rollout has taken meets the canary."""
     rollout = prepared.rollout
+    if not state.status.exposes and state.status is not Status.COMPLETED:
+        state = replace(state, cohorts_out=())  # another attempt begins with all of them
     ended = _standing_at(spec, prepared, replace(state, status=Status.COMPLETED), request)
     if state.status is not Status.COMPLETED:
-        out = state.cohorts_out if state.status.exposes else ()  # another attempt begins with all of them
         for phase in range(len(rollout.phases)):
-            there = replace(state, status=Status.PROGRESSING, phase=phase, cohorts_out=out)
+            there = replace(state, status=Status.PROGRESSING, phase=phase)
             answer = _standing_at(spec, prepared, there, request)
             if answer.arm is Arm.CANARY:
                 return _at_phase(rollout, state, phase, answer)
@@ -92,8 +93,6 @@ def _before_completion(last: Assignment, rollout: Rollout) -> str:
     match last.reason:
         case Reason.NO_COHORT:
             return "no cohort matches it"
-        case Reason.COHORT_OUT:
-            return f"its cohort {last.cohort} was rolled back by itself"
         case Reason.RING:
             share = next(one.shares[-1] for one in rollout.cohorts if one.name == last.cohort)
             return f"its cohort {last.cohort} ends at {percent(share)}"
@@ -107,10 +106,12 @@ def _never(ended: Assignment, rollout: Rollout) -> str:
             return f"cohort {ended.cohort} excludes it"
         case Reason.FORCED:
             return "a list in the Spec keeps it on stable"
-        case Reason.NO_UNIT:
-            return "nothing says who it is"
-        case _:
+        case Reason.COHORT_OUT:
+            return f"its cohort {ended.cohort} was rolled back by itself, and stays there until another attempt"
+        case Reason.COMPLETED:
             return f"it is in the holdback, the {percent(rollout.holdback)} that stay on stable for comparison"
+        case _:
+            return ended.reason.value.replace("_", " ")
 
 
 def position(point: int) -> float:

@@ -51,9 +51,11 @@ def because(rollout: Rollout, state: RolloutState, assignment: Assignment, decid
         case Reason.NO_COHORT:
             return f"no cohort matches{_default(assignment)}"
         case Reason.NOT_YET:
-            return f"cohort {assignment.cohort} takes part from phase {decided.first_phase if decided else ''} on"
+            assert decided is not None
+            return f"cohort {decided.name} takes part from phase {decided.first_phase} on"
         case Reason.EXCLUDED:
-            return f"cohort {assignment.cohort} excludes it: {decided.exclude if decided else ''}"
+            assert decided is not None
+            return f"cohort {decided.name} excludes it: {decided.exclude}"
         case Reason.COHORT_OUT:
             return f"cohort {assignment.cohort} was rolled back by itself"
         case Reason.PINNED:

@@ -258,7 +258,9 @@ def steps_lead_there(layer: dict[str, Any], answer: Answer) -> None:
         assert set(met[:at]) <= {"no_match"}
         assert set(met[at + 1 :]) <= {"not_reached"}
         if made.reason in COHORT_REASONS:
-            assert cohort["name"] == made.cohort == taken["cohort"]
+            # While nobody watches, an answer names no cohort.
+            assert cohort["name"] == taken["cohort"]
+            assert made.cohort in (cohort["name"], "")
             assert (cohort["met"] == Met.EXCLUDES) == (made.reason is Reason.EXCLUDED)
         if made.reason in (Reason.RING, Reason.COMPLETED):
             below, above = cohort["canary_below"], cohort["control_from"]
@@ -309,7 +311,9 @@ def when_it_enters(
         answers = [assign(then.layers[place], plain, request_id, now) for then in ramps[name]]
         canary = [one is not None and one.choice.assignment.arm is Arm.CANARY for one in answers]
         stands = state.rollouts.get(name) or PENDING
-        assert entry["sentence"]
+        ended = answers[-1]
+        assert ended is not None
+        assert ("holdback" in entry["sentence"]) == (entry["when"] == "never" and ended.choice.assignment.reason is Reason.COMPLETED)
         if stands.status is Status.COMPLETED:
             assert entry["when"] == ("since" if canary[-1] else "never")
         elif not any(canary):
