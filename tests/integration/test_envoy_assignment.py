@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from extproc import contract
@@ -201,6 +202,19 @@ def test_no_body_is_rejected(stand: Scripted, body: bytes) -> None:
     answered_by = stand.answered("", "/threads/x", body=body)
     assert stand.answerer.told(contract.REQUEST_NAMESPACE) == {}
     assert stand.last(answered_by).body == body
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [(rb"\\", True), (rb"\\\"", True), (rb"\\\\", True), (rb"\\\",", True), (rb"\",", True), (rb"\\\\\", \"thread_id\": ", False)],
+)
+def test_strings_end_where_json_says(stand: Scripted, text: bytes, stated: bool) -> None:
+    """Backslashes before a quote, even and odd in number: the key behind the string is found, one inside of it is not."""
+    key = b'"thread_id":"t"' if stated else b'"a":"thread_id"'
+    body = b'{"text":"' + text + b'",' + key + b"}"
+    assert orjson.loads(body)
+    stand.answered("", "/threads/x", body=body)
+    assert stand.answerer.told(contract.REQUEST_NAMESPACE) == ({"state": "1"} if stated else {})
 
 
 def test_long_prompts_are_looked_through(stand: Scripted) -> None:
