@@ -30,11 +30,15 @@ def percent(share: float) -> str:
     return f"{share * 100:.6g}%"
 
 
-def on_the_ring(compiled: CompiledRollout, request: Request) -> Answer | None:
-    """The answer without tokens and QA headers."""
-    overrides = compiled.overrides
-    bare = replace(compiled, conversation=None, overrides=replace(overrides, qa=None) if overrides is not None else None)
-    return assign((bare,), *request)
+def without(compiled: CompiledRollout, request: Request, lists: bool) -> Answer:
+    """The answer that there would be without token and QA header, and where `lists`, without the lists in the Spec.
+
+    The rollout is one that has taken the request.
+    """
+    overrides = None if lists or compiled.overrides is None else replace(compiled.overrides, qa=None)
+    answer = assign((replace(compiled, conversation=None, overrides=overrides),), *request)
+    assert answer is not None, "a rollout that has taken the request takes it whatever else is so"
+    return answer
 
 
 def entry(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
@@ -64,9 +68,7 @@ def _standing_at(spec: Spec, prepared: PreparedRollout, state: RolloutState, req
         try:
             next(steps)
         except StopIteration as end:
-            answer = on_the_ring(end.value, request)
-            assert answer is not None, "a rollout that has taken the request takes it at every phase"
-            return answer.choice.assignment
+            return without(end.value, request, lists=False).choice.assignment
 
 
 def _at_phase(rollout: Rollout, state: RolloutState, phase: int, answer: Assignment) -> Entry:
