@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-import yaml
+import orjson
 
 from extproc import spec as specs
 from extproc.domain import FlagVendor, Spec, Subject
@@ -27,7 +27,7 @@ ASNS = (3320, 15169, 64512)
 PLANS = ("pro", "free", "ent erprise", "日本", "x|y", "'", "\\d+", "a.b")
 PATHS = ("/v1/chat", "/v1/chat/completions", "/v1/(x)", "/a+b?q=[1]", "/größe", "/")
 MODELS = ("gpt-4o", "gpt-5")
-IDS = tuple(f"user-{number}" for number in range(12)) + ("ü-1", "日本", "id with blanks", "a,b", "😀")
+IDS = (*tuple(f"user-{number}" for number in range(12)), "ü-1", "日本", "id with blanks", "a,b", "😀")
 ATTRIBUTES = ("tier", "country", "region", "asn", "x_plan", "header_id", "cookie_beta", "claim_org_team", "model", "path")
 """What the facts below are called in a flag; header `id` is not GrowthBook's id."""
 
@@ -42,8 +42,15 @@ class Person:
     def subject(self) -> Subject:
         """As the edge sees it."""
         named = {
-            **{"tier": "x-user-tier", "country": "x-geo-country", "region": "x-geo-region", "asn": "x-geo-asn", "x_plan": "x-plan"},
-            **{"header_id": "id", "claim_org_team": "extproc.claim.org.team", "model": "extproc.request.model", "path": ":path"},
+            "tier": "x-user-tier",
+            "country": "x-geo-country",
+            "region": "x-geo-region",
+            "asn": "x-geo-asn",
+            "x_plan": "x-plan",
+            "header_id": "id",
+            "claim_org_team": "extproc.claim.org.team",
+            "model": "extproc.request.model",
+            "path": ":path",
         }
         found = {named[name]: value.encode() for name, value in self.facts.items() if name in named}
         if "cookie_beta" in self.facts:
@@ -153,7 +160,11 @@ def document(rollouts: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "version": 1,
         "application": {
-            **{"name": "chat", "type": "chatbot", "daily_requests": 1000000, "daily_units": 50000, "infrastructure": "vm"},
+            "name": "chat",
+            "type": "chatbot",
+            "daily_requests": 1000000,
+            "daily_units": 50000,
+            "infrastructure": "vm",
             "sla": {"latency_p99": "8s", "ttft": "2s", "uptime": "99.9%"},
         },
         "listener": {"kind": "internal", "port": 8080, "jwt": {"issuer": "https://issuer.example", "jwks_file": "/etc/jwks.json"}},
@@ -164,7 +175,8 @@ def document(rollouts: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def text(rollouts: dict[str, Any], **more: Any) -> str:
-    return yaml.safe_dump(document(rollouts, **more), sort_keys=False, allow_unicode=True)
+    """Its text: JSON, which is YAML too."""
+    return orjson.dumps(document(rollouts, **more), option=orjson.OPT_INDENT_2).decode()
 
 
 def spec(rollouts: dict[str, Any], **more: Any) -> Spec:
