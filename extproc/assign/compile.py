@@ -1,8 +1,8 @@
 """Spec + State -> Snapshot. Cold: once per change.
 
 `prepare` does what depends on the Spec alone (matchers, sources, flags); `derive` what depends on State (thresholds, replies). A State
-change must not stop the loop that decides, however large the Spec: `derive_in_steps` yields after each cohort. The encoder of reply bytes
-is passed in: this room does not know Envoy's messages.
+change must not stop the loop that decides, however large the Spec: `derive_in_steps` yields after every few replies. The encoder of
+reply bytes is passed in: this room does not know Envoy's messages.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pools: a model that is served by several clusters, and a unit that stays on one of them. HOT where a model has a pool.
 
-Weighted rendezvous hashing: of every member, u = (h + 1/2) / 2^64 with h = XXH3-64 over `pool/<cluster>/` and the unit's id; the member
-with the largest -weight / ln(u) has the unit. A member's share is its weight over the sum of weights, and when a member is added, taken
-away or weighed anew, only the units that it gains or loses move.
+Weighted rendezvous hashing: of every member, u = (h + 1/2) / 2^64 with h = XXH3-64 over `#pool/<cluster>/` and the unit's id (no layer
+begins with #, so it is a hash of its own); the member with the largest -weight / ln(u) has the unit. A member's share is its weight over
+the sum of weights, and when a member is added, taken away or weighed anew, only the units that it gains or loses move.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Pool:
     __slots__ = ("_members",)
 
     def __init__(self, clusters: Sequence[str], weights: Sequence[float]) -> None:
-        self._members = tuple((f"pool/{cluster}/".encode(), -weight) for cluster, weight in zip(clusters, weights, strict=True))
+        self._members = tuple((f"#pool/{cluster}/".encode(), -weight) for cluster, weight in zip(clusters, weights, strict=True))
 
     def pick(self, unit: bytes) -> int:
         """Place of the member that has a unit."""

@@ -1,4 +1,4 @@
-"""Act: start, pause, resume, promote, rollback."""
+"""Act: start, pause, resume, promote, rollback, revoke."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import ACT
 
-    for command in (start, pause, resume, promote, rollback):
+    for command in (start, pause, resume, promote, rollback, revoke):
         app.command(rich_help_panel=ACT)(command)
 
 
@@ -42,13 +42,25 @@ def promote(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_A
     _act(rollout, "promote", why, api, token_file)
 
 
-def rollback(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
+def rollback(
+    rollout: RolloutArgument,
+    why: WhyOption,
+    drain: Annotated[bool, typer.Option("--drain", help="Open conversations may end on the canary; else they move at once.")] = False,
+    api: ApiOption = DEFAULT_API,
+    token_file: TokenOption = None,
+) -> None:
     """Everyone back to stable, now."""
-    _act(rollout, "rollback", why, api, token_file)
+    _act(rollout, "rollback", why, api, token_file, conversations="drain" if drain else "move")
 
 
-def _act(rollout: str, action: str, why: str, api: str, token_file: Path | None) -> None:
-    answer = Client(api, token_file).act(rollout, action, why, _who())
+def revoke(rollout: RolloutArgument, why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
+    """End all conversation tokens at once: open conversations meet what the ring says. The share stays as it is."""
+    answer = Client(api, token_file).act(rollout, "revoke", why, _who())
+    typer.echo(f"{rollout}: every conversation token that was handed out so far has ended (generation {answer['generation']})")
+
+
+def _act(rollout: str, action: str, why: str, api: str, token_file: Path | None, **options: str) -> None:
+    answer = Client(api, token_file).act(rollout, action, why, _who(), **options)
     typer.echo(f"{rollout} is {answer['status'].replace('_', ' ')} (generation {answer['generation']})")
 
 

@@ -87,7 +87,7 @@ class Brain:
             for entry in self._store.journal(act.rollout, LOOK_BACK):
                 if entry.numbers.get("request") == request:
                     return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
-        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request)
+        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request, act.options)
         return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}
 
 

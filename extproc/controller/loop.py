@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 from extproc import release
@@ -33,6 +34,7 @@ LONGEST_TICK: Final = 3.0
 CLOCK_SET: Final = 1.0
 """Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
@@ -266,16 +268,18 @@ class Loop:
         return self._store.health
 
     # ------------------------------------------------------------------------------------------------------------------ people
-    def act(self, name: str, action: Action, actor: str, why: str, now: float, request: str = "") -> RolloutState:
+    def act(
+        self, name: str, action: Action, actor: str, why: str, now: float, request: str = "", options: Mapping[str, str] = NO_OPTIONS
+    ) -> RolloutState:
         """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing.
 
-        `request`: the asker's name for this act, for the Journal.
+        `request`: the asker's name for this act, for the Journal. `options`: see `release.human`.
         """
         desk = self.desks.get(name)
         if desk is None:
             known = ", ".join(self.desks) or "none"
             raise RefusedError(Problem("act.unknown-rollout", name, "there is no such rollout", f"there are: {known}"))
-        decision = release.human(desk.rollout, self.state.rollouts[name], action, why)
+        decision = release.human(desk.rollout, self.state.rollouts[name], action, why, options)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
         self._carry_out(desk, decision, actor, now, request)

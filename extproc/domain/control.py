@@ -34,6 +34,8 @@ class Action(StrEnum):
     """Max dwell is over and the evidence decides nothing: a person does."""
     ADOPT = "adopt"
     """A new Spec is in force."""
+    REVOKE = "revoke"
+    """All conversation tokens end at once; the share stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Decision:
     why: str
     to_phase: int | None = None
     findings: tuple[Finding, ...] = ()
+    drains: bool = False
+    """Of a rollback: open conversations on the canary may end there."""
     page: bool = False
     """Somebody has to look: an incident that holds the release."""
 

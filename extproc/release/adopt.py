@@ -16,7 +16,7 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
     every rollout whose running part was changed or taken away.
     """
     if state is None:
-        return State(1, new.digest, {name: _pending(fingerprints[name], now) for name in new.rollouts})
+        return State(1, new.digest, {name: _pending(fingerprints[name], now, 0) for name in new.rollouts})
     if state.spec_digest == new.digest:
         return state
     problems: list[Problem] = []
@@ -26,10 +26,12 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
             problems += [conflict] if conflict is not None else _moved(name, one, old, new)
     if problems:
         raise RefusedError(problems)
-    rollouts = {
-        name: _adopted(state.rollouts.get(name), old.rollouts.get(name) if old is not None else None, rollout, fingerprints[name], now)
-        for name, rollout in new.rollouts.items()
-    }
+    rollouts: dict[str, RolloutState] = {}
+    for name, rollout in new.rollouts.items():
+        stood = state.rollouts.get(name)
+        # Epochs rise by one with a write of State at most: a rollout that was removed and comes back has none that it had before.
+        begun = _pending(fingerprints[name], now, stood.epoch if stood is not None else state.generation + 1)
+        rollouts[name] = _adopted(stood, old.rollouts.get(name) if old is not None else None, rollout, begun)
     kept = {name: digest for name, digest in state.flags.items() if name in new.flags and new.flags[name].poll is not None}
     return State(state.generation + 1, new.digest, rollouts, kept)
 
@@ -71,18 +73,18 @@ def _foundation(spec: Spec, rollout: Rollout) -> dict[str, object]:
     return found | {"application.sla.latency_p99": spec.application.sla.latency_p99}
 
 
-def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, fingerprint: str, now: float) -> RolloutState:
+def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, begun: RolloutState) -> RolloutState:
+    """Where a rollout stands under its new part of the Spec; `begun`: as a new one. Tokens that were revoked stay so in both cases."""
     if state is None:
-        return _pending(fingerprint, now)
-    if state.fingerprint == fingerprint:
+        return begun
+    if state.fingerprint == begun.fingerprint:
         return state
     # A completed rollout stays the default while its models stay: an edited dwell must not send everybody back to stable.
     same_models = old is not None and (old.stable, old.canary) == (new.stable, new.canary)
     if state.status.terminal and same_models:
-        phase = min(state.phase, len(new.phases) - 1)
-        return RolloutState(state.status, phase, state.since, state.generation, state.attempt, state.why, fingerprint)
-    return _pending(fingerprint, now)
+        return replace(state, phase=min(state.phase, len(new.phases) - 1), fingerprint=begun.fingerprint)
+    return begun
 
 
-def _pending(fingerprint: str, now: float) -> RolloutState:
-    return RolloutState(Status.PENDING, 0, now, 0, 1, "has not been started", fingerprint)
+def _pending(fingerprint: str, now: float, epoch: int) -> RolloutState:
+    return RolloutState(Status.PENDING, 0, now, 0, 1, "has not been started", fingerprint, epoch)

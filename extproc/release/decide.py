@@ -15,15 +15,18 @@ The law, one row per event (everything else is refused or holds):
     progressing, paused, awaiting         a person promotes                                ADVANCE/COMPLETE
     any but pending and rolled_back       a person rolls back                              ROLL_BACK       rolled_back
     rolled_back                           a person starts it again: attempt + 1            START           progressing, phase 1
+    any but pending                       a person revokes all conversation tokens         REVOKE          (unchanged)
 
 Automation may always lower exposure; only in `progressing` does it raise it, never against a person. A PAUSE keeps the share: whoever
-wants it gone rolls back.
+wants it gone rolls back. Conversation tokens end (epoch + 1) with a ROLL_BACK that does not drain, with another
+attempt, and with a REVOKE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 
 from extproc.domain import (
@@ -90,12 +93,30 @@ _ALLOWED: Mapping[Action, frozenset[Status]] = {
     Action.RESUME: frozenset({Status.PAUSED, Status.AWAITING_APPROVAL}),
     Action.ADVANCE: frozenset({Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL}),
     Action.ROLL_BACK: frozenset({Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL, Status.COMPLETED}),
+    Action.REVOKE: frozenset(Status) - {Status.PENDING, Status.SHADOW},
 }
-_WORDS = {Action.START: "start", Action.PAUSE: "pause", Action.RESUME: "resume", Action.ADVANCE: "promote", Action.ROLL_BACK: "rollback"}
+_WORDS = {
+    Action.START: "start",
+    Action.PAUSE: "pause",
+    Action.RESUME: "resume",
+    Action.ADVANCE: "promote",
+    Action.ROLL_BACK: "rollback",
+    Action.REVOKE: "revoke",
+}
 
 
-def human(rollout: Rollout, state: RolloutState, action: Action, why: str) -> Decision:
-    """A person's decision; raises RefusedError where it makes no sense, or gives no reason."""
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
+OPTIONS: Mapping[Action, Mapping[str, frozenset[str]]] = {Action.ROLL_BACK: {"conversations": frozenset({"drain", "move"})}}
+"""What an act leaves open, and what can be said: a rollback moves open conversations unless told to let them end on the canary."""
+
+
+def human(rollout: Rollout, state: RolloutState, action: Action, why: str, options: Mapping[str, str] = NO_OPTIONS) -> Decision:
+    """A person's decision; raises RefusedError where it makes no sense, or gives no reason. `options`: see OPTIONS."""
+    known = OPTIONS.get(action, {})
+    for name, value in options.items():
+        if value not in known.get(name, ()):
+            words = "; ".join(f"{one}: {' or '.join(sorted(values))}" for one, values in known.items()) or "this act has none"
+            raise RefusedError(Problem("act.option", rollout.name, f"there is no option {name}: {value}", words))
     if not why.strip():
         raise RefusedError(Problem("act.why", rollout.name, "no reason is given", 'say why, such as --why "incident 4711"'))
     if state.status not in _ALLOWED[action]:
@@ -105,7 +126,7 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str) -> De
         raise RefusedError(Problem("act.refused", rollout.name, message, hint))
     if action is Action.ADVANCE:
         return _forward(rollout, state, why, ())
-    return Decision(action, why, 0 if action is Action.START else None)
+    return Decision(action, why, 0 if action is Action.START else None, drains=options.get("conversations") == "drain")
 
 
 # ----------------------------------------------------------------------------------------------------------------------- apply
@@ -119,6 +140,7 @@ def apply(state: State, rollout: Rollout, decision: Decision, actor: str, now: f
         "to": {"status": changed.status.value, "phase": rollout.phases[changed.phase].name},
         "share": rollout.phases[changed.phase].share if changed.status.exposes else 1.0 if changed.status is Status.COMPLETED else 0.0,
         "attempt": changed.attempt,
+        "epoch": changed.epoch,
         "findings": [asdict(finding) for finding in decision.findings],
     }
     entry = JournalEntry(0, now, rollout.name, actor, decision.action, decision.why, generation, numbers)
@@ -130,15 +152,16 @@ def _next(old: RolloutState, decision: Decision, generation: int, now: float) ->
     new = replace(old, why=decision.why)
     match decision.action:
         case Action.START:
-            attempt = old.attempt + (old.status is Status.ROLLED_BACK)
-            return replace(new, status=Status.PROGRESSING, phase=0, since=now, generation=generation, attempt=attempt)
+            again = old.status is Status.ROLLED_BACK
+            fresh = replace(new, attempt=old.attempt + again, epoch=old.epoch + again)
+            return replace(fresh, status=Status.PROGRESSING, phase=0, since=now, generation=generation)
         case Action.ADVANCE:
             assert decision.to_phase is not None
             return replace(new, status=Status.PROGRESSING, phase=decision.to_phase, since=now, generation=generation)
         case Action.COMPLETE:
             return replace(new, status=Status.COMPLETED, since=now, generation=generation)
         case Action.ROLL_BACK:
-            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation)
+            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation, epoch=old.epoch + (not decision.drains))
         case Action.PAUSE:
             return replace(new, status=Status.PAUSED)
         case Action.ASK:
@@ -146,4 +169,7 @@ def _next(old: RolloutState, decision: Decision, generation: int, now: float) ->
         case Action.RESUME:
             # The clock of max dwell begins anew: who resumes has just been asked.
             return replace(new, status=Status.PROGRESSING, since=now)
+        case Action.REVOKE:
+            # Where the rollout stands is explained as before.
+            return replace(old, epoch=old.epoch + 1)
     raise AssertionError(f"{decision.action} changes no rollout")

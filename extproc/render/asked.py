@@ -14,8 +14,8 @@ from extproc.render.yamltext import Block, typed
 JSON_TYPES: Final = r"(?i)application/(?:[^;]*\+)?json\s*(?:;.*)?"
 """Envoy's default is `application/json` alone: with a charset behind it, a request would have no model (seen)."""
 _STATE: Final = """\
--- Tells the router that a request speaks of state which the provider keeps: one of these keys is at the top of its body, neither null nor empty.
--- It says so by a constant: never what the state is, and all such requests look alike.
+-- Tells the router that a request speaks of state which the provider keeps: one of these keys is at the top of its body, and its value is
+-- neither null nor "". It says so by a constant: never what the state is, and all such requests look alike.
 local wanted = {{{keys}}}
 {top_keys}
 local function json(kind)

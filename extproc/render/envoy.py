@@ -74,6 +74,7 @@ def lost_features(settings: EnvoySettings) -> tuple[str, ...]:
         "time to first token",
         "latency and status of the decision in access-log entries",
         "country, region and network from the client's address (geoip): let a CDN set the headers, and name them in listener.set_by",
+        "affinity to the replicas of a model whose cluster is defined elsewhere",
         "an answer of stable where the canary fails (on_canary_failure: stable): a Spec that asks for it is refused",
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from extproc import contract
 from extproc.domain import ListenerKind, Spec, claims, needed_headers, reads_model, state_fields
+from extproc.render.affinity import affinity_filter, affinity_headers
 from extproc.render.asked import json_to_metadata, reads_requests, state_filter, token_usage
 from extproc.render.body import send_model_filter
 from extproc.render.headers import stripped_at_the_door
@@ -56,6 +57,8 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
     if geoip is not None and settings.profile is Profile.FULL:
         filters += ["# Where the client's address is. Envoy calls this filter work in progress.", geoip]
     filters += ["# The decision: one message with these headers only; dead, slow or silent routers mean stable.", ext_proc(spec, settings)]
+    if affinity_headers(spec) and settings.profile is Profile.FULL:
+        filters += ["# Remembers what keeps a conversation on a replica.", affinity_filter(spec)]
     if written_on_routes(spec):
         filters += ["# Writes the model's name into bodies, on routes that ask for it.", send_model_filter(settings.profile)]
     return filters

@@ -6,8 +6,8 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import ListenerKind, SourceKind, Spec, identity_headers
+from extproc.render.affinity import affinity_headers
 from extproc.render.identity import looked_up
-from extproc.render.settings import routed_models
 
 FORWARDING_HEADERS: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto")
 """Who the client is and how it came: nothing that a model has to know."""
@@ -25,16 +25,14 @@ def kept_from_models(spec: Spec) -> tuple[str, ...]:
     """Headers by name that no model gets to see: ours, what identifies the user or the conversation, and the client's own credentials."""
     layers = sorted({rollout.layer for rollout in spec.rollouts.values()} - {contract.MODEL_LAYER})
     ours = [contract.CLUSTER_HEADER, *(contract.VARIANT_PREFIX + layer for layer in layers)]
-    if any(model.affinity is not None and model.affinity.header is None for model in routed_models(spec)):
-        ours.append(contract.AFFINITY_HEADER)
-    known = {*identity_headers(spec), *spec.identity.geo, spec.identity.tier_header, *_of_conversations(spec)}
+    known = {*identity_headers(spec), *spec.identity.geo, spec.identity.tier_header, *affinity_headers(spec), *_of_conversations(spec)}
     known |= {rollout.overrides.qa_header for rollout in spec.rollouts.values() if rollout.overrides.qa_secret is not None}
     return (*ours, *sorted(known), "cookie", *_client_credentials(spec), *FORWARDING_HEADERS)
 
 
 def _of_conversations(spec: Spec) -> set[str]:
-    """Tokens, ids, and what keeps a conversation on a replica."""
-    found = {model.affinity.header for model in spec.models.values() if model.affinity is not None}
+    """Tokens and ids."""
+    found: set[str | None] = set()
     for conversation in (rollout.conversation for rollout in spec.rollouts.values()):
         if conversation is not None:
             found.add(conversation.header)

@@ -64,7 +64,8 @@ def jwt_filter(jwt: Jwt) -> Block:
     either: list[Block] = [{"provider_name": PROVIDER}, {"allow_missing_or_failed": {}}]
     rules = [{"match": {"prefix": "/"}, "requires": {"requires_any": {"requirements": either}}}]
     config = typed("filters.http.jwt_authn.v3.JwtAuthentication", providers={PROVIDER: provider}, rules=rules)
-    return {"name": contract.JWT_NAMESPACE, "typed_config": config}
+    # A name of its own: routes of a foreign Envoy may configure a jwt_authn filter of theirs. The claims' namespace is Envoy's in any case.
+    return {"name": "extproc.jwt", "typed_config": config}
 
 
 def jwks_address(jwt: Jwt) -> tuple[str, int] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from extproc import contract
-from extproc.domain import Affinity, Backend, Model, Rollout, Spec
+from extproc.domain import Backend, Model, Rollout, Spec
+from extproc.render.affinity import hash_policy
 from extproc.render.body import send_model
 from extproc.render.failover import either, failing_over, fails_over, weighted
 from extproc.render.headers import kept_from_models
@@ -18,7 +18,7 @@ def to_model(spec: Spec, model: Model, backends: Sequence[Backend], settings: En
     """The action of a route to one of a model's backends, or to several by weight: no timeout (answers may stream for minutes), rewrites,
     and what the model must not see."""
     on_route = model.name not in failing_over(spec)
-    action = _to_backends(backends, on_route) | _kept_on_replica(model.affinity)
+    action = _to_backends(backends, on_route) | hash_policy(model.affinity, settings.profile)
     if model.path_rewrite is not None and on_route:
         # Not prefix_rewrite: that replaces the prefix that the route matched, which may be another one.
         pattern = {"regex": f"^{re.escape(model.path_rewrite.prefix)}"}
@@ -38,7 +38,7 @@ def to_both(spec: Spec, rollout: Rollout, backends: Sequence[Backend], settings:
     if not fails_over(rollout):
         return to_model(spec, canary, backends, settings)
     action = either(spec, backends, stable.backends)
-    return {"route": {**action, "timeout": "0s", **_kept_on_replica(canary.affinity or stable.affinity)}}
+    return {"route": {**action, "timeout": "0s", **hash_policy(canary.affinity or stable.affinity, settings.profile)}}
 
 
 def written_on_routes(spec: Spec) -> bool:
@@ -55,10 +55,3 @@ def _to_backends(backends: Sequence[Backend], on_route: bool) -> Block:
         if backend.host_rewrite is not None and on_route:
             cluster["host_rewrite_literal"] = backend.host_rewrite
     return {"weighted_clusters": {"clusters": clusters}, "timeout": "0s"}
-
-
-def _kept_on_replica(affinity: Affinity | None) -> Block:
-    """Requests with the same value go to the same replica; without a value, to any."""
-    if affinity is None:
-        return {}
-    return {"hash_policy": [{"header": {"header_name": affinity.header or contract.AFFINITY_HEADER}}]}

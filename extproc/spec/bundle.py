@@ -15,7 +15,7 @@ from extproc.errors import Problem, SpecError
 
 _MARK: Final = "\n# extproc files: "
 MOST: Final = 64 * 1024 * 1024
-"""Characters of all files together: a million ids are 37 MB."""
+"""Characters of a file: a million ids are 37 MB."""
 
 
 def bundled(text: str, files: Mapping[str, str]) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 from extproc.domain import Spec
 from extproc.errors import Problem, SettingsError, SpecError
 from extproc.spec.bundle import MOST, bundled, named_files
 from extproc.spec.load import load
 from extproc.spec.yamltext import parse
+
+_NAMES_FILES: Final = re.compile(r"file[\"']?\s*:")
+"""Most Specs name no file, and are not parsed twice."""
 
 
 def read_text(path: str) -> str:
@@ -20,7 +25,7 @@ def read_text(path: str) -> str:
     files: dict[str, str] = {}
     for name in _names(text):
         try:
-            content = (Path(path).parent / name).read_text(encoding="utf-8")
+            content = (Path(path).parent / name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError, ValueError):
             continue
         if len(content) <= MOST:
@@ -37,8 +42,7 @@ def beside(path: str) -> tuple[str, ...]:
 
 
 def _names(text: str) -> list[str]:
-    # Most Specs name no file, and are not parsed twice.
-    return sorted({name for _, name in named_files(parse(text)[0])}) if "file:" in text else []
+    return sorted({name for _, name in named_files(parse(text)[0])}) if _NAMES_FILES.search(text) else []
 
 
 def _read(path: str) -> str:

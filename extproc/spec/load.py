@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -110,7 +111,13 @@ def digest(values: object, files: Mapping[str, str]) -> str:
 
 def fingerprint(rollout: Rollout) -> str:
     """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change."""
-    return sha256(orjson.dumps(rollout, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    return sha256(orjson.dumps(rollout, option=option, default=_kind_and_fields)).hexdigest()[:16]
+
+
+def _kind_and_fields(noun: Any) -> Any:
+    # With its kind: `all` and `any` of the same selectors are made of the same fields.
+    return {type(noun).__name__: {one.name: getattr(noun, one.name) for one in fields(noun)}} if is_dataclass(noun) else str(noun)
 
 
 def _problem(detail: ErrorDetails, lines: Lines) -> Problem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 import orjson
@@ -78,6 +78,8 @@ USUAL_SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
     "request": (),
 }
 """Where the ids of a kind of unit come from, unless the Spec says otherwise."""
+STATE_IS_KEPT: Final = 30 * 86400.0
+"""Seconds that a provider keeps a conversation's state: OpenAI's stored responses are deleted after 30 days."""
 DEFAULT_CEILINGS = {ERRORS.name: 0.05}
 """A canary above 5 % errors is stopped whatever stable does: higher than any healthy LLM back end, low enough to act at once."""
 
@@ -102,8 +104,9 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
 
 
 def _slots(written: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    ends = list(accumulate(written.values()))
-    return {name: (end - share, min(end, 1.0)) for (name, share), end in zip(written.items(), ends, strict=True)}
+    # Each begins exactly where the one before ends: end - share would be another number, by a bit.
+    ends = [min(end, 1.0) for end in accumulate(written.values(), initial=0.0)]
+    return dict(zip(written, pairwise(ends), strict=True))
 
 
 def _flags(name: str, block: FlagSourceBlock, files: Mapping[str, str]) -> FlagSource:
@@ -237,7 +240,9 @@ def _conversation(block: ConversationBlock) -> Conversation:
     identity = None
     if named is not None:
         identity = Source(SourceKind.HEADER, named.header) if named.header is not None else Source(SourceKind.COOKIE, named.cookie or "")
-    cookie = _cookie(block.cookie, block.lifetime, block.secure, "Lax") if block.cookie is not None else None
+    # A browser must still have the token of a conversation whose state the provider keeps.
+    kept = max(block.lifetime, STATE_IS_KEPT) if block.state_fields or block.state_paths else block.lifetime
+    cookie = _cookie(block.cookie, kept, block.secure, "Lax") if block.cookie is not None else None
     return Conversation(
         header=None if cookie is not None else block.header or "x-conversation-token",
         cookie=cookie,

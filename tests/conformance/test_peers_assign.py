@@ -9,10 +9,11 @@ from math import sqrt
 
 from extproc import wire
 from extproc.assign import Snapshot, assign, compile
-from extproc.domain import Arm, Rollout, Status
+from extproc.domain import Arm, RandomShare, Rollout, Status
 from tests.support.specs import SHARES, cohort, rollout, spec, state_of
 
 USERS = 20_000
+NOW = 1_764_241_200.0
 
 
 def snapshot(*rollouts: Rollout, share: float) -> Snapshot:
@@ -23,7 +24,7 @@ def snapshot(*rollouts: Rollout, share: float) -> Snapshot:
 def arms(compiled: Snapshot, users: int = USERS) -> dict[str, Arm]:
     found = {}
     for number in range(users):
-        answer = assign(compiled.layers[0], {"x-user-id": b"u%d" % number}, None)
+        answer = assign(compiled.layers[0], {"x-user-id": b"u%d" % number}, None, NOW)
         assert answer is not None
         found[f"u{number}"] = answer.choice.assignment.arm
     return found
@@ -35,8 +36,8 @@ def near(count: int, n: int, p: float) -> bool:
 
 def test_the_hash_that_gates_is_not_the_hash_that_picks() -> None:
     """Unleash/unleash-ruby-sdk#160: variants were skewed among those whom a gradual rollout let in."""
-    compiled = snapshot(rollout(cohorts=(cohort("some", random=0.2),)), share=0.25)
-    answers = [assign(compiled.layers[0], {"x-user-id": b"u%d" % number}, None) for number in range(USERS)]
+    compiled = snapshot(rollout(cohorts=(cohort("some", RandomShare(0.2)),)), share=0.25)
+    answers = [assign(compiled.layers[0], {"x-user-id": b"u%d" % number}, None, NOW) for number in range(USERS)]
     inside = [answer.choice.assignment for answer in answers if answer is not None]
     some = [one for one in inside if one.cohort == "some"]
     assert near(len(some), USERS, 0.2)
@@ -84,7 +85,7 @@ def test_requests_without_an_id_are_eligible_and_never_one_bucket() -> None:
     compiled = snapshot(share=0.25)
     found = Counter()
     for number in range(4000):
-        answer = assign(compiled.layers[0], {}, b"request-%d" % number)
+        answer = assign(compiled.layers[0], {}, b"request-%d" % number, NOW)
         assert answer is not None
         found[answer.choice.assignment.arm] += 1
     assert near(found[Arm.CANARY], 4000, 0.25)

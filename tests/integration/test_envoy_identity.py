@@ -104,7 +104,8 @@ def test_a_token_stays_at_the_door(stand: Scripted, issuer: Issuer) -> None:
         assert "authorization" not in stand.last("new").names
 
 
-def test_keys_are_fetched_over_tls(issuer: Issuer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("profile", "envoy"), [(Profile.FULL, None), (Profile.CORE, OLD_ENVOY)])
+def test_keys_are_fetched_over_tls(issuer: Issuer, tmp_path: Path, profile: Profile, envoy: Path | None) -> None:
     """Before the listener opens where they are there; where not, tokens are nobody's until they are, and no request fails or waits."""
     authority, context, port = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), free_port()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -115,7 +116,7 @@ def test_keys_are_fetched_over_tls(issuer: Issuer, tmp_path: Path) -> None:
         {"kind": "edge", "jwt": jwt}, {name: {"endpoint": model.endpoint} for name, model in models.items()}, {"chat": claims_rollout()}
     )
     bearer = {"authorization": f"Bearer {issuer.token(CLAIMS)}"}
-    with scripted(written, models, tmp_path, ca_bundle=tmp_path / "ca.pem") as stand:
+    with scripted(written, models, tmp_path, profile=profile, envoy=envoy, ca_bundle=tmp_path / "ca.pem") as stand:
         begun = time.monotonic()
         assert stand.answered("old", **bearer) == "old"
         assert time.monotonic() - begun < 1
@@ -123,6 +124,7 @@ def test_keys_are_fetched_over_tls(issuer: Issuer, tmp_path: Path) -> None:
         with serving(issuer.jwks, context, port) as asked:
             eventually(lambda: stand.answered("new", **bearer) == "new" and told(stand) == CLAIMS)
             assert set(asked) == {"/keys?v=1"}
+        assert stand.drift() == []
 
 
 # -------------------------------------------------------------------------------------------------------------------- addresses
@@ -173,3 +175,8 @@ def test_country_region_and_network_come_from_the_address(placed: Scripted, addr
     placed.answered("new", x_forwarded_for=address, **FORGED)
     assert {name: value for name, value in placed.answerer.headers.items() if name.startswith("x-geo-")} == expected
     assert not any(name.startswith("x-geo-") for name in placed.last("new").names)
+
+
+def test_the_doctor_finds_what_was_rendered(placed: Scripted) -> None:
+    """Databases of cities and networks."""
+    assert placed.drift() == []

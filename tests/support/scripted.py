@@ -16,15 +16,19 @@ import grpc
 import httpx
 import orjson
 
-from extproc import contract, spec
+from extproc import contract, spec, wire
+from extproc.cli.doctor.compare import differences, dumped
 from extproc.demo.processes import free_port
-from extproc.domain import Spec
+from extproc.domain import Arm, Assignment, Outcome, Reason, Spec
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.render import EnvoySettings, Profile, envoy_yaml
+from extproc.render.settings import CA_BUNDLE
 from tests.support.envoy_stand import Arrived, Document, Model, running_envoy
 
 SERVING = b"\x08\x01"
 """grpc.health.v1.HealthCheckResponse{status: SERVING}."""
+UNIT = b"0123456789abcdef"
+"""The keyed hash of everybody here."""
 Metadata = Mapping[str, Mapping[str, Any]]
 
 
@@ -42,32 +46,44 @@ class Decision:
 
     cluster: str = ""
     rollout: str = "chat"
+    arm: Arm = Arm.CANARY
     headers: Mapping[str, str] = field(default_factory=dict)
     """Further x-llm-* headers."""
     metadata: Metadata = field(default_factory=dict)
-    """Namespace -> fields."""
+    """Further namespaces and their fields."""
 
     def encoded(self) -> bytes:
-        """As `wire` writes it."""
-        reply = ProcessingResponse(request_headers={})
-        decided = {contract.CLUSTER_HEADER: self.cluster} if self.cluster else {}
-        for name, value in {**decided, **self.headers}.items():
-            option = reply.request_headers.response.header_mutation.set_headers.add()
+        """As the router writes it: the assignment, and behind it what else there is."""
+        more = ProcessingResponse(request_headers={})
+        for name, value in self.headers.items():
+            option = more.request_headers.response.header_mutation.set_headers.add()
             option.header.key, option.header.raw_value = name, value.encode()
-        assigned = {contract.assignment_namespace(contract.MODEL_LAYER): {contract.FIELD_ROLLOUT: self.rollout}} if decided else {}
-        for namespace, fields in {**assigned, **self.metadata}.items():
-            reply.dynamic_metadata.fields[namespace].struct_value.update(dict(fields))
-        return reply.SerializeToString()
+        for namespace, fields in self.metadata.items():
+            more.dynamic_metadata.fields[namespace].struct_value.update(dict(fields))
+        return (self._assigned() if self.cluster else b"") + more.SerializeToString()
+
+    def _assigned(self) -> bytes:
+        layer = contract.MODEL_LAYER
+        assignment = Assignment(layer, self.rollout, 7, "now", "everyone", self.arm, Reason.RING, self.cluster, self.cluster)
+        return wire.encode_reply(assignment, durable=True) + UNIT
 
 
 class Answerer:
-    """An ext_proc server on a Unix socket: gives every request the same decision, and remembers what it was told."""
+    """An ext_proc server on a Unix socket: every request gets the same decision; it remembers what it was told. Access logs end here."""
 
     def __init__(self, socket: Path) -> None:
         self.decision = Decision()
         self.messages: list[ProcessingRequest] = []
+        self.outcomes: list[Outcome] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
-        self._server.add_generic_rpc_handlers((_Handler(self._process),))
+        methods = {
+            contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(self._process),
+            contract.ACCESS_LOG_METHOD: grpc.stream_unary_rpc_method_handler(self._take),
+            contract.HEALTH_CHECK_METHOD: grpc.unary_unary_rpc_method_handler(lambda request, context: SERVING),
+        }
+        for path, method in methods.items():
+            service, _, name = path.strip("/").partition("/")
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: method}),))
         assert self._server.add_insecure_port(f"unix:{socket}")
         self._server.start()
 
@@ -76,6 +92,21 @@ class Answerer:
             self.messages.append(ProcessingRequest.FromString(message))
             yield self.decision.encoded()
             return
+
+    def _take(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        for message in messages:
+            self.outcomes += wire.read_outcomes(message)[0]
+        return b""
+
+    def outcome(self, request_id: str) -> Outcome:
+        """What the access log says of a request in the layer `model`, once it has ended."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            found = [one for one in self.outcomes if one.stream_id == request_id and one.final and one.layer == contract.MODEL_LAYER]
+            if found:
+                return found[0]
+            time.sleep(0.02)
+        raise AssertionError(f"no entry for {request_id}")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -91,16 +122,6 @@ class Answerer:
         self._server.stop(None).wait()
 
 
-class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc] - grpc-stubs leaves its bases untyped
-    def __init__(self, process: Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]) -> None:
-        self._process = process
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        if details.method == contract.PROCESS_METHOD:
-            return grpc.stream_stream_rpc_method_handler(self._process)
-        return grpc.unary_unary_rpc_method_handler(lambda request, context: SERVING)
-
-
 # --------------------------------------------------------------------------------------------------------------------- the stand
 @dataclass
 class Scripted:
@@ -110,6 +131,8 @@ class Scripted:
     client: httpx.Client
     admin: httpx.Client
     answerer: Answerer
+    spec: Spec
+    settings: EnvoySettings
 
     def ask(self, decision: Decision | str, path: str = "/v1/chat", body: Document | bytes | None = None, **headers: str) -> httpx.Response:
         """POST a JSON body while this is decided (a word: this cluster); `x_user_id` stands for the header x-user-id."""
@@ -137,6 +160,11 @@ class Scripted:
         finally:
             assert self.admin.post("/runtime_modify", params={key: ""}).status_code == 200
 
+    def drift(self) -> list[str]:
+        """In what Envoy's own account of its configuration is not what was rendered, as `extproc doctor` finds it."""
+        there = dumped(self.admin.get("/config_dump").json(), tuple(self.spec.rollouts))
+        return [str(difference) for difference in differences(self.spec, self.settings, there)]
+
     def stat(self, name: str) -> int:
         """The sum of all counters and gauges whose names end like this."""
         lines = self.admin.get("/stats", params={"filter": name}).text.splitlines()
@@ -153,16 +181,20 @@ def scripted(
     envoy: Path | None = None,
     environment: Mapping[str, str] | None = None,
     ca_bundle: Path | None = None,
+    change: Callable[[Spec], Spec] = lambda given: given,
 ) -> Iterator[Scripted]:
-    """Everything up. A decision may take longer than in production: a busy machine must not look like a wrong answer."""
+    """Everything up. A decision may take longer than in production: a busy machine must not look like a wrong answer.
+
+    `change` makes another Spec of the one that was read, where it shall say what no document can.
+    """
     port, admin_port = free_port(), free_port()
     document["listener"] |= {"address": "127.0.0.1", "port": port, "admin_port": admin_port}
     socket = directory / "r.sock"
-    settings = EnvoySettings((f"unix:{socket}",), f"unix:{directory}/c.sock", profile, message_timeout=2.0)
-    if ca_bundle is not None:
-        settings = EnvoySettings(settings.router, settings.collector, profile, str(ca_bundle), message_timeout=2.0)
+    bundle = str(ca_bundle) if ca_bundle is not None else CA_BUNDLE
+    settings = EnvoySettings((f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=2.0)
     config = directory / "envoy.yaml"
-    config.write_text(envoy_yaml(loaded(document, directory), settings, "a test"))
+    given = change(loaded(document, directory))
+    config.write_text(envoy_yaml(given, settings, "a test"))
     with ExitStack() as stack:
         for model in {id(model): model for model in models.values()}.values():
             stack.callback(model.close)
@@ -171,7 +203,7 @@ def scripted(
         stack.enter_context(running_envoy(config, admin_port, envoy, environment))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20.0))
         admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))
-        stand = Scripted(models, client, admin, answerer)
+        stand = Scripted(models, client, admin, answerer, given, settings)
         deadline = time.monotonic() + 10
         while stand.stat(f"{contract.ROUTER_CLUSTER}.membership_healthy") < 1:
             assert time.monotonic() < deadline, "Envoy does not find the router healthy"

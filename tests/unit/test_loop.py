@@ -13,7 +13,7 @@ from extproc import spec as spec_room
 from extproc.cli.write import filled_template
 from extproc.controller import saved
 from extproc.controller.loop import Loop
-from extproc.domain import Action, Arm, Heartbeat, Outcome, Status
+from extproc.domain import Action, Arm, Heartbeat, Outcome, Reason, Status
 from extproc.errors import Problem, RefusedError, SpecError, StoreError
 from extproc.store import Store, open_store
 
@@ -77,6 +77,7 @@ def outcome(number: int, start: float, canary: bool, failed: bool, **changes: An
         "durable": True,
         "start": start,
         "duration": 0.2,
+        "reason": Reason.RING,
         "final": True,
         "status": 500 if failed else 200,
         "failed": failed,

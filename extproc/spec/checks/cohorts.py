@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from extproc.spec import selecting
-from extproc.spec.checks.tools import Found, block, blocks, known, mapping, not_reserved
+from extproc.spec.checks.tools import Found, block, blocks, known, mapping, not_reserved, unverified
 from extproc.spec.countries import COUNTRIES, GROUPS
 from extproc.spec.document.cohorts import SELECTING, CohortBlock, FlagBlock, SelectorBlock
 from extproc.spec.document.rollout import PhaseBlock
@@ -42,8 +42,12 @@ def _order(path: Path, cohorts: Sequence[CohortBlock | None]) -> Iterator[Found]
         if catch_all is not None:
             message = f"cohort {cohort.name!r} is never reached: {catch_all!r} before it has no condition"
             yield "spec.unreachable-cohort", here, message, "move the cohort without conditions to the end"
-        elif not (SELECTING & cohort.model_fields_set):
+        elif not _narrows(cohort):
             catch_all = cohort.name
+
+
+def _narrows(selector: SelectorBlock) -> bool:
+    return any(getattr(selector, key) is not None for key in SELECTING)
 
 
 def _shares(here: Path, cohort: CohortBlock, phases: list[PhaseBlock]) -> Iterator[Found]:
@@ -58,6 +62,10 @@ def _shares(here: Path, cohort: CohortBlock, phases: list[PhaseBlock]) -> Iterat
     yield from wrong
     if wrong or cohort.shares is None:
         return
+    for name in cohort.shares:
+        if cohort.from_ is not None and names.index(name) < names.index(cohort.from_):
+            message = f"phase {name!r} comes before {cohort.from_!r}, from which the cohort takes part"
+            yield "spec.share-too-early", (*here, "shares", name), message, "its share there is 0: delete this one"
     for (before, less), (after, more) in pairwise(zip(names, selecting.shares(cohort, phases), strict=True)):
         if more < less:
             message = f"its share falls from {show_share(less)} at phase {before} to {show_share(more)} at phase {after}"
@@ -66,9 +74,10 @@ def _shares(here: Path, cohort: CohortBlock, phases: list[PhaseBlock]) -> Iterat
 
 
 def _selector(document: Mapping[str, Any], here: Path, selector: SelectorBlock) -> Iterator[Found]:
-    identity, listener = mapping(document.get("identity")), mapping(document.get("listener"))
-    groups = {**GROUPS, **mapping(identity.get("country_groups"))}
+    groups = {**GROUPS, **mapping(mapping(document.get("identity")).get("country_groups"))}
     for path, one in _nested(here, selector):
+        if path != here and not _narrows(one):
+            yield "spec.empty-selector", path, "names no condition, so it means everybody", "write one, or delete this block"
         for number, name in enumerate(one.country or ()):
             if name not in COUNTRIES and name not in groups:
                 hint = (
@@ -79,9 +88,8 @@ def _selector(document: Mapping[str, Any], here: Path, selector: SelectorBlock) 
                 yield "spec.unknown-country", (*path, "country", number), f"there is no country or group {name!r}", hint
         for header in one.header or {}:
             yield from not_reserved((*path, "header", header), header)
-        if one.claim and listener.get("jwt") is None:
-            message = "a claim is read, but nobody verifies tokens"
-            yield "spec.claim-without-jwt", (*path, "claim"), message, "add listener.jwt with the issuer and its keys"
+        if one.claim:
+            yield from unverified(document, (*path, "claim"))
 
 
 def _nested(path: Path, selector: SelectorBlock) -> Iterator[tuple[Path, SelectorBlock]]:

@@ -10,7 +10,7 @@ import orjson
 from extproc import flags
 from extproc.domain import FlagVendor
 from extproc.spec.checks.cohorts import flag_blocks
-from extproc.spec.checks.tools import Found, block, known, mapping
+from extproc.spec.checks.tools import Found, block, known, mapping, not_reserved, unverified
 from extproc.spec.document.flags import FlagSourceBlock
 
 
@@ -18,6 +18,7 @@ def check(document: Mapping[str, Any], contents: Mapping[str, str]) -> Iterator[
     """Everything about flags that is known before a service has been asked."""
     written = mapping(document.get("flags"))
     sources = {name: one for name, value in written.items() if (one := block(FlagSourceBlock, value)) is not None}
+    yield from _attributes(document, sources)
     documents: dict[str, tuple[FlagVendor, Mapping[str, Any]]] = {}
     for name, source in sources.items():
         if source.file is not None and source.file in contents:
@@ -36,3 +37,13 @@ def check(document: Mapping[str, Any], contents: Mapping[str, str]) -> Iterator[
             except flags.FlagError as error:
                 for problem in error.problems:
                     yield problem.id, (*path, "key"), f"{problem.path}: {problem.message}", problem.hint
+
+
+def _attributes(document: Mapping[str, Any], sources: Mapping[str, FlagSourceBlock]) -> Iterator[Found]:
+    for name, source in sources.items():
+        for attribute, one in source.attributes.items():
+            here = ("flags", name, "attributes", attribute)
+            if one.header is not None:
+                yield from not_reserved((*here, "header"), one.header)
+            if one.claim is not None:
+                yield from unverified(document, (*here, "claim"))

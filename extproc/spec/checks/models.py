@@ -31,6 +31,8 @@ def _clusters(models: Mapping[str, Any]) -> Iterator[Found]:
         model = block(ModelBlock, written)
         if model is None:
             continue
+        if model.affinity is not None and model.affinity.header is not None:
+            yield from not_reserved(("models", name, "affinity", "header"), model.affinity.header)
         for cluster in [backend.cluster for backend in model.pool or ()] or [model.cluster or name]:
             if cluster in seen:
                 message = f"its cluster {cluster!r} is already that of model {seen[cluster]!r}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from extproc.domain import SourceKind
 from extproc.measures import MEASURES
-from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, known, mapping, not_reserved
+from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, known, mapping, not_reserved, unverified
 from extproc.spec.document.rollout import ConversationBlock, CookieBlock, OverridesBlock, PhaseBlock, SourceBlock
 from extproc.spec.resolve import DEFAULT_CEILINGS, USUAL_SOURCES
 from extproc.spec.units import share, show_share
@@ -52,13 +53,23 @@ def _by_hand(path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
         for key, header in (("header", conversation.header), ("id", conversation.id.header if conversation.id is not None else None)):
             if header is not None:
                 yield from not_reserved((*path, "conversation", key), header)
+        if conversation.cookie is not None and conversation.cookie in _cookies(rollout.get("unit")):
+            message = f"cookie {conversation.cookie!r} is already that of the unit"
+            yield "spec.same-cookie", (*path, "conversation", "cookie"), message, "a token would take the place of the id: choose another"
+
+
+def _cookies(unit: Any) -> list[str]:
+    """Cookies that a unit's id may come from."""
+    kind, written = (unit, None) if isinstance(unit, str) else (mapping(unit).get("kind", "user"), mapping(unit).get("sources"))
+    if written is None:
+        return [source.name for source in USUAL_SOURCES.get(kind, ()) if source.kind is SourceKind.COOKIE]
+    return [source.cookie for source in blocks(SourceBlock, written) if source is not None and source.cookie is not None]
 
 
 def _claims(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
     for index, source in enumerate(blocks(SourceBlock, mapping(rollout.get("unit")).get("sources"))):
-        if source is not None and source.claim is not None and mapping(document.get("listener")).get("jwt") is None:
-            message = "a claim is read, but nobody verifies tokens"
-            yield "spec.claim-without-jwt", (*path, "unit", "sources", index), message, "add listener.jwt with the issuer and its keys"
+        if source is not None and source.claim is not None:
+            yield from unverified(document, (*path, "unit", "sources", index))
 
 
 def _unit(path: Path, written: Any) -> Iterator[Found]:
@@ -69,7 +80,7 @@ def _unit(path: Path, written: Any) -> Iterator[Found]:
         yield "spec.no-sources", (*path, "unit"), message, f"add sources, or take one of {', '.join(USUAL_SOURCES)}"
     sources = blocks(SourceBlock, unit.get("sources"))
     sound = [source for source in sources if source is not None]
-    cookies = [source.cookie for source in sound if source.cookie is not None]
+    cookies = _cookies(written) if "sources" in unit else []
     if len(cookies) > 1:
         message = f"{len(cookies)} cookies are named: {', '.join(cookies)}"
         yield "spec.two-cookies", (*path, "unit", "sources"), message, "Envoy sets one cookie for the anonymous: keep one"

@@ -47,3 +47,10 @@ def known(identity: str, what: str, path: Path, name: Any, names: Sequence[str])
     if isinstance(name, str) and name not in names:
         hint = did_you_mean(name, names) if names else f"the Spec names no {what}"
         yield identity, path, f"there is no {what} {name!r}", hint
+
+
+def unverified(document: Mapping[str, Any], path: Path) -> Iterator[Found]:
+    """A claim is believed only where Envoy verifies tokens."""
+    if mapping(document.get("listener")).get("jwt") is None:
+        message = "a claim is read, but nobody verifies tokens"
+        yield "spec.claim-without-jwt", path, message, "add listener.jwt with the issuer and its keys"
