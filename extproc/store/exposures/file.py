@@ -114,11 +114,19 @@ class ExposureFile:
             self._news.append(Gap(Cause.DAMAGED, 0.0, now, detail=aside.name))
         if self._opened is not None and files.identity(self.path) != self._opened.identity:
             log.warning("%s was deleted or replaced underneath us; the list of exposures goes on in what has its name now", self.path)
-            # Before the other one is opened: the last connection to a file deletes the log of that name, whosoever's it is.
-            self._release()
+            self._leave(self._opened.identity)
         if self._opened is None:
             self._opened = self._open(now)
         return self._opened
+
+    def _leave(self, mine: files.Identity) -> None:
+        """Close a file that has lost its name. SQLite then leaves its log behind, and would replay it over whatever file comes next."""
+        self._release()
+        found = files.identity(self.path)
+        if found[0] != mine[0]:
+            for suffix, now, before in zip(files.SIDE_FILES, found[1:], mine[1:], strict=True):
+                if now is not None and now == before:
+                    Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _open(self, now: float) -> _Opened:
         db = schema.connect(self.path, WAIT)
@@ -129,6 +137,8 @@ class ExposureFile:
                 book = now, 0.0, 0, 0
             else:
                 self._news.append(self._unheard(book[0], book[1], bool(book[2]), now))
+                # Whoever had something to say about these is gone.
+                db.execute("UPDATE gaps SET until = max(since, ?) WHERE until IS NULL", (book[0],))
             rows = db.execute("SELECT * FROM kinds").fetchall()
             minute = db.execute("SELECT coalesce(max(minute), 0) FROM marks").fetchone()[0]
         except BaseException:

@@ -38,7 +38,8 @@ def remove_old(db: sqlite3.Connection, keep: Keep, now: float) -> None:
         if begin > oldest:
             _remove(db, min(begin, oldest + CHUNK), now - keep.seconds)
     if pages * page > keep.size and free:
-        db.execute(f"PRAGMA incremental_vacuum({SHRINK})").fetchall()
+        # A row without columns for each page: `execute` would stop at the first one.
+        db.executescript(f"PRAGMA incremental_vacuum({SHRINK})")
 
 
 def _first_to_keep(db: sqlite3.Connection, minute: int, last: int) -> int:
