@@ -93,7 +93,7 @@ def _cohort(rollout: Rollout, cohort: Cohort) -> CohortExpected:
     for place, phase in enumerate(rollout.phases):
         there = RolloutState(Status.PROGRESSING, place, 0.0, 1, 1, "", "")
         made.append(_shares(phase.name, exposure(rollout, cohort, there, Reason.RING)[0]))
-    made.append(_shares(COMPLETED, exposure(rollout, cohort, None, Reason.COMPLETED)[0]))
+    made.append(_shares(COMPLETED, exposure(rollout, cohort, there, Reason.COMPLETED)[0]))
     first = next((one.phase for one in made if one.canary > 0), COMPLETED)
     excluded = shown(cohort.exclude) if cohort.exclude is not None else ""
     return CohortExpected(cohort.name, shown(cohort.selector), excluded, first, tuple(made))
