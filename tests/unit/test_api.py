@@ -28,6 +28,7 @@ from extproc.controller.journal import JournalReader
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
 from extproc.controller.talk import Question
 from extproc.controller.vitals import VitalMetrics, Vitals
@@ -54,7 +55,7 @@ class Served:
         self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
-        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics)
+        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, Poller(self.loop))
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""
 
