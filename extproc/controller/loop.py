@@ -15,7 +15,7 @@ from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.sight import Blindness, Sight
-from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State
+from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Prices, Rollout, RolloutState, Spec, State
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -32,6 +32,8 @@ LONGEST_TICK: Final = 3.0
 CLOCK_SET: Final = 1.0
 """Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
+LOWERING: Final = frozenset({Action.ROLL_BACK, Action.ROLL_BACK_COHORT, Action.RETURN})
+"""What may be done blindly: there is less canary afterwards."""
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
@@ -124,11 +126,16 @@ class Loop:
         try:
             document = saved.document(rollout.name, attempt, stored)
             if document is not None:
-                return Evidence.from_json(rollout, deadline, document, now + WARM_UP)
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, self._prices)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
             log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
-        return Evidence(rollout, deadline, attempt, now + WARM_UP)
+        return Evidence(rollout, deadline, attempt, now + WARM_UP, self._prices)
+
+    @property
+    def _prices(self) -> dict[str, Prices]:
+        """By cluster that answers."""
+        return {model.cluster: model.prices for model in self.spec.models.values() if model.prices is not None}
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
     def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
@@ -182,7 +189,7 @@ class Loop:
         state, paged = self.state.rollouts[name], desk.decision.page
         desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
         desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
-        if name in self.blind and not state.status.terminal and desk.decision.action is not Action.ROLL_BACK:
+        if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
             said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
@@ -268,9 +275,9 @@ class Loop:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""
         state, desk = self.state.rollouts[name], self.desks[name]
         if desk.evidence.attempt != state.attempt:
-            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt)
+            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=self._prices)
         if state.status.exposes and desk.evidence.generation != state.generation:
-            desk.evidence.begin_visit(state.generation, state.phase)
+            desk.evidence.begin_visit(state.generation, state.phase, state.cohorts_out)
         desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
 
 

@@ -11,14 +11,17 @@ from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verd
 from extproc.domain.spec import (
     Application,
     Ceiling,
+    ChangeWindow,
     Cohort,
     Cookie,
     Credential,
     Endpoint,
+    Freeze,
     Gate,
     HeaderRule,
     Listener,
     Match,
+    MetricGate,
     Model,
     PathRewrite,
     Phase,
@@ -32,7 +35,7 @@ from extproc.domain.spec import (
 )
 from extproc.domain.state import Heartbeat, RolloutState, State
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
-from extproc.domain.words import ApplicationType, Arm, Infrastructure, ListenerKind, Reason, SourceKind, StartMode, Status
+from extproc.domain.words import ApplicationType, Arm, Infrastructure, ListenerKind, Reaction, Reason, SourceKind, StartMode, Status
 
 __all__ = [
     "Action",
@@ -41,12 +44,14 @@ __all__ = [
     "Arm",
     "Assignment",
     "Ceiling",
+    "ChangeWindow",
     "Cohort",
     "Cookie",
     "Credential",
     "Decision",
     "Endpoint",
     "Finding",
+    "Freeze",
     "Gate",
     "HeaderRule",
     "Heartbeat",
@@ -55,11 +60,13 @@ __all__ = [
     "Listener",
     "ListenerKind",
     "Match",
+    "MetricGate",
     "Model",
     "Outcome",
     "PathRewrite",
     "Phase",
     "Prices",
+    "Reaction",
     "Reason",
     "Rollout",
     "RolloutState",

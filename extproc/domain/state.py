@@ -24,6 +24,10 @@ class RolloutState:
     """The sentence that explains the present status."""
     fingerprint: str
     """Digest of the rollout's own part of the Spec: while it runs, that part is immutable."""
+    cohorts_out: tuple[str, ...] = ()
+    """Cohorts that were rolled back by themselves in this attempt."""
+    override_until: float = 0.0
+    """Until then a person answers for the missing evidence: gates that are not shown to be safe do not hold the release."""
 
 
 @dataclass(frozen=True, slots=True)

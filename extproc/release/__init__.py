@@ -1,7 +1,8 @@
 """WHEN it moves: Evidence, e-processes, gates, decisions. Pure: the clock is an argument."""
 
 from extproc.release.adopt import adopt
-from extproc.release.decide import AUTOMATION, apply, decide, human
+from extproc.release.apply import apply
+from extproc.release.decide import AUTOMATION, decide, human
 from extproc.release.evidence import Evidence
 from extproc.release.gate import evaluate, harm_limit, waiting_for
 

@@ -76,8 +76,7 @@ def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, fing
     # A completed rollout stays the default while its models stay: an edited dwell must not send everybody back to stable.
     same_models = old is not None and (old.stable, old.canary) == (new.stable, new.canary)
     if state.status.terminal and same_models:
-        phase = min(state.phase, len(new.phases) - 1)
-        return RolloutState(state.status, phase, state.since, state.generation, state.attempt, state.why, fingerprint)
+        return replace(state, phase=min(state.phase, len(new.phases) - 1), fingerprint=fingerprint)
     return _pending(fingerprint, now)
 
 
