@@ -137,11 +137,11 @@ def _cohort(
 
 def exposure(rollout: Rollout, cohort: Cohort, state: RolloutState | None, standing: Reason) -> tuple[Thresholds, Reason]:
     """Both ends of the ring for a cohort where its rollout stands, and the reason that goes with them."""
-    if state is None or standing not in (Reason.RING, Reason.COMPLETED):
+    if standing not in (Reason.RING, Reason.COMPLETED):
         return thresholds(0.0), standing
-    if cohort.name in state.cohorts_out:
+    if state is not None and cohort.name in state.cohorts_out:
         return thresholds(0.0), Reason.COHORT_OUT
-    if standing is Reason.COMPLETED:
+    if standing is Reason.COMPLETED or state is None:
         return thresholds(1.0, rollout.holdback), standing
     share = cohort.shares[state.phase]
     return thresholds(share, rollout.holdback), Reason.RING if share > 0 else Reason.NOT_YET

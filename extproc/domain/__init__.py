@@ -9,7 +9,7 @@ nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
-from extproc.domain.reading import claims, fact_of, identity_headers, needed_headers, reads_flags, reads_model, state_fields
+from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
 from extproc.domain.selectors import (
     AllOf,
@@ -150,6 +150,7 @@ __all__ = [
     "claims",
     "fact_of",
     "facts",
+    "flag_keys",
     "identity_headers",
     "leaves",
     "needed_headers",

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 
 from extproc.domain import (
@@ -104,11 +105,12 @@ _WORDS = {
 }
 
 
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 OPTIONS: Mapping[Action, Mapping[str, frozenset[str]]] = {Action.ROLL_BACK: {"conversations": frozenset({"drain", "move"})}}
 """What an act leaves open, and what can be said: a rollback moves open conversations unless told to let them end on the canary."""
 
 
-def human(rollout: Rollout, state: RolloutState, action: Action, why: str, options: Mapping[str, str]) -> Decision:
+def human(rollout: Rollout, state: RolloutState, action: Action, why: str, options: Mapping[str, str] = NO_OPTIONS) -> Decision:
     """A person's decision; raises RefusedError where it makes no sense, or gives no reason. `options`: see OPTIONS."""
     known = OPTIONS.get(action, {})
     for name, value in options.items():
