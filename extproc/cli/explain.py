@@ -71,8 +71,9 @@ def explain(
 def _asked(client: Client, spec: Path | None, question: Any, at: float | None) -> dict[str, Any]:
     """What the running controller says."""
     from extproc import spec as spec_room
+    from extproc.controller.explaining import written
 
-    document = client.explain(question, at)
+    document = client.explain(written(question, at))
     if document["stale"]:
         document["notes"].append(f"the controller has not answered for {document['stale']:.0f} s; this is by what is in its store")
     if spec is not None and (digest := spec_room.read(str(spec)).digest) != document["spec_digest"]:
