@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from extproc import contract
 from extproc.cli.client import DEFAULT_API, Client, TokenOption
 from extproc.cli.cohorts import cohorts_picture
 from extproc.cli.explained import explained_picture
@@ -61,7 +63,7 @@ def explain(
     if len(given) > 1:
         raise SettingsError(Problem("settings.two-states", " ".join(given), "say different things", "a request is explained by one State"))
     if api is not None or (spec is None and state is None):
-        document = _asked(Client(api or DEFAULT_API, token_file), spec, question, at)
+        document = _asked(Client(api or os.environ.get(contract.API_ENVIRONMENT, DEFAULT_API), token_file), spec, question, at)
     else:
         stand = standing.stored(state, spec) if state is not None else standing.supposed(spec, phase or [])
         document = stand.explain(question, time.time() if at is None else at, str(uuid.uuid4()))
