@@ -77,7 +77,7 @@ def test_the_flag_and_the_edge_see_the_same_people(vendor: FlagVendor, tmp_path:
                 for who in people[rollout.name]:
                     expected, reason = meets_canary(snapshot, who)
                     attributes = who.attributes(vendor)
-                    theirs = ask(key, attributes) in (True, "canary")
+                    theirs = ask(key, attributes).value in (True, "canary")
                     again = ours.evaluate({name: attributes[name] for name in ours.needs & attributes.keys()}, 0.0)
                     mine = again.on if vendor is FlagVendor.UNLEASH else again.value == "canary"
                     seen[expected] += 1
@@ -115,5 +115,5 @@ def test_everybody_at_the_edge_of_a_share_is_on_the_same_side(vendor: FlagVendor
     with sdk(vendor, merged([document for _, _, document in asked]), tmp_path) as ask:
         for rollout, snapshot, _ in asked:
             for who in ids:
-                said = ask(flag_key(rollout, vendor), who.attributes(vendor)) in (True, "canary")
+                said = ask(flag_key(rollout, vendor), who.attributes(vendor)).value in (True, "canary")
                 assert said is meets_canary(snapshot, who)[0], (rollout, who)

@@ -1,5 +1,4 @@
-"""The four vendors' own clients, offline: a document in, `(flag, attributes) -> value` out. What the value is, is the vendor's word:
-True for Unleash's on, else the variation."""
+"""The four vendors' own clients, offline: a document in, `(flag, attributes) -> FlagAnswer` out."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from growthbook import GrowthBook
 from ldclient.client import LDClient
 from ldclient.config import Config
 from ldclient.context import Context
+from ldclient.evaluation import EvaluationDetail
 from ldclient.integrations import Files
 from openfeature import api
 from openfeature.contrib.provider.flagd import FlagdProvider
@@ -24,9 +24,11 @@ from UnleashClient.cache import FileCache
 from UnleashClient.utils import InstanceAllowType
 
 from extproc.domain import FlagVendor
+from extproc.flags import FlagAnswer
 
-Ask = Callable[[str, Mapping[str, Any]], Any]
-"""(flag, attributes) -> what the client says."""
+Ask = Callable[[str, Mapping[str, Any]], FlagAnswer]
+"""(flag, attributes) -> what the client says; no answer at all is off, without variant and value."""
+NOTHING = FlagAnswer(False, "", None)
 Document = dict[str, Any]
 
 
@@ -66,9 +68,14 @@ def _unleash(document: Document, directory: Path) -> Iterator[Ask]:
     )
     client.initialize_client(fetch_toggles=False)
     try:
-        yield lambda key, attributes: client.is_enabled(key, dict(attributes))
+        yield lambda key, attributes: _unleash_answer(client.get_variant(key, dict(attributes)))
     finally:
         client.destroy()
+
+
+def _unleash_answer(variant: Mapping[str, Any]) -> FlagAnswer:
+    on = variant["feature_enabled"]
+    return FlagAnswer(on, variant["name"] if variant["enabled"] else "", on)
 
 
 @contextmanager
@@ -81,10 +88,14 @@ def _launchdarkly(document: Document, directory: Path) -> Iterator[Ask]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        yield lambda key, attributes: client.variation(key, context_of(attributes), None)
+        yield lambda key, attributes: _launchdarkly_answer(client.variation_detail(key, context_of(attributes), None))
     finally:
         log.setLevel(level)
         client.close()
+
+
+def _launchdarkly_answer(detail: EvaluationDetail) -> FlagAnswer:
+    return FlagAnswer(bool(detail.value), str(detail.variation_index), detail.value) if detail.variation_index is not None else NOTHING
 
 
 def context_of(attributes: Mapping[str, Any]) -> Context:
@@ -102,9 +113,10 @@ def _growthbook(document: Document, directory: Path) -> Iterator[Ask]:
     # No client key, no host: nothing is asked.
     client = GrowthBook(features=document["features"], savedGroups=document.get("savedGroups"))
 
-    def ask(key: str, attributes: Mapping[str, Any]) -> Any:
+    def ask(key: str, attributes: Mapping[str, Any]) -> FlagAnswer:
         client.set_attributes(dict(attributes))
-        return client.eval_feature(key).value
+        result = client.eval_feature(key)
+        return FlagAnswer(result.on, result.experimentResult.key if result.source == "experiment" else "", result.value)
 
     yield ask
 
@@ -117,9 +129,11 @@ def _flagd(document: Document, directory: Path) -> Iterator[Ask]:
     api.set_provider_and_wait(provider)
     client = api.get_client()
 
-    def ask(key: str, attributes: Mapping[str, Any]) -> Any:
+    def ask(key: str, attributes: Mapping[str, Any]) -> FlagAnswer:
+        """Of a flag whose variants are texts."""
         given = {name: value for name, value in attributes.items() if name != "targetingKey"}
-        return client.get_string_details(key, "no answer", EvaluationContext(attributes.get("targetingKey"), given)).value
+        details = client.get_string_details(key, "", EvaluationContext(attributes.get("targetingKey"), given))
+        return FlagAnswer(bool(details.value), details.variant, details.value) if details.variant is not None else NOTHING
 
     try:
         yield ask

@@ -136,6 +136,8 @@ def rollout(random: Random, vendor: FlagVendor, salt: str) -> dict[str, Any]:
             cohort["share"] = share(1, 100)
         elif kind < 0.3:
             cohort["shares"] = {"p1": share(41, 54), "p2": share(81, 100)}
+            if cohort.get("from") == "p2":
+                del cohort["shares"]["p1"]
         elif kind < 0.45:
             cohort["multiplier"] = random.choice((2, 3, 10))
         cohorts.append(cohort)
