@@ -62,6 +62,8 @@ def explain(
     given = [name for name, value in (("--phase", phase), ("--state", state), ("--api", api)) if value]
     if len(given) > 1:
         raise SettingsError(Problem("settings.two-states", " ".join(given), "say different things", "a request is explained by one State"))
+    if phase and spec is None:
+        raise SettingsError(Problem("settings.no-spec", "--phase", "supposes something of a Spec", "give the Spec's file"))
     if api is not None or (spec is None and state is None):
         document = _asked(Client(api or os.environ.get(contract.API_ENVIRONMENT, DEFAULT_API), token_file), spec, question, at)
     else:
