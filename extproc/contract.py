@@ -137,6 +137,10 @@ METRIC_DURATION = "extproc_request_seconds"
 METRIC_TOKENS = "extproc_tokens_total"
 METRIC_STORE_FAILURES = "extproc_store_failures_total"
 """The controller's reads and writes of the store that failed, by kind: full, read_only, busy, damaged, other. Nothing moves meanwhile."""
+METRIC_EXPOSURES = "extproc_exposures_written_total"
+METRIC_EXPOSURES_LOST = "extproc_exposures_lost_total"
+"""Requests that met a canary and are not in the list, because its file could not be written for long; `extproc exposures` says when."""
+METRIC_EXPOSURES_WAITING = "extproc_exposures_waiting"
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 METRIC_LOOP_WORST_LAG = "extproc_loop_worst_lag_seconds"
 METRIC_TICK_SECONDS = "extproc_loop_tick_seconds"
@@ -153,6 +157,11 @@ METRIC_API_RESTARTS = "extproc_api_restarts_total"
 def assignment_namespace(layer: str) -> str:
     """The metadata namespace that carries the assignment of one layer."""
     return f"{ASSIGNMENT_NAMESPACE}.{layer}"
+
+
+def exposures_path(store: str) -> str:
+    """Where the controller of a store keeps the list of exposures: a file beside the store's."""
+    return store.partition(":")[2] + ".exposures"
 
 
 def presence_path(store: str) -> str:

@@ -2,6 +2,7 @@
 
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
+    GET  /v1/exposures?rollout=...             who met a canary, as lines of JSON (controller.exposure_lists says what else)
     POST /v1/explain                           which model a request meets, and why (controller.explaining has its shape); a POST,
                                                because ids of users belong in no address: those are logged by whoever stands between
     POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
@@ -12,7 +13,7 @@ Errors are {"problems": [{"id", "path", "message", "hint"}]}.
 
 It runs beside the evaluate loop, in a process of its own, and asks that process (the brain) over a socket. Where the brain does not
 answer, status is the last one known and says in `stale` for how many seconds there was no newer; /healthz is 503; /metrics has only
-this process's own series; an act is refused, with what a person can do instead. Journal and explanations are made from the store.
+this process's own series; an act is refused, with what a person can do instead. Journal, exposures and explanations are read from files.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from extproc import contract
 from extproc.controller import explaining
 from extproc.controller.ask import BrainClient, SilentError, Watch
 from extproc.controller.explainer import StoredExplainer
+from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
 from extproc.controller.talk import ACTIONS, Act, Ask
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
@@ -55,6 +57,7 @@ class Api:
         self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
         self._entries = journal
         self._explainer = StoredExplainer(journal.url)
+        self._exposures = ExposureLists(journal.url)
         self._token = token.encode()
         self._registry = CollectorRegistry()
         self._up = Gauge(contract.METRIC_CONTROLLER_UP, "1 while the controller answers; else only this is shown.", registry=self._registry)
@@ -67,14 +70,16 @@ class Api:
             Route("/metrics", self._exposition),
             Route("/v1/status", self._guarded(self._status)),
             Route("/v1/journal", self._guarded(self._journal)),
+            Route("/v1/exposures", self._guarded(self._exposures.answer)),
             Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
         ]
         return Starlette(routes=routes)
 
     def close(self) -> None:
-        """Give back what was opened to explain."""
+        """Give back what was opened to answer."""
         self._explainer.close()
+        self._exposures.close()
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:

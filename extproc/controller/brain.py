@@ -7,6 +7,7 @@ from typing import Any
 
 from extproc.controller import talk
 from extproc.controller.collector import Collector
+from extproc.controller.exposures import Exposures
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
@@ -36,6 +37,7 @@ class Brain:
         vitals: Vitals,
         vital_metrics: VitalMetrics,
         poller: Poller,
+        exposures: Exposures,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -45,6 +47,7 @@ class Brain:
         self._vitals = vitals
         self._vital_metrics = vital_metrics
         self._poller = poller
+        self._exposures = exposures
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line; raises ValueError for what is no question."""
@@ -63,10 +66,12 @@ class Brain:
                 document = status_document(self._loop, self._collector, self._routers.documents(now), time.time())
                 admin = self._loop.spec.listener.admin_port
                 document["flags"] = self._poller.document()
+                document["exposures"] = self._exposures.document()
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
                 own = self._metrics.exposition(self._loop, self._routers.counted(now))
-                return (own + self._vital_metrics.exposition(now) + self._poller.exposition()).decode()
+                beside = self._vital_metrics.exposition(now), self._poller.exposition(), self._exposures.exposition()
+                return b"".join((own, *beside)).decode()
             case Ask.HEALTH:
                 return self._health()
         assert question.act is not None

@@ -76,3 +76,12 @@ class Undecided:
     model: str
     failed: bool
     output_tokens: int | None
+    stream_id: str = ""
+    start: float = 0.0
+    duration: float = 0.0
+    status: int = 0
+    client_aborted: bool = False
+    throttled: bool = False
+    input_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None

@@ -152,7 +152,7 @@ def test_a_humans_decision_is_never_overridden_by_automation(status: Status) -> 
     assert {finding.verdict for finding in findings} == {Verdict.PASS}
     state = state_of(spec(), 0.25)
     action = Action.PAUSE if status is Status.PAUSED else Action.ROLL_BACK
-    state, _ = apply(state, ROLLOUT, human(ROLLOUT, state.rollouts["new"], action, "ada says no"), "ada", NOW)
+    state, _ = apply(state, ROLLOUT, human(ROLLOUT, state.rollouts["new"], action, "ada says no", {}), "ada", NOW)
     assert state.rollouts["new"].status is status
     for later in (1.0, 3600.0, 31_536_000.0):
         decision = decide(ROLLOUT, state.rollouts["new"], findings, evidence, NOW + later)

@@ -108,10 +108,10 @@ class PhaseMachine(RuleBasedStateMachine):
     @rule(action=st.sampled_from(ACTS), why=WHYS)
     def a_person_acts(self, action: Action, why: str) -> None:
         if why.strip() and action in POSSIBLE[self.stands.status]:
-            self.carry_out(human(self.rollout, self.stands, action, why), "ada")
+            self.carry_out(human(self.rollout, self.stands, action, why, {}), "ada")
             return
         with pytest.raises(RefusedError) as caught:
-            human(self.rollout, self.stands, action, why)
+            human(self.rollout, self.stands, action, why, {})
         assert all(problem.hint for problem in caught.value.problems)
 
     @rule()
@@ -133,7 +133,7 @@ class PhaseMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.stands.status in (Status.PAUSED, Status.AWAITING_APPROVAL))
     def a_person_answers(self, data: st.DataObject) -> None:
         action = data.draw(st.sampled_from(POSSIBLE[self.stands.status]))
-        self.carry_out(human(self.rollout, self.stands, action, "seen"), "ada")
+        self.carry_out(human(self.rollout, self.stands, action, "seen", {}), "ada")
 
     def carry_out(self, decision: Decision, actor: str) -> None:
         before = self.stands
@@ -196,10 +196,10 @@ def test_every_status_of_the_law_is_reached(start: StartMode) -> None:
         reached.add(state.rollouts[NAME].status)
 
     for action in (Action.START, Action.PAUSE, Action.RESUME, Action.ROLL_BACK, Action.START):
-        go(human(given, state.rollouts[NAME], action, "why"))
+        go(human(given, state.rollouts[NAME], action, "why", {}))
     go(decide(given, state.rollouts[NAME], (), Evidence(given, 8.0), 1e9))
     assert state.rollouts[NAME].status is Status.AWAITING_APPROVAL
     while state.rollouts[NAME].status is not Status.COMPLETED:
-        go(human(given, state.rollouts[NAME], Action.ADVANCE, "why"))
+        go(human(given, state.rollouts[NAME], Action.ADVANCE, "why", {}))
     assert reached == set(Status) - {Status.SHADOW}
     assert state.rollouts[NAME].attempt == 2

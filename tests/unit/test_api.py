@@ -24,6 +24,7 @@ from extproc.controller.api import LONGEST_BODY, LONGEST_REQUEST, Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
+from extproc.controller.exposures import Exposures
 from extproc.controller.journal import JournalReader
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
@@ -35,6 +36,7 @@ from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Status
 from extproc.errors import Problem
 from extproc.store import open_store
+from extproc.store.exposures import Keep
 from extproc.transport import parse_address
 from tests.unit.test_loop import outcome
 
@@ -55,7 +57,8 @@ class Served:
         self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
-        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, Poller(self.loop))
+        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0)
+        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""
 

@@ -193,7 +193,7 @@ def test_what_rests_is_left_alone(status: Status, findings: tuple[Finding, ...],
 @pytest.mark.parametrize("given", [ROLLOUT, MANUAL])
 def test_row_a_person_starts(given: Rollout) -> None:
     """From pending: the first attempt."""
-    decision = human(given, standing(Status.PENDING, 0), Action.START, "go")
+    decision = human(given, standing(Status.PENDING, 0), Action.START, "go", {})
     assert (decision.action, decision.to_phase, decision.why) == (Action.START, 0, "go")
     changed, _ = applied(Status.PENDING, decision, 0, "ada")
     assert (changed.status, changed.phase, changed.attempt) == (Status.PROGRESSING, 0, 1)
@@ -201,7 +201,7 @@ def test_row_a_person_starts(given: Rollout) -> None:
 
 def test_row_a_person_starts_again() -> None:
     """From rolled back, at whatever phase it stood: the first phase, and one attempt more."""
-    decision = human(ROLLOUT, standing(Status.ROLLED_BACK, 3), Action.START, "fixed")
+    decision = human(ROLLOUT, standing(Status.ROLLED_BACK, 3), Action.START, "fixed", {})
     changed, entry = applied(Status.ROLLED_BACK, decision, 3, "ada")
     assert (changed.status, changed.phase, changed.attempt, changed.generation) == (Status.PROGRESSING, 0, 2, 10)
     assert entry.numbers["attempt"] == 2
@@ -210,7 +210,7 @@ def test_row_a_person_starts_again() -> None:
 @pytest.mark.parametrize("status", [Status.PROGRESSING, Status.AWAITING_APPROVAL])
 def test_row_a_person_pauses(status: Status) -> None:
     """The share stays: whoever wants it gone rolls back. The visit goes on."""
-    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.PAUSE, "look"), 1, "ada")
+    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.PAUSE, "look", {}), 1, "ada")
     assert changed == replace(standing(Status.PAUSED), why="look")
     assert entry.numbers["share"] == 0.05
 
@@ -218,7 +218,7 @@ def test_row_a_person_pauses(status: Status) -> None:
 @pytest.mark.parametrize("status", [Status.PAUSED, Status.AWAITING_APPROVAL])
 def test_row_a_person_resumes(status: Status) -> None:
     """The same visit; the clock of max dwell begins anew."""
-    changed, _ = applied(status, human(ROLLOUT, standing(status), Action.RESUME, "fine"), 1, "ada")
+    changed, _ = applied(status, human(ROLLOUT, standing(status), Action.RESUME, "fine", {}), 1, "ada")
     assert changed == replace(standing(Status.PROGRESSING), why="fine", since=NOW)
 
 
@@ -226,7 +226,7 @@ def test_row_a_person_resumes(status: Status) -> None:
 @pytest.mark.parametrize(("phase", "action"), [(1, Action.ADVANCE), (LAST, Action.COMPLETE)])
 def test_row_a_person_promotes(status: Status, phase: int, action: Action) -> None:
     """The next phase, or the end, whatever the gates say."""
-    decision = human(ROLLOUT, standing(status, phase), Action.ADVANCE, "I know")
+    decision = human(ROLLOUT, standing(status, phase), Action.ADVANCE, "I know", {})
     assert decision.action is action
     changed, entry = applied(status, decision, phase, "ada")
     assert changed.status is (Status.PROGRESSING if action is Action.ADVANCE else Status.COMPLETED)
@@ -237,27 +237,75 @@ def test_row_a_person_promotes(status: Status, phase: int, action: Action) -> No
 @pytest.mark.parametrize("status", [*EXPOSING, Status.COMPLETED])
 def test_row_a_person_rolls_back(status: Status) -> None:
     """Any time, also after completion."""
-    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.ROLL_BACK, "no"), 1, "ada")
+    changed, entry = applied(status, human(ROLLOUT, standing(status), Action.ROLL_BACK, "no", {}), 1, "ada")
     assert (changed.status, changed.generation, entry.numbers["share"]) == (Status.ROLLED_BACK, 10, 0.0)
+
+
+@pytest.mark.parametrize(("options", "epoch"), [({}, 4), ({"conversations": "move"}, 4), ({"conversations": "drain"}, 3)])
+@pytest.mark.parametrize("status", [*EXPOSING, Status.COMPLETED])
+def test_a_rollback_moves_open_conversations_unless_told_otherwise(status: Status, options: dict[str, str], epoch: int) -> None:
+    """Their tokens end with it; drained, they still count."""
+    decision = human(ROLLOUT, standing(status), Action.ROLL_BACK, "no", options)
+    state = State(9, "digest", {"new": replace(standing(status), epoch=3)})
+    after, entry = apply(state, ROLLOUT, decision, "ada", NOW)
+    assert (after.rollouts["new"].epoch, entry.numbers["epoch"]) == (epoch, epoch)
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.PENDING, Status.SHADOW}))
+def test_row_a_person_revokes(status: Status) -> None:
+    """Every token that is out has ended; nothing else moves, and why it stands where it stands is not forgotten."""
+    decision = human(ROLLOUT, standing(status), Action.REVOKE, "leaked", {})
+    after, entry = apply(State(9, "digest", {"new": standing(status)}), ROLLOUT, decision, "ada", NOW)
+    assert after == State(10, "digest", {"new": replace(standing(status), epoch=1)})
+    assert (entry.action, entry.why, entry.numbers["epoch"]) == (Action.REVOKE, "leaked", 1)
+
+
+def test_another_attempt_ends_the_tokens_of_the_one_before() -> None:
+    """Whoever was pinned in the attempt that failed is met by the ring again."""
+    first = human(ROLLOUT, standing(Status.PENDING, 0), Action.START, "go", {})
+    again = human(ROLLOUT, standing(Status.ROLLED_BACK), Action.START, "fixed", {})
+    assert [applied(status, one)[0].epoch for status, one in ((Status.PENDING, first), (Status.ROLLED_BACK, again))] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("action", "options", "said", "hint"),
+    [
+        (Action.ROLL_BACK, {"conversations": "keep"}, "conversations: keep", "conversations: drain or move"),
+        (Action.ROLL_BACK, {"speed": "fast"}, "speed: fast", "conversations: drain or move"),
+        (Action.PAUSE, {"conversations": "drain"}, "conversations: drain", "this act has none"),
+    ],
+)
+def test_what_an_act_does_not_leave_open_is_refused(action: Action, options: dict[str, str], said: str, hint: str) -> None:
+    """A slip in an option never does something else instead."""
+    with pytest.raises(RefusedError) as caught:
+        human(ROLLOUT, standing(Status.PROGRESSING), action, "why", options)
+    assert str(caught.value.problems[0]) == f"new: there is no option {said} [act.option]\n    {hint}"
 
 
 POSSIBLE: dict[Status, list[str]] = {
     Status.PENDING: ["start"],
     Status.SHADOW: [],
-    Status.PROGRESSING: ["pause", "promote", "rollback"],
-    Status.PAUSED: ["resume", "promote", "rollback"],
-    Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "rollback"],
-    Status.COMPLETED: ["rollback"],
-    Status.ROLLED_BACK: ["start"],
+    Status.PROGRESSING: ["pause", "promote", "rollback", "revoke"],
+    Status.PAUSED: ["resume", "promote", "rollback", "revoke"],
+    Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "rollback", "revoke"],
+    Status.COMPLETED: ["rollback", "revoke"],
+    Status.ROLLED_BACK: ["start", "revoke"],
 }
-WORDS = {"start": Action.START, "pause": Action.PAUSE, "resume": Action.RESUME, "promote": Action.ADVANCE, "rollback": Action.ROLL_BACK}
+WORDS = {
+    "start": Action.START,
+    "pause": Action.PAUSE,
+    "resume": Action.RESUME,
+    "promote": Action.ADVANCE,
+    "rollback": Action.ROLL_BACK,
+    "revoke": Action.REVOKE,
+}
 
 
 @pytest.mark.parametrize(("status", "word"), [(s, w) for s, w in product(Status, WORDS) if w not in POSSIBLE[s]])
 def test_what_the_table_does_not_name_is_refused(status: Status, word: str) -> None:
     """With where it stands, and everything that is possible instead."""
     with pytest.raises(RefusedError) as caught:
-        human(ROLLOUT, standing(status), WORDS[word], "please")
+        human(ROLLOUT, standing(status), WORDS[word], "please", {})
     (problem,) = caught.value.problems
     assert (problem.id, problem.path) == ("act.refused", "new")
     assert problem.message == f"cannot {word} while it is {status.value}: it is {status.value}"
@@ -268,14 +316,14 @@ def test_what_the_table_does_not_name_is_refused(status: Status, word: str) -> N
 @pytest.mark.parametrize(("status", "word"), [(s, w) for s, words in POSSIBLE.items() for w in words])
 def test_what_the_table_names_is_possible(status: Status, word: str) -> None:
     """The counterpart: exactly these pairs are not refused."""
-    assert human(ROLLOUT, standing(status), WORDS[word], "please").why == "please"
+    assert human(ROLLOUT, standing(status), WORDS[word], "please", {}).why == "please"
 
 
 @pytest.mark.parametrize("why", ["", "  ", "\n\t"])
 def test_a_person_gives_a_reason(why: str) -> None:
     """The Journal is read by those who come later."""
     with pytest.raises(RefusedError) as caught:
-        human(ROLLOUT, standing(Status.PROGRESSING), Action.PAUSE, why)
+        human(ROLLOUT, standing(Status.PROGRESSING), Action.PAUSE, why, {})
     assert [problem.id for problem in caught.value.problems] == ["act.why"]
     assert "--why" in caught.value.problems[0].hint
 
