@@ -165,12 +165,6 @@ def check(spec: Spec, source: FlagSource, text: str) -> None:
         try:
             flags.compile_flag(source.vendor, document, key)
         except flags.FlagError as error:
-            problems += [_of_flag(source, key, problem) for problem in error.problems]
+            problems += [Problem(one.id, f"flags.{source.name}", f"{one.path}: {one.message}", one.hint) for one in error.problems]
     if problems:
         raise flags.FlagError(problems)
-
-
-def _of_flag(source: FlagSource, key: str, problem: Problem) -> Problem:
-    """With the source and the flag that it is about."""
-    where = f"{problem.path}: " if problem.path else ""
-    return Problem(problem.id, f"flags.{source.name}", f"flag {key!r}: {where}{problem.message}", problem.hint)
