@@ -17,6 +17,7 @@ from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.acts import wished
+from extproc.controller.leftovers import LOOK_BACK, Leftovers
 from extproc.controller.sight import Blindness, Sight
 from extproc.domain import (
     Action,
@@ -83,11 +84,10 @@ class Loop:
         """Rollouts whose decisions are not heard of again, and what is missing."""
         self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
         """The last one that was written."""
+        self._leftovers = Leftovers(store.journal(limit=LOOK_BACK))
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
-        self._flags_before: dict[str, str] = {}
-        """Polled flag source -> digest of the document before the present one."""
         self._refusal = ""
         """Why Evidence could not be saved, as the log was told."""
         self.undecided = 0
@@ -132,12 +132,8 @@ class Loop:
             for name, rollout in self.spec.rollouts.items()
             if reads_flags(rollout, source)
         ]
-        # Readers may still be at the one before; what is older has no reader.
-        older = self._flags_before.pop(source, None)
-        forgotten = [older] if older not in (None, digest) else []
-        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, forgotten)
-        if before is not None:
-            self._flags_before[source] = before
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, self._leftovers.ripe(state))
+        self._leftovers.changed(self.state, state)
         self.state = state
         log.info("flags %s of %s are in force", digest, source)
         return True
@@ -152,7 +148,9 @@ class Loop:
                 for name in spec.rollouts
             ]
             desks = self.desks.values()
-            self._store.commit(state, before.generation if before is not None else 0, entries, _unsaved(desks), {spec.digest: text})
+            expected, ripe = before.generation if before is not None else 0, self._leftovers.ripe(state)
+            self._store.commit(state, expected, entries, _unsaved(desks), {spec.digest: text}, ripe)
+            self._leftovers.changed(before, state)
             _are_saved(desks)
         return state
 

@@ -52,8 +52,7 @@ def _flag(vendor: FlagVendor, document: Mapping[str, Any], key: str, path: Path)
         flags.compile_flag(vendor, document, key)
     except flags.FlagError as error:
         for problem in error.problems:
-            where = f"{problem.path}: " if problem.path else ""
-            yield problem.id, (*path, "key"), f"flag {key!r}: {where}{problem.message}", problem.hint
+            yield problem.id, (*path, "key"), f"{problem.path}: {problem.message}", problem.hint
 
 
 def _attributes(document: Mapping[str, Any], here: Path, source: FlagSourceBlock) -> Iterator[Found]:
