@@ -19,7 +19,9 @@ UNIT_COLUMNS: Final = ("unit", "id", "first", "last", "requests", "failed")
 ID: Final = "id"
 """The one column that holds an id; it is there only where the asker has named some."""
 _START: Final = COLUMNS.index("start")
-_WORDS: Final = {True: "true", False: "false", None: ""}
+_ID: Final = COLUMNS.index(ID)
+_UNITS_ID: Final = UNIT_COLUMNS.index(ID)
+_TRUTHS: Final = tuple(COLUMNS.index(name) for name in ("durable", "ended", "failed", "client_aborted", "throttled"))
 
 
 def values(line: Exposure | Met) -> tuple[Any, ...]:
@@ -52,9 +54,14 @@ def as_csv(lines: Iterable[Exposure | Met], ids: bool) -> str:
 
 
 def _row(line: Exposure | Met, ids: bool) -> list[Any]:
-    place = (UNIT_COLUMNS if isinstance(line, Met) else COLUMNS).index(ID)
-    found = [_WORDS[value] if value is None or isinstance(value, bool) else value for value in values(line)]
-    return found if ids else found[:place] + found[place + 1 :]
+    found = list(values(line))
+    place = _UNITS_ID if isinstance(line, Met) else _ID
+    if isinstance(line, Exposure):
+        for one in _TRUTHS:
+            found[one] = "true" if found[one] else "false"
+    if not ids:
+        del found[place]
+    return found
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
