@@ -27,8 +27,8 @@ _TRUTHS: Final = tuple(COLUMNS.index(name) for name in ("durable", "ended", "fai
 def values(line: Exposure | Met) -> tuple[Any, ...]:
     """In the order of its columns; instants as text."""
     if isinstance(line, Met):
-        return line.unit, line.id, instant(line.first, "microseconds"), instant(line.last, "microseconds"), line.requests, line.failed
-    return (*line[:_START], instant(line.start, "microseconds"), *line[_START + 1 :])
+        return line.unit, line.id, instant(line.first, 6), instant(line.last, 6), line.requests, line.failed
+    return (*line[:_START], instant(line.start, 6), *line[_START + 1 :])
 
 
 def columns(of_units: bool, ids: bool) -> tuple[str, ...]:
