@@ -44,7 +44,7 @@ def test_what_is_signed_is_read(canary: bool, epoch: int, bound: bytes, owner: b
 
 @pytest.mark.parametrize("canary", [False, True])
 def test_each_fate_is_told_apart(canary: bool) -> None:
-    """Valid, forged, expired, of another unit, conversation or rollout, revoked; with provider-side state it outlives its lifetime alone."""
+    """Valid, forged, expired, of another unit, conversation or rollout, revoked; state of the provider prolongs its life, nothing else."""
     token = SIGNER.sign(canary, 3, LATER, b"u", b"u1")
     talk = SIGNER.sign(canary, 3, LATER, b"c", b"talk")
     foreign_talk = SIGNER.sign(canary, 3, LATER, b"c", b"another")
@@ -134,7 +134,7 @@ def test_anybody_can_sign_a_header_in_three_lines() -> None:
 
 
 def test_no_byte_of_a_header_can_be_changed() -> None:
-    """Every position, every other byte: valid only where it is the same text to a reader (blanks, the case of hex digits, leading zeros)."""
+    """Every position, every other byte: valid only where a reader takes it for the same text (the case of hex digits)."""
     header = sign_qa(SECRET, "new", Arm.CANARY, LATER).encode()
     for at in range(len(header)):
         for byte in range(256):
