@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 from extproc import flags
 from extproc.assign.bucket import ring_prefix, slot_prefix
 from extproc.assign.deriving import Choices, Encoder, derive_rollout
+from extproc.assign.pools import Pool
 from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
 from extproc.assign.selectors import Compiler, Matcher, among, path_starts, reader, request_matcher
 from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
@@ -73,7 +74,12 @@ def prepare(spec: Spec, secrets: Secrets = NO_SECRETS, polled: Mapping[str, Mapp
         layers.setdefault(rollout.layer, []).append(_prepare_rollout(spec, rollout, secrets, compiled))
     by_hand = any(rollout.conversation is not None or rollout.overrides.qa_secret is not None for rollout in spec.rollouts.values())
     needs_time = by_hand or any(flag.needs_time for one in compiled.values() for flag in one.values() if flag is not None)
-    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), needed_headers(spec), needs_time)
+    pools = {
+        name: Pool([one.cluster for one in model.backends], [one.weight for one in model.backends])
+        for name, model in spec.models.items()
+        if len(model.backends) > 1
+    }
+    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), pools, needed_headers(spec), needs_time)
 
 
 Flags = Mapping[str, Mapping[str, flags.Flag | None]]
@@ -166,7 +172,7 @@ def derive(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collect
 
 def derive_in_steps(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collection[str] = ()) -> Generator[None, None, Snapshot]:
     """The same; between two yields it works for a fraction of a millisecond."""
-    choices = Choices(prepared.spec, encode)
+    choices = Choices(prepared, encode)
     layers: list[tuple[CompiledRollout, ...]] = []
     for layer in prepared.layers:
         compiled: list[CompiledRollout] = []

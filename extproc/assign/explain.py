@@ -117,7 +117,7 @@ class Explainer:
             conversation=conversation,
             evidence=assignment.reason is Reason.RING or (assignment.reason is Reason.COMPLETED and rollout.holdback > 0),
             effects=tuple(self._effects(answer, conversation)),
-            entry=entry(spec, prepared, state, request),
+            entry=entry(self.prepared, prepared, state, request),
         )
 
     def _effects(self, answer: Answer, conversation: ConversationSeen | None) -> Iterator[Effect]:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from extproc.assign.assign import assign
 from extproc.assign.deriving import Choices, derive_rollout
 from extproc.assign.explained import Entry, When
-from extproc.assign.prepared import PreparedRollout
+from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.snapshot import Answer, CompiledRollout
-from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Spec, Status, Subject
+from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Status, Subject
 
 
 class Request(NamedTuple):
@@ -41,30 +41,30 @@ def without(compiled: CompiledRollout, request: Request, lists: bool) -> Answer:
     return answer
 
 
-def entry(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
+def entry(whole: Prepared, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
     """When the unit of a request that this rollout has taken meets the canary."""
     rollout = prepared.rollout
     if not state.status.exposes and state.status is not Status.COMPLETED:
         state = replace(state, cohorts_out=())  # another attempt begins with all of them
-    ended = _standing_at(spec, prepared, replace(state, status=Status.COMPLETED), request)
+    ended = _standing_at(whole, prepared, replace(state, status=Status.COMPLETED), request)
     if state.status is not Status.COMPLETED:
         for phase in range(len(rollout.phases)):
             there = replace(state, status=Status.PROGRESSING, phase=phase)
-            answer = _standing_at(spec, prepared, there, request)
+            answer = _standing_at(whole, prepared, there, request)
             if answer.arm is Arm.CANARY:
                 return _at_phase(rollout, state, phase, answer)
     if ended.arm is Arm.CANARY:
         if state.status is Status.COMPLETED:
             return Entry(When.SINCE, "", ended.cohort, 1.0 - rollout.holdback, "the rollout is completed: the canary is the default")
         last = replace(state, status=Status.PROGRESSING, phase=len(rollout.phases) - 1)
-        why = _before_completion(_standing_at(spec, prepared, last, request), rollout)
+        why = _before_completion(_standing_at(whole, prepared, last, request), rollout)
         return Entry(When.COMPLETION, "", ended.cohort, 1.0 - rollout.holdback, f"not before the rollout is completed: {why}")
     return Entry(When.NEVER, "", ended.cohort, 0.0, f"never: {_never(ended, rollout)}")
 
 
-def _standing_at(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Assignment:
+def _standing_at(whole: Prepared, prepared: PreparedRollout, state: RolloutState, request: Request) -> Assignment:
     """What the request would be assigned."""
-    steps = derive_rollout(prepared, state, False, Choices(spec, lambda *_: b""))
+    steps = derive_rollout(prepared, state, False, Choices(whole, lambda *_: b""))
     while True:
         try:
             next(steps)

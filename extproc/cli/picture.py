@@ -191,7 +191,7 @@ def _evidence(rollout: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in rollout["findings"]:
         mark, style = VERDICTS[finding["verdict"]]
-        harm, limit = finding["log_e_harm"], rollout["harm_limit"]
+        harm, limit = finding["log_e_harm"], finding["log_e_limit"] or rollout["harm_limit"]
         row: list[RenderableType] = [
             Text(f"{mark} {finding['gate']}", style=style),
             "harm",
@@ -199,9 +199,9 @@ def _evidence(rollout: dict[str, Any]) -> Table:
             f"E {e_value(harm)} of {e_value(limit)} rolls back",
         ]
         table.add_row(*row)
-        if not finding["gate"].startswith("ceiling:"):
+        if finding["within"]:
             safe = finding["log_e_safe"]
-            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['margin'] * 100:+.4g} pp"
+            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['within']}"
             table.add_row("", "safety", bar(safe / SAFE_LIMIT, BAR, "green"), text)
     return table
 

@@ -28,10 +28,12 @@ class AttemptsOf:
         for rollout, generation in met:
             if generation > self._asked.get(rollout, 0):
                 try:
-                    found += self._read(rollout)
+                    begun = self._read(rollout)
                 except StoreError:
                     continue
-                self._asked[rollout] = generation
+                if begun:
+                    found += begun
+                    self._asked[rollout] = generation
         return found
 
     def _read(self, rollout: str) -> Attempts:

@@ -63,6 +63,7 @@ class Scribe:
         self._batch = Batch()
         self._as_of = started
         self._rate = 0.0
+        self._lasted = 0.0
         self._flushed = time.monotonic()
         self._told: dict[tuple[str, str], Gap] = {}
 
@@ -143,7 +144,8 @@ class Scribe:
             pass
         now = time.monotonic()
         elapsed, self._flushed = max(now - self._flushed, 1e-3), now
-        self._rate += ((len(batch.lines) - before) / elapsed - self._rate) * min(1.0, elapsed / RATE_OVER)
+        self._lasted += elapsed
+        self._rate += ((len(batch.lines) - before) / elapsed - self._rate) * min(1.0, elapsed / min(RATE_OVER, self._lasted))
         batch.attempts += self._attempts.of({(kind[0], kind[1]) for kind, _ in batch.lines[before:]})
 
     def _write(self, as_of: float) -> None:

@@ -11,7 +11,8 @@ from extproc import release
 from extproc.controller.collector import Collector
 from extproc.controller.loop import WARM_UP, Desk, Loop
 from extproc.domain import RolloutState, Status
-from extproc.release.evidence import ArmTotals, Gap
+from extproc.release.evidence import Gap
+from extproc.release.totals import ArmTotals
 
 
 def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:

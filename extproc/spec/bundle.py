@@ -40,7 +40,7 @@ def parted(bundle: str) -> tuple[str, dict[str, str]]:
     try:
         files = orjson.loads(written)
         if not isinstance(files, dict) or not all(isinstance(content, str) for content in files.values()):
-            raise ValueError("is no mapping of texts")
+            raise ValueError("they are no mapping of texts")
     except ValueError as error:
         raise SpecError(
             Problem("spec.bundle", "spec", f"its files cannot be read: {error}", "load the Spec from its file again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from time import sleep, time
 
 import grpc
@@ -98,33 +99,46 @@ def request(number: int, start: float, **changes: object) -> Sent:
 
 @dataclass
 class Sender:
-    """Connects again as soon as it can; what it cannot send is gone, and is in the ledger all the same."""
+    """Requests end all the time, whoever listens. It connects again as soon as it can; what it cannot send is gone, and is in the ledger
+    all the same."""
 
     target: str
     ledger: list[Sent] = field(default_factory=list)
+    _channel: grpc.Channel | None = None
+    _call: grpc.Future | None = None
+    _waiting: SimpleQueue[bytes | None] = field(default_factory=SimpleQueue)
 
-    def send(self, messages: int, per_message: int, every: float, patience: float = 0.0) -> None:
-        """So many messages, one every so often. `patience`: seconds to wait for a controller at the beginning."""
-        numbers = iter(range(len(self.ledger), 10**9))
-        left = messages
-        while left:
-            with suppress(grpc.RpcError), grpc.insecure_channel(self.target) as channel:
-                if patience:
-                    grpc.channel_ready_future(channel).result(patience)
-                call = channel.stream_unary(contract.ACCESS_LOG_METHOD)
+    def send(self, messages: int, per_message: int, every: float) -> None:
+        """So many messages, one every so often."""
+        for _ in range(messages):
+            now, number = time(), len(self.ledger)
+            batch = [request(number + place, now - 0.05) for place in range(per_message)]
+            self.ledger += batch
+            self.tell(*batch)
+            sleep(every)
+        self.close()
 
-                def feed() -> object:
-                    nonlocal left
-                    while left:
-                        left -= 1
-                        now = time()
-                        batch = [request(next(numbers), now - 0.05) for _ in range(per_message)]
-                        self.ledger += batch
-                        yield message(*batch)
-                        sleep(every)
+    def tell(self, *sent: Sent) -> None:
+        """One message, over the present connection or the next one."""
+        if self._call is None or self._call.done():
+            self._leave()
+            self._channel, self._waiting = grpc.insecure_channel(self.target), SimpleQueue()
+            self._call = self._channel.stream_unary(contract.ACCESS_LOG_METHOD).future(iter(self._waiting.get, None))
+        self._waiting.put(message(*sent))
 
-                call(feed(), timeout=120)
-            sleep(0.02)
+    def close(self) -> None:
+        """What is under way arrives."""
+        self._waiting.put(None)
+        if self._call is not None:
+            with suppress(grpc.RpcError):
+                self._call.result(30.0)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._waiting.put(None)
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = self._call = None
 
     @property
     def exposed(self) -> list[Sent]:

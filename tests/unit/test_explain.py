@@ -519,6 +519,11 @@ def test_the_command_refuses(file: Path, arguments: tuple[str, ...], problem: tu
     assert problem_of(result) == problem
 
 
+def test_a_phase_is_supposed_of_a_file() -> None:
+    """It is not passed over where the running controller would be asked."""
+    assert problem_of(run("explain", "--phase", "1%"))[0] == "settings.no-spec"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> str:
     """A store with a State at 25 %, as a controller leaves it."""

@@ -10,21 +10,21 @@ import pytest
 
 from extproc.domain import Action, Rollout, RolloutState, State, Status
 from extproc.errors import RefusedError
-from extproc.release import apply, human
+from extproc.release import Wish, apply, human
 from tests.support.specs import rollout
 from tests.unit.test_api import Served
 
 ROLLOUT: Rollout = rollout()
 NOW = 10_000.0
-NO_OPTIONS: dict[str, str] = {}
+PLAIN = Wish()
 
 
 def standing(status: Status, epoch: int = 3) -> RolloutState:
     return RolloutState(status, 1, 9_000.0, 7, 1, f"it is {status.value}", "print", epoch)
 
 
-def after(status: Status, action: Action, **options: str) -> RolloutState:
-    decision = human(ROLLOUT, standing(status), action, "because", options)
+def after(status: Status, action: Action, wish: Wish = PLAIN) -> RolloutState:
+    decision = human(ROLLOUT, standing(status), action, "because", wish)
     state = State(9, "digest", {"new": standing(status)})
     changed, entry = apply(state, ROLLOUT, decision, "ann", NOW)
     assert (changed.generation, entry.numbers["epoch"]) == (10, changed.rollouts["new"].epoch)
@@ -41,13 +41,13 @@ def test_revoking_changes_the_epoch_alone(status: Status) -> None:
 def test_where_there_are_no_tokens_nothing_is_revoked(status: Status) -> None:
     """A rollout that has exposed nobody has handed out none."""
     with pytest.raises(RefusedError, match="cannot revoke while it is"):
-        human(ROLLOUT, standing(status), Action.REVOKE, "because", NO_OPTIONS)
+        human(ROLLOUT, standing(status), Action.REVOKE, "because")
 
 
 def test_rollbacks_and_attempts_end_tokens() -> None:
     """What rolls back moves everybody, unless conversations may drain; what begins again begins with new tokens. Nothing else ends any."""
     assert after(Status.PROGRESSING, Action.ROLL_BACK).epoch == 4
-    assert after(Status.PROGRESSING, Action.ROLL_BACK, conversations="drain").epoch == 3
+    assert after(Status.PROGRESSING, Action.ROLL_BACK, Wish(drains=True)).epoch == 3
     assert after(Status.ROLLED_BACK, Action.START).epoch == 4
     assert after(Status.PENDING, Action.START).epoch == 3
     for status, action in ((Status.PROGRESSING, Action.PAUSE), (Status.PAUSED, Action.RESUME), (Status.PROGRESSING, Action.ADVANCE)):

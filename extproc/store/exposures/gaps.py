@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
-_FIRST_INSTANT: Final = -62_135_596_800.0
-_LAST_INSTANT: Final = 253_402_300_799.0
+_FIRST_INSTANT: Final = -62_135_596_800
+_LAST_INSTANT: Final = 253_402_300_799
 """The first second of the year 1, and the last one of 9999: what `datetime` can show."""
 
 
@@ -85,8 +86,15 @@ def guessed(rate: float, seconds: float) -> int | None:
     return round(rate * seconds) if seconds <= GUESSED else None
 
 
-def instant(seconds: float, timespec: str = "milliseconds") -> str:
-    """`2026-11-27T11:04:45.123Z`; an instant that no calendar has is shown as its seconds."""
-    if not _FIRST_INSTANT < seconds < _LAST_INSTANT:
+def instant(seconds: float, digits: int = 3) -> str:
+    """`2026-11-27T11:04:45.123Z` with so many digits; an instant that no calendar has is shown as its seconds."""
+    whole, part = divmod(round(seconds * 10**digits), 10**digits)
+    if not _FIRST_INSTANT <= whole <= _LAST_INSTANT:
         return f"{seconds:.0f}"
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).removesuffix("+00:00") + "Z"
+    return f"{_second(whole)}.{part:0{digits}d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(whole: int) -> str:
+    """Lines that follow each other are of the same second."""
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -19,14 +19,16 @@ UNIT_COLUMNS: Final = ("unit", "id", "first", "last", "requests", "failed")
 ID: Final = "id"
 """The one column that holds an id; it is there only where the asker has named some."""
 _START: Final = COLUMNS.index("start")
-_WORDS: Final = {True: "true", False: "false", None: ""}
+_ID: Final = COLUMNS.index(ID)
+_UNITS_ID: Final = UNIT_COLUMNS.index(ID)
+_TRUTHS: Final = tuple(COLUMNS.index(name) for name in ("durable", "ended", "failed", "client_aborted", "throttled"))
 
 
 def values(line: Exposure | Met) -> tuple[Any, ...]:
     """In the order of its columns; instants as text."""
     if isinstance(line, Met):
-        return line.unit, line.id, instant(line.first, "microseconds"), instant(line.last, "microseconds"), line.requests, line.failed
-    return (*line[:_START], instant(line.start, "microseconds"), *line[_START + 1 :])
+        return line.unit, line.id, instant(line.first, 6), instant(line.last, 6), line.requests, line.failed
+    return (*line[:_START], instant(line.start, 6), *line[_START + 1 :])
 
 
 def columns(of_units: bool, ids: bool) -> tuple[str, ...]:
@@ -52,9 +54,14 @@ def as_csv(lines: Iterable[Exposure | Met], ids: bool) -> str:
 
 
 def _row(line: Exposure | Met, ids: bool) -> list[Any]:
-    place = (UNIT_COLUMNS if isinstance(line, Met) else COLUMNS).index(ID)
-    found = [_WORDS[value] if value is None or isinstance(value, bool) else value for value in values(line)]
-    return found if ids else found[:place] + found[place + 1 :]
+    found = list(values(line))
+    place = _UNITS_ID if isinstance(line, Met) else _ID
+    if isinstance(line, Exposure):
+        for one in _TRUTHS:
+            found[one] = "true" if found[one] else "false"
+    if not ids:
+        del found[place]
+    return found
 
 
 def csv_rows(rows: Iterable[Sequence[Any]]) -> str:

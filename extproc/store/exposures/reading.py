@@ -24,6 +24,8 @@ from extproc.store.exposures.wanted import Wanted, between, gaps, kinds
 
 PAGE: Final = 2_000
 """Lines that are read at once."""
+UNITS_AT_ONCE: Final = 20_000
+"""Distinct units that are counted in memory, some 8 MB, before they go into their table."""
 WAIT: Final = 1.0
 """Seconds to wait for a file that is locked altogether."""
 CACHE: Final = 8 << 10
@@ -86,6 +88,8 @@ class Listing:
         """Complete when `pages` has ended."""
         self._kinds: dict[int, tuple[Kind, int | None]] = {}
         self._named = False
+        self._met: dict[int | str, list[int]] = {}
+        """First, last, requests, failed of units that are not in their table yet."""
         with self._explained():
             if not path.exists():
                 raise StoreError(
@@ -178,7 +182,7 @@ class Listing:
 
     def _counted(self, found: list[tuple[Any, ...]]) -> list[Exposure]:
         """Lines, and what the summary says of them."""
-        summary, lines, met = self.summary, [], []
+        summary, lines = self.summary, []
         for _, kind, *columns, name in found:
             row: Row = tuple(columns)
             line = exposure_of(*self._kinds[kind], row, name)
@@ -189,17 +193,34 @@ class Listing:
             summary.undecided += line.reason == UNDECIDED
             if row[1] is not None:
                 summary.transient += not line.durable
-                met.append((row[1], row[3], row[3], line.failed))
+                self._meet(row[1], row[3], line.failed)
+        if len(self._met) >= UNITS_AT_ONCE:
+            self._put_met()
+        return lines
+
+    def _meet(self, unit: int | str, start: int, failed: bool) -> None:
+        known = self._met.get(unit)
+        if known is None:
+            self._met[unit] = [start, start, 1, failed]
+            return
+        known[0], known[1] = min(known[0], start), max(known[1], start)
+        known[2] += 1
+        known[3] += failed
+
+    def _put_met(self) -> None:
+        """In the order of the table: in any other one it would be read and written all over, once for each unit."""
+        rows = sorted(((unit, *counts) for unit, counts in self._met.items()), key=lambda row: (isinstance(row[0], str), row[0]))
+        self._met = {}
         with self._together():
             self._db.executemany(
-                "INSERT INTO met VALUES(?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET first = min(first, excluded.first),"
-                " last = max(last, excluded.last), requests = requests + 1, failed = failed + excluded.failed",
-                met,
+                "INSERT INTO met VALUES(?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET first = min(first, excluded.first),"
+                " last = max(last, excluded.last), requests = requests + excluded.requests, failed = failed + excluded.failed",
+                rows,
             )
-        return lines
 
     def _end(self) -> None:
         summary = self.summary
+        self._put_met()
         with self._together():
             (summary.units,) = self._db.execute("SELECT count(*) FROM met").fetchone()
             if self._named:

@@ -80,7 +80,7 @@ def gaps(db: sqlite3.Connection, wanted: Wanted, now: float) -> list[Gap]:
     as_of, rate, stopped, removed, removed_until = db.execute("SELECT as_of, rate, stopped, removed, removed_until FROM book").fetchone()
     if removed:
         found.append(Gap(Cause.REMOVED, 0.0, removed_until, removed))
-    if now - as_of > SILENT_AFTER:
+    if stopped or now - as_of > SILENT_AFTER:
         found.append(Gap(Cause.STOPPED if stopped else Cause.SILENT, as_of, None, guessed(rate, now - as_of)))
     return sorted((gap for gap in found if _concerns(gap, wanted.rollout, since, until)), key=lambda gap: gap.since)
 
