@@ -39,7 +39,7 @@ def _shown(source: FlagSource) -> str:
 
 
 def new_client() -> httpx.AsyncClient:
-    """With the proxies of our environment; without any where those cannot be used. No redirect is followed: a key goes where the Spec says."""
+    """With the proxies of the environment, or without where those cannot be used. No redirect is followed: keys go where the Spec says."""
     try:
         return httpx.AsyncClient(follow_redirects=False)
     except (ValueError, ImportError, httpx.InvalidURL) as error:
