@@ -234,8 +234,12 @@ def test_a_large_answer_is_not_taken(body: bytes) -> None:
     served(always(body), use)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://[::1", "http://127.0.0.1:99999999", "ftp://x", ""])
-def test_nobody_there(url: str) -> None:
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("http://127.0.0.1:1", "does not answer (ConnectError)"), ("http://nobody.invalid", "does not answer (ConnectError)")]
+    + [(url, "is no URL") for url in ("nonsense", "http://[::1", "http://127.0.0.1:99999999", "http://", "ftp://x", "")],
+)
+def test_nobody_there(url: str, said: str) -> None:
     """A reason, never an exception."""
 
     async def use() -> None:
@@ -243,7 +247,7 @@ def test_nobody_there(url: str) -> None:
         async with httpx.AsyncClient(trust_env=False) as client:
             await source.look(client)
         assert source.values() == {"revenue": None}
-        assert "does not answer" in source.reasons()["revenue"]
+        assert said in source.reasons()["revenue"]
 
     asyncio.run(use())
 
