@@ -215,7 +215,7 @@ def test_a_locked_file_costs_memory_first_and_then_exposures(exposing: Exposing,
         for number in range(15):
             began = time.perf_counter()
             exposing.hear(*(outcome(number * 10 + place, start=1000.0 + number, duration=0.5) for place in range(10)))
-            assert time.perf_counter() - began < 0.1
+            assert time.perf_counter() - began < 0.5
             if number in (8, 14):
                 exposing.flush()
         assert (exposing.scribe.waiting, exposing.scribe.lost, exposing.scribe.written) == (100, 50, 0)
