@@ -115,14 +115,9 @@ def books(journal: Sequence[JournalEntry], state: State, acts: Sequence[PersonsA
     return found
 
 
-def vectors(document: dict[str, Any]) -> dict[str, list[float]]:
+def vectors(document: dict[str, Any]) -> dict[str, list[Any]]:
     """The e-processes against harm in a document of Evidence: they run over a whole attempt, whatever visit is the present one."""
-    ages = ("early", "late")
-    return {
-        f"{age}/{cohort}": vector
-        for age, maturity in zip(ages, document["maturities"], strict=True)
-        for cohort, vector in maturity["harm"].items()
-    }
+    return {f"{kind}/{scale}": lane for kind, lanes in document["harm"].items() for scale, lane in enumerate(lanes) if lane[0]}
 
 
 def verdict(seen: Seen) -> list[str]:

@@ -16,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 from extproc import flags
 from extproc.assign.bucket import ring_prefix, slot_prefix
 from extproc.assign.deriving import Choices, Encoder, derive_rollout
+from extproc.assign.pools import Pool
 from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
 from extproc.assign.selectors import Compiler, Matcher, among, path_starts, reader, request_matcher
 from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
@@ -28,12 +29,12 @@ from extproc.domain import (
     Conversation,
     Fact,
     FactKind,
-    FlagIs,
+    FlagSource,
     FlagVendor,
     Rollout,
     Spec,
     State,
-    leaves,
+    flag_keys,
     needed_headers,
 )
 
@@ -63,43 +64,51 @@ def compile(spec: Spec, state: State, encode: Encoder) -> Snapshot:
 def prepare(spec: Spec, secrets: Secrets = NO_SECRETS, polled: Mapping[str, Mapping[str, Any]] | None = None) -> Prepared:
     """Compile what does not change while the Spec stays. `polled`: flag source -> its last good document.
 
-    Raises flags.FlagError where a flag cannot be evaluated as its vendor would. A source that has never been read has no flags: whoever
-    asks for one of them is not in the cohort.
+    Raises flags.FlagError where a flag in a file cannot be evaluated as its vendor would. A polled flag that has never been read, or that
+    its document does not hold in a form that can be evaluated, brings nobody to the canary: whoever it would let in stays out, whoever it
+    might exclude is excluded. (The controller publishes no such document; the Spec may have come after it.)
     """
     compiled = _flags(spec, polled or {})
     layers: dict[str, list[PreparedRollout]] = {}
     for rollout in spec.rollouts.values():
         layers.setdefault(rollout.layer, []).append(_prepare_rollout(spec, rollout, secrets, compiled))
     by_hand = any(rollout.conversation is not None or rollout.overrides.qa_secret is not None for rollout in spec.rollouts.values())
-    needs_time = by_hand or any(flag.needs_time for one in compiled.values() for flag in one.values())
-    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), needed_headers(spec), needs_time)
+    needs_time = by_hand or any(flag.needs_time for one in compiled.values() for flag in one.values() if flag is not None)
+    pools = {
+        name: Pool([one.cluster for one in model.backends], [one.weight for one in model.backends])
+        for name, model in spec.models.items()
+        if len(model.backends) > 1
+    }
+    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), pools, needed_headers(spec), needs_time)
 
 
-def _flags(spec: Spec, polled: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, flags.Flag]]:
+Flags = Mapping[str, Mapping[str, flags.Flag | None]]
+"""Source -> key -> flag; None: not known."""
+
+
+def _flags(spec: Spec, polled: Mapping[str, Mapping[str, Any]]) -> Flags:
     """Every flag that a cohort names, by source and key."""
-    compiled: dict[str, dict[str, flags.Flag]] = {name: {} for name in spec.flags}
-    for rollout in spec.rollouts.values():
-        for cohort in rollout.cohorts:
-            for leaf in (*leaves(cohort.selector), *leaves(cohort.exclude)):
-                if isinstance(leaf, FlagIs) and leaf.key not in compiled[leaf.source]:
-                    source = spec.flags[leaf.source]
-                    document = source.document if source.document is not None else polled.get(leaf.source)
-                    found = flags.compile_flag(source.vendor, document, leaf.key) if document is not None else _never(leaf.key)
-                    compiled[leaf.source][leaf.key] = found
+    compiled: dict[str, dict[str, flags.Flag | None]] = {}
+    for name, source in spec.flags.items():
+        compiled[name] = {key: _compiled(source, polled.get(name), key) for key in flag_keys(spec, name)}
     return compiled
 
 
-def _never(key: str) -> flags.Flag:
-    answer = flags.FlagAnswer(False, "", None)
-    return flags.Flag(key, lambda _attributes, _now: answer, frozenset(), False)
+def _compiled(source: FlagSource, polled: Mapping[str, Any] | None, key: str) -> flags.Flag | None:
+    if source.document is not None:
+        return flags.compile_flag(source.vendor, source.document, key)
+    try:
+        return flags.compile_flag(source.vendor, polled, key) if polled is not None else None
+    except flags.FlagError:
+        return None
 
 
-def _prepare_rollout(spec: Spec, rollout: Rollout, secrets: Secrets, compiled: Mapping[str, Mapping[str, flags.Flag]]) -> PreparedRollout:
+def _prepare_rollout(spec: Spec, rollout: Rollout, secrets: Secrets, compiled: Flags) -> PreparedRollout:
     attributes = {name: source.attributes for name, source in spec.flags.items()}
 
     def prepared(cohort: Cohort) -> tuple[Cohort, Matcher | None, Matcher | None]:
         compiler = Compiler(rollout.layer, rollout.salt, cohort.name, compiled, attributes)
-        return cohort, compiler.matcher(cohort.selector), compiler.matcher(cohort.exclude)
+        return cohort, compiler.matcher(cohort.selector, unread=False), compiler.matcher(cohort.exclude, unread=True)
 
     overrides = rollout.overrides
     return PreparedRollout(
@@ -163,7 +172,7 @@ def derive(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collect
 
 def derive_in_steps(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collection[str] = ()) -> Generator[None, None, Snapshot]:
     """The same; between two yields it works for a fraction of a millisecond."""
-    choices = Choices(prepared.spec, encode)
+    choices = Choices(prepared, encode)
     layers: list[tuple[CompiledRollout, ...]] = []
     for layer in prepared.layers:
         compiled: list[CompiledRollout] = []

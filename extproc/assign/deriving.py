@@ -19,11 +19,10 @@ from dataclasses import replace
 from typing import Final
 
 from extproc.assign.bucket import Thresholds, thresholds
-from extproc.assign.pools import Pool
-from extproc.assign.prepared import PreparedRollout
+from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.selectors import Matcher, reader
 from extproc.assign.snapshot import Arms, Choice, CompiledCohort, CompiledConversation, CompiledOverrides, CompiledRollout, Pooled
-from extproc.domain import Arm, Assignment, Cohort, Fact, FactKind, Model, Reason, Rollout, RolloutState, Spec, Status
+from extproc.domain import Arm, Assignment, Cohort, Fact, FactKind, Reason, Rollout, RolloutState, Status
 
 Encoder = Callable[[Assignment, bool], bytes]
 """(assignment, durable) -> reply bytes before the unit's hash."""
@@ -41,21 +40,20 @@ Made = Generator[None, None, Arms]
 class Choices:
     """Makes the answers of a Snapshot."""
 
-    def __init__(self, spec: Spec, encode: Encoder) -> None:
-        self._spec, self._encode = spec, encode
-        self._pools: dict[str, Pool] = {}
+    def __init__(self, prepared: Prepared, encode: Encoder) -> None:
+        self._models, self._pools, self._encode = prepared.spec.models, prepared.pools, encode
         self.made: list[Choice] = []
 
     def arms(self, assignment: Assignment) -> Made:
         """The answer for an assignment without a cluster: one, or one for each member of the model's pool."""
         if assignment.layer != MODEL_LAYER:
             return (yield from self._choice(assignment, affinity=False))
-        model = self._spec.models[assignment.model]
+        model = self._models[assignment.model]
         affinity = model.affinity is not None and model.affinity.header is None
         made: list[Choice] = []
         for backend in model.backends:
             made.append((yield from self._choice(replace(assignment, cluster=backend.cluster), affinity)))
-        return made[0] if len(made) == 1 else Pooled(self._pool(model), tuple(made))
+        return made[0] if len(made) == 1 else Pooled(self._pools[model.name], tuple(made))
 
     def _choice(self, assignment: Assignment, affinity: bool) -> Generator[None, None, Choice]:
         made = Choice(assignment, self._encode(assignment, True), self._encode(assignment, False), len(self.made), affinity)
@@ -63,11 +61,6 @@ class Choices:
         if not len(self.made) % STEP:
             yield
         return made
-
-    def _pool(self, model: Model) -> Pool:
-        if model.name not in self._pools:
-            self._pools[model.name] = Pool([one.cluster for one in model.backends], [one.weight for one in model.backends])
-        return self._pools[model.name]
 
 
 def derive_rollout(
@@ -144,11 +137,11 @@ def _cohort(
 
 def exposure(rollout: Rollout, cohort: Cohort, state: RolloutState | None, standing: Reason) -> tuple[Thresholds, Reason]:
     """Both ends of the ring for a cohort where its rollout stands, and the reason that goes with them."""
-    if state is None or standing not in (Reason.RING, Reason.COMPLETED):
+    if standing not in (Reason.RING, Reason.COMPLETED):
         return thresholds(0.0), standing
-    if cohort.name in state.cohorts_out:
+    if state is not None and cohort.name in state.cohorts_out:
         return thresholds(0.0), Reason.COHORT_OUT
-    if standing is Reason.COMPLETED:
+    if standing is Reason.COMPLETED or state is None:
         return thresholds(1.0, rollout.holdback), standing
     share = cohort.shares[state.phase]
     return thresholds(share, rollout.holdback), Reason.RING if share > 0 else Reason.NOT_YET

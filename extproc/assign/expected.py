@@ -89,11 +89,11 @@ def _rollout(spec: Spec, rollout: Rollout) -> RolloutExpected:
 
 
 def _cohort(rollout: Rollout, cohort: Cohort) -> CohortExpected:
-    made: list[Shares] = []
-    for place, phase in enumerate(rollout.phases):
-        there = RolloutState(Status.PROGRESSING, place, 0.0, 1, 1, "", "")
-        made.append(_shares(phase.name, exposure(rollout, cohort, there, Reason.RING)[0]))
-    made.append(_shares(COMPLETED, exposure(rollout, cohort, None, Reason.COMPLETED)[0]))
+    def at(place: int, name: str, status: Status, standing: Reason) -> Shares:
+        return _shares(name, exposure(rollout, cohort, RolloutState(status, place, 0.0, 1, 1, "", ""), standing)[0])
+
+    made = [at(place, phase.name, Status.PROGRESSING, Reason.RING) for place, phase in enumerate(rollout.phases)]
+    made.append(at(len(rollout.phases) - 1, COMPLETED, Status.COMPLETED, Reason.COMPLETED))
     first = next((one.phase for one in made if one.canary > 0), COMPLETED)
     excluded = shown(cohort.exclude) if cohort.exclude is not None else ""
     return CohortExpected(cohort.name, shown(cohort.selector), excluded, first, tuple(made))

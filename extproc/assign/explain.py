@@ -29,7 +29,7 @@ from extproc.assign.explained import (
     UnitSeen,
 )
 from extproc.assign.prepared import Prepared, PreparedRollout
-from extproc.assign.ramp import Request, entry, on_the_ring, percent, position
+from extproc.assign.ramp import Request, entry, percent, position, without
 from extproc.assign.selectors import LIST_SEPARATOR, Matcher, reader, request_matcher
 from extproc.assign.sentences import UNCHECKED, because, conversation_said, instead, source_said
 from extproc.assign.snapshot import Answer, Arms, CompiledCohort, CompiledRollout, Pooled, Snapshot
@@ -92,8 +92,7 @@ class Explainer:
     def _taken(self, prepared: PreparedRollout, compiled: CompiledRollout, answer: Answer, request: Request) -> Taken:
         spec, rollout, assignment = self.prepared.spec, prepared.rollout, answer.choice.assignment
         state = self.state.rollouts.get(rollout.name) or UNKNOWN
-        plain = on_the_ring(compiled, request)
-        assert plain is not None
+        ring = without(compiled, request, lists=True)
         conversation = self._conversation(prepared, compiled, answer, request)
         cohorts = tuple(_cohorts(spec, rollout, compiled, answer.unit, request))
         decided = next((one for one in cohorts if one.met in (Met.DECIDES, Met.EXCLUDES)), None)
@@ -105,20 +104,20 @@ class Explainer:
             unit=_unit(rollout, compiled, answer.unit, answer.durable, request.subject),
             cohorts=cohorts,
             cohort=decided.name if decided is not None else "",
-            point=plain.point if plain.point >= 0 else None,
-            position=position(plain.point) if plain.point >= 0 else None,
+            point=ring.point if ring.point >= 0 else None,
+            position=position(ring.point) if ring.point >= 0 else None,
             arm=assignment.arm,
             reason=assignment.reason,
-            sentence=because(rollout, state, assignment, decided, plain.point),
+            sentence=because(rollout, state, assignment, decided, ring.point),
             model=assignment.model,
             cluster=assignment.cluster,
             pool=_pool(spec, assignment),
-            otherwise=instead(answer, plain),
+            otherwise=instead(answer, ring if assignment.reason is Reason.FORCED else without(compiled, request, lists=False)),
             qa=_qa(prepared, answer, request),
             conversation=conversation,
             evidence=assignment.reason is Reason.RING or (assignment.reason is Reason.COMPLETED and rollout.holdback > 0),
             effects=tuple(self._effects(answer, conversation)),
-            entry=entry(spec, prepared, state, request),
+            entry=entry(self.prepared, prepared, state, request),
         )
 
     def _effects(self, answer: Answer, conversation: ConversationSeen | None) -> Iterator[Effect]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from extproc.assign.pools import Pool
 from extproc.assign.selectors import Matcher, Reader
 from extproc.assign.snapshot import Slot
 from extproc.assign.tokens import Signer
@@ -42,5 +43,7 @@ class Prepared:
 
     spec: Spec
     layers: tuple[tuple[PreparedRollout, ...], ...]
+    pools: Mapping[str, Pool]
+    """By model, of those that have several clusters."""
     needed_headers: frozenset[str]
     needs_time: bool

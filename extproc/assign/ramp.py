@@ -12,9 +12,9 @@ from typing import NamedTuple
 from extproc.assign.assign import assign
 from extproc.assign.deriving import Choices, derive_rollout
 from extproc.assign.explained import Entry, When
-from extproc.assign.prepared import PreparedRollout
+from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.snapshot import Answer, CompiledRollout
-from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Spec, Status, Subject
+from extproc.domain import RING, Arm, Assignment, Reason, Rollout, RolloutState, Status, Subject
 
 
 class Request(NamedTuple):
@@ -30,43 +30,46 @@ def percent(share: float) -> str:
     return f"{share * 100:.6g}%"
 
 
-def on_the_ring(compiled: CompiledRollout, request: Request) -> Answer | None:
-    """The answer without tokens and QA headers."""
-    overrides = compiled.overrides
-    bare = replace(compiled, conversation=None, overrides=replace(overrides, qa=None) if overrides is not None else None)
-    return assign((bare,), *request)
+def without(compiled: CompiledRollout, request: Request, lists: bool) -> Answer:
+    """The answer that there would be without token and QA header, and where `lists`, without the lists in the Spec.
+
+    The rollout is one that has taken the request.
+    """
+    overrides = None if lists or compiled.overrides is None else replace(compiled.overrides, qa=None)
+    answer = assign((replace(compiled, conversation=None, overrides=overrides),), *request)
+    assert answer is not None, "a rollout that has taken the request takes it whatever else is so"
+    return answer
 
 
-def entry(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
+def entry(whole: Prepared, prepared: PreparedRollout, state: RolloutState, request: Request) -> Entry:
     """When the unit of a request that this rollout has taken meets the canary."""
     rollout = prepared.rollout
-    ended = _standing_at(spec, prepared, replace(state, status=Status.COMPLETED), request)
+    if not state.status.exposes and state.status is not Status.COMPLETED:
+        state = replace(state, cohorts_out=())  # another attempt begins with all of them
+    ended = _standing_at(whole, prepared, replace(state, status=Status.COMPLETED), request)
     if state.status is not Status.COMPLETED:
-        out = state.cohorts_out if state.status.exposes else ()  # another attempt begins with all of them
         for phase in range(len(rollout.phases)):
-            there = replace(state, status=Status.PROGRESSING, phase=phase, cohorts_out=out)
-            answer = _standing_at(spec, prepared, there, request)
+            there = replace(state, status=Status.PROGRESSING, phase=phase)
+            answer = _standing_at(whole, prepared, there, request)
             if answer.arm is Arm.CANARY:
                 return _at_phase(rollout, state, phase, answer)
     if ended.arm is Arm.CANARY:
         if state.status is Status.COMPLETED:
             return Entry(When.SINCE, "", ended.cohort, 1.0 - rollout.holdback, "the rollout is completed: the canary is the default")
         last = replace(state, status=Status.PROGRESSING, phase=len(rollout.phases) - 1)
-        why = _before_completion(_standing_at(spec, prepared, last, request), rollout)
+        why = _before_completion(_standing_at(whole, prepared, last, request), rollout)
         return Entry(When.COMPLETION, "", ended.cohort, 1.0 - rollout.holdback, f"not before the rollout is completed: {why}")
     return Entry(When.NEVER, "", ended.cohort, 0.0, f"never: {_never(ended, rollout)}")
 
 
-def _standing_at(spec: Spec, prepared: PreparedRollout, state: RolloutState, request: Request) -> Assignment:
+def _standing_at(whole: Prepared, prepared: PreparedRollout, state: RolloutState, request: Request) -> Assignment:
     """What the request would be assigned."""
-    steps = derive_rollout(prepared, state, False, Choices(spec, lambda *_: b""))
+    steps = derive_rollout(prepared, state, False, Choices(whole, lambda *_: b""))
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            answer = on_the_ring(end.value, request)
-            assert answer is not None, "a rollout that has taken the request takes it at every phase"
-            return answer.choice.assignment
+            return without(end.value, request, lists=False).choice.assignment
 
 
 def _at_phase(rollout: Rollout, state: RolloutState, phase: int, answer: Assignment) -> Entry:
@@ -90,8 +93,6 @@ def _before_completion(last: Assignment, rollout: Rollout) -> str:
     match last.reason:
         case Reason.NO_COHORT:
             return "no cohort matches it"
-        case Reason.COHORT_OUT:
-            return f"its cohort {last.cohort} was rolled back by itself"
         case Reason.RING:
             share = next(one.shares[-1] for one in rollout.cohorts if one.name == last.cohort)
             return f"its cohort {last.cohort} ends at {percent(share)}"
@@ -105,10 +106,12 @@ def _never(ended: Assignment, rollout: Rollout) -> str:
             return f"cohort {ended.cohort} excludes it"
         case Reason.FORCED:
             return "a list in the Spec keeps it on stable"
-        case Reason.NO_UNIT:
-            return "nothing says who it is"
-        case _:
+        case Reason.COHORT_OUT:
+            return f"its cohort {ended.cohort} was rolled back by itself, and stays there until another attempt"
+        case Reason.COMPLETED:
             return f"it is in the holdback, the {percent(rollout.holdback)} that stay on stable for comparison"
+        case _:
+            return ended.reason.value.replace("_", " ")
 
 
 def position(point: int) -> float:

@@ -48,17 +48,25 @@ LIST_SEPARATOR: Final = b"\0"
 class Compiler:
     """Selectors of one cohort: its random shares have a hash of their own, and its flags are at hand."""
 
-    def __init__(self, layer: str, salt: str, cohort: str, flags: Mapping[str, Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
-        """`flags`: source -> key -> compiled Flag. `attributes`: source -> attribute -> where it comes from."""
+    def __init__(
+        self,
+        layer: str,
+        salt: str,
+        cohort: str,
+        flags: Mapping[str, Mapping[str, Flag | None]],
+        attributes: Mapping[str, Mapping[str, Attribute]],
+    ) -> None:
+        """`flags`: source -> key -> compiled Flag, None where it is not known. `attributes`: source -> attribute -> where it comes from."""
         self._prefix = cohort_prefix(layer, salt, cohort)
         self._flags = flags
         self._attributes = attributes
 
-    def matcher(self, selector: Selector | None) -> Matcher | None:
-        """The test of a selector; None where everybody meets it."""
-        return self._compile(selector) if selector is not None else None
+    def matcher(self, selector: Selector | None, unread: bool) -> Matcher | None:
+        """The test of a selector; None where everybody meets it. `unread`: what is taken for a flag that is not known (its contrary
+        inside of a `not`), so that the whole selector errs on the side of stable."""
+        return self._compile(selector, unread) if selector is not None else None
 
-    def _compile(self, selector: Selector) -> Matcher:
+    def _compile(self, selector: Selector, unread: bool) -> Matcher:
         match selector:
             case Among(fact, values):
                 return among(fact, frozenset(value.encode() for value in values))
@@ -71,13 +79,16 @@ class Compiler:
             case RandomShare(share):
                 return _random(self._prefix, ring_length(share))
             case FlagIs(source, key, variants):
-                return _flag(self._flags[source][key], self._attributes[source], frozenset(variants))
+                flag = self._flags[source][key]
+                if flag is None:
+                    return lambda _subject, _unit, _now: unread
+                return _flag(flag, self._attributes[source], frozenset(variants))
             case AllOf(parts):
-                return every([self._compile(part) for part in parts])
+                return every([self._compile(part, unread) for part in parts])
             case AnyOf(parts):
-                return _some([self._compile(part) for part in parts])
+                return _some([self._compile(part, unread) for part in parts])
             case Not(part):
-                inner = self._compile(part)
+                inner = self._compile(part, not unread)
                 return lambda subject, unit, now: not inner(subject, unit, now)
 
 
@@ -189,7 +200,7 @@ def _cookie(name: str) -> Reader:
 def _flag(flag: Flag, attributes: Mapping[str, Attribute], variants: frozenset[str]) -> Matcher:
     wanted = [(name, attribute) for name, attribute in attributes.items() if name in flag.needs]
     units = [(name, _typed(attribute.type)) for name, attribute in wanted if attribute.fact is None]
-    others = [(name, reader(attribute.fact), _typed(attribute.type)) for name, attribute in wanted if attribute.fact is not None]
+    others = [(name, _single(attribute.fact), _typed(attribute.type)) for name, attribute in wanted if attribute.fact is not None]
     evaluate = flag.evaluate
 
     def matches(subject: Subject, unit: bytes, now: float) -> bool:
@@ -207,6 +218,19 @@ def _flag(flag: Flag, attributes: Mapping[str, Attribute], variants: frozenset[s
     return matches
 
 
+def _single(fact: Fact) -> Reader:
+    """A fact as a flag sees it. A claim that is a list is not there: an attribute is one value."""
+    read = reader(fact)
+    if fact.kind is not FactKind.CLAIM:
+        return read
+
+    def one_value(subject: Subject) -> bytes:
+        found = read(subject)
+        return b"" if LIST_SEPARATOR in found else found
+
+    return one_value
+
+
 def _typed(kind: AttributeType) -> Callable[[bytes], Any]:
     if kind is AttributeType.NUMBER:
         return _number
@@ -218,6 +242,9 @@ def _text(value: bytes) -> str:
 
 
 def _number(value: bytes) -> float | int | None:
+    # Python reads 1_000 as a number; nobody else does.
+    if b"_" in value:
+        return None
     try:
         return int(value)
     except ValueError:

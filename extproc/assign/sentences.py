@@ -51,9 +51,11 @@ def because(rollout: Rollout, state: RolloutState, assignment: Assignment, decid
         case Reason.NO_COHORT:
             return f"no cohort matches{_default(assignment)}"
         case Reason.NOT_YET:
-            return f"cohort {assignment.cohort} takes part from phase {decided.first_phase if decided else ''} on"
+            assert decided is not None
+            return f"cohort {decided.name} takes part from phase {decided.first_phase} on"
         case Reason.EXCLUDED:
-            return f"cohort {assignment.cohort} excludes it: {decided.exclude if decided else ''}"
+            assert decided is not None
+            return f"cohort {decided.name} excludes it: {decided.exclude}"
         case Reason.COHORT_OUT:
             return f"cohort {assignment.cohort} was rolled back by itself"
         case Reason.PINNED:
@@ -84,13 +86,13 @@ def _role(assignment: Assignment) -> str:
     return "canary" if assignment.arm is Arm.CANARY else "stable model"
 
 
-def instead(answer: Answer, plain: Answer) -> str:
-    """What the ring gives, where a token or a person decided; empty where they did not."""
-    made, ring = answer.choice.assignment, plain.choice.assignment
-    if made.reason not in (Reason.PINNED, Reason.OVERRIDE, Reason.FORCED) or ring.reason is Reason.FORCED:
+def instead(answer: Answer, without: Answer) -> str:
+    """What there would be without the token, the QA header or the list that has decided; empty where none has."""
+    if answer.choice.assignment.reason not in (Reason.PINNED, Reason.OVERRIDE, Reason.FORCED):
         return ""
-    cohort = f" of cohort {ring.cohort}" if ring.cohort else ""
-    return f"without that: {ring.model}, {ring.arm.value}{cohort} ({ring.reason.value.replace('_', ' ')})"
+    made = without.choice.assignment
+    cohort = f" of cohort {made.cohort}" if made.cohort else ""
+    return f"without that: {made.model}, {made.arm.value}{cohort} ({made.reason.value.replace('_', ' ')})"
 
 
 def conversation_said(compiled: CompiledRollout, answer: Answer, fate: str, lifetime: float) -> str:

@@ -11,8 +11,6 @@ import httpx
 import typer
 
 from extproc import contract
-from extproc.assign.question import Question
-from extproc.controller import explaining
 from extproc.controller.token import read_token, token_path
 from extproc.errors import ExtprocError, Problem, SettingsError
 
@@ -41,9 +39,9 @@ class Client:
         entries: list[dict[str, Any]] = self._ask("GET", "/v1/journal", params=parameters)["entries"]
         return entries
 
-    def explain(self, question: Question, at: float | None) -> dict[str, Any]:
-        """See controller.explaining.explained."""
-        return self._ask("POST", "/v1/explain", json=explaining.written(question, at))
+    def explain(self, question: dict[str, Any]) -> dict[str, Any]:
+        """See controller.explaining, for the shape of both."""
+        return self._ask("POST", "/v1/explain", json=question)
 
     def act(self, rollout: str, action: str, why: str, actor: str, **options: str) -> dict[str, Any]:
         """Move a rollout; returns when that is committed."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from extproc.cli.picture import picture
+
+if TYPE_CHECKING:
+    from extproc.demo.crowd import Crowd
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +31,7 @@ def demo(
         str,
         typer.Option(
             help="healthy: the canary ends as the default. errors: it breaks, and is rolled back. crash-router, crash-controller, blind: "
-            "extproc itself is killed, frozen, cut off."
+            "extproc itself is killed, frozen, cut off. cohorts: staff first, then countries, tiers, everyone."
         ),
     ] = "healthy",
     fast: Annotated[bool, typer.Option("--fast", help="Shorter dwells and more traffic; nothing else.")] = False,
@@ -46,6 +50,8 @@ def demo(
             result = asyncio.run(run(settings, screen.show, screen.say))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+    if result.who is not None:
+        console.print(Panel(crowd_table(result.who), title="Who got what, and why", title_align="left"))
     style = "red" if result.problems else "green"
     console.print(Panel(Text(result.story), title="What happened", title_align="left", border_style=style))
     for problem in result.problems:
@@ -53,6 +59,28 @@ def demo(
     if result.problems:
         raise typer.Exit(1)
     console.print("[green]✔ extproc's books and the models' ledgers agree, and the scenario ended as it should.[/green]", highlight=False)
+
+
+_WHY = {
+    "ring": "by the ring",
+    "not_yet": "before its phase",
+    "completed": "the default now",
+}
+
+
+def crowd_table(who: Crowd) -> Table:
+    """A line for each cohort at each phase: its people, the share of them that was to meet the canary, the share that did."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("phase", "cohort", "people", "answers", "canary", "seen", "why"):
+        table.add_column(column, justify="left" if column in ("phase", "cohort", "why") else "right", no_wrap=True)
+    before = ""
+    for row in who.rows:
+        shown = Text(row.phase, style="bold") if row.phase != before else Text()
+        style = "green" if row.on_canary else "dim"
+        figures = (f"{len(row.people):,}", f"{row.requests:,}", f"{row.expected:.1%}", Text(f"{row.seen:.1%}", style=style))
+        table.add_row(shown, row.cohort, *figures, _WHY.get(row.reason, row.reason))
+        before = row.phase
+    return table
 
 
 class _Screen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from dataclasses import asdict
@@ -13,6 +14,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from extproc import contract
 from extproc.cli.client import DEFAULT_API, Client, TokenOption
 from extproc.cli.cohorts import cohorts_picture
 from extproc.cli.explained import explained_picture
@@ -60,8 +62,10 @@ def explain(
     given = [name for name, value in (("--phase", phase), ("--state", state), ("--api", api)) if value]
     if len(given) > 1:
         raise SettingsError(Problem("settings.two-states", " ".join(given), "say different things", "a request is explained by one State"))
+    if phase and spec is None:
+        raise SettingsError(Problem("settings.no-spec", "--phase", "supposes something of a Spec", "give the Spec's file"))
     if api is not None or (spec is None and state is None):
-        document = _asked(Client(api or DEFAULT_API, token_file), spec, question, at)
+        document = _asked(Client(api or os.environ.get(contract.API_ENVIRONMENT, DEFAULT_API), token_file), spec, question, at)
     else:
         stand = standing.stored(state, spec) if state is not None else standing.supposed(spec, phase or [])
         document = stand.explain(question, time.time() if at is None else at, str(uuid.uuid4()))
@@ -71,8 +75,9 @@ def explain(
 def _asked(client: Client, spec: Path | None, question: Any, at: float | None) -> dict[str, Any]:
     """What the running controller says."""
     from extproc import spec as spec_room
+    from extproc.controller.explaining import written
 
-    document = client.explain(question, at)
+    document = client.explain(written(question, at))
     if document["stale"]:
         document["notes"].append(f"the controller has not answered for {document['stale']:.0f} s; this is by what is in its store")
     if spec is not None and (digest := spec_room.read(str(spec)).digest) != document["spec_digest"]:

@@ -27,7 +27,7 @@ VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
-    """What is wrong with the Spec's file and with the store, every rollout, the routers, and the newest lines of the Journal."""
+    """What is wrong with the Spec's file, the store and polled flags, every rollout, the routers, and the newest lines of the Journal."""
     parts: list[RenderableType] = []
     if (file := status["spec_file"])["problems"]:
         told = "is not in force, the last good one stays: mend the file or undo the change"
@@ -36,7 +36,10 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
         failures = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in store["failures"].items() if count)
         told = f"cannot be used: nothing moves until it can (failures so far: {failures})"
         parts.append(_wrong(f"Store {store['url']}", told, [store["problem"]]))
+    parts += [_wrong(f"Flags {name}", _flags_told(one), one["problems"]) for name, one in status["flags"].items() if one["problems"]]
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
+    if status["flags"]:
+        parts.append(Panel(_flags(status), title="Flags", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -50,6 +53,22 @@ def _wrong(title: str, told: str, problems: Sequence[dict[str, Any]]) -> Rendera
         if problem["hint"]:
             lines.append(Text(f"    {problem['hint']}", style="yellow"))
     return Panel(Group(*lines), title=Text(title, style="bold"), title_align="left", border_style="bold red", padding=(0, 1))
+
+
+def _flags_told(source: dict[str, Any]) -> str:
+    if source["digest"] is None:
+        return "have never been read: whoever they would let in stays on stable, whoever they might exclude is excluded"
+    return f"are not the service's last answer: the last good ones stay ({source['failures']:,} answers of no use so far)"
+
+
+def _flags(status: dict[str, Any]) -> RenderableType:
+    """One line for each polled source."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, source in status["flags"].items():
+        good = source["good_at"]
+        said = f"read {duration(max(0.0, status['at'] - good))} ago" if good is not None else "not read since the controller has started"
+        table.add_row(name, source["vendor"], source["digest"] or "-", Text(said, "" if good is not None else "yellow"))
+    return table
 
 
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
@@ -172,7 +191,7 @@ def _evidence(rollout: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in rollout["findings"]:
         mark, style = VERDICTS[finding["verdict"]]
-        harm, limit = finding["log_e_harm"], rollout["harm_limit"]
+        harm, limit = finding["log_e_harm"], finding["log_e_limit"] or rollout["harm_limit"]
         row: list[RenderableType] = [
             Text(f"{mark} {finding['gate']}", style=style),
             "harm",
@@ -180,9 +199,9 @@ def _evidence(rollout: dict[str, Any]) -> Table:
             f"E {e_value(harm)} of {e_value(limit)} rolls back",
         ]
         table.add_row(*row)
-        if not finding["gate"].startswith("ceiling:"):
+        if finding["within"]:
             safe = finding["log_e_safe"]
-            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['margin'] * 100:+.4g} pp"
+            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['within']}"
             table.add_row("", "safety", bar(safe / SAFE_LIMIT, BAR, "green"), text)
     return table
 

@@ -52,11 +52,11 @@ def _places(spec: Spec, written: str) -> dict[str, int]:
     """Rollout -> index of the phase that is named; without a rollout's name, of all that have such a phase."""
     before, equals, after = written.partition("=")
     names, phase = ([before], after) if equals and before in spec.rollouts else (list(spec.rollouts), written)
-    known = {name: [phase.name for phase in spec.rollouts[name].phases] for name in names}
+    known = {name: [one.name for one in spec.rollouts[name].phases] for name in names}
     found = {name: of.index(phase) for name, of in known.items() if phase in of}
     if not found:
         hint = "; ".join(f"{name}: {', '.join(of)}" for name, of in known.items())
-        raise SettingsError(Problem("settings.phase", "--phase", f"there is no phase {written!r}", hint or "the Spec has no rollout"))
+        raise SettingsError(Problem("settings.phase", "--phase", f"there is no phase {phase!r}", hint or "the Spec has no rollout"))
     return found
 
 

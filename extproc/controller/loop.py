@@ -16,8 +16,23 @@ from typing import Final
 from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
+from extproc.controller.acts import wished
+from extproc.controller.leftovers import LOOK_BACK, Leftovers
 from extproc.controller.sight import Blindness, Sight
-from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Rollout, RolloutState, Spec, State, reads_flags
+from extproc.domain import (
+    Action,
+    Decision,
+    Finding,
+    Heartbeat,
+    JournalEntry,
+    Outcome,
+    Prices,
+    Rollout,
+    RolloutState,
+    Spec,
+    State,
+    reads_flags,
+)
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -35,6 +50,8 @@ CLOCK_SET: Final = 1.0
 """Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+LOWERING: Final = frozenset({Action.ROLL_BACK, Action.ROLL_BACK_COHORT, Action.RETURN})
+"""What may be done blindly: there is less canary afterwards."""
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
@@ -67,11 +84,10 @@ class Loop:
         """Rollouts whose decisions are not heard of again, and what is missing."""
         self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
         """The last one that was written."""
+        self._leftovers = Leftovers(store.journal(limit=LOOK_BACK))
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
-        self._flags_before: dict[str, str] = {}
-        """Polled flag source -> digest of the document before the present one."""
         self._refusal = ""
         """Why Evidence could not be saved, as the log was told."""
         self.undecided = 0
@@ -116,12 +132,8 @@ class Loop:
             for name, rollout in self.spec.rollouts.items()
             if reads_flags(rollout, source)
         ]
-        # Readers may still be at the one before; what is older has no reader.
-        older = self._flags_before.pop(source, None)
-        forgotten = [older] if older not in (None, digest) else []
-        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, forgotten)
-        if before is not None:
-            self._flags_before[source] = before
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, self._leftovers.ripe(state))
+        self._leftovers.changed(self.state, state)
         self.state = state
         log.info("flags %s of %s are in force", digest, source)
         return True
@@ -136,7 +148,9 @@ class Loop:
                 for name in spec.rollouts
             ]
             desks = self.desks.values()
-            self._store.commit(state, before.generation if before is not None else 0, entries, _unsaved(desks), {spec.digest: text})
+            expected, ripe = before.generation if before is not None else 0, self._leftovers.ripe(state)
+            self._store.commit(state, expected, entries, _unsaved(desks), {spec.digest: text}, ripe)
+            self._leftovers.changed(before, state)
             _are_saved(desks)
         return state
 
@@ -156,11 +170,18 @@ class Loop:
         try:
             document = saved.document(rollout.name, attempt, stored)
             if document is not None:
-                return Evidence.from_json(rollout, deadline, document, now + WARM_UP)
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, self._prices)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
             log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
-        return Evidence(rollout, deadline, attempt, now + WARM_UP)
+        return Evidence(rollout, deadline, attempt, now + WARM_UP, self._prices)
+
+    @property
+    def _prices(self) -> dict[str, Prices]:
+        """By cluster that answers."""
+        return {
+            backend.cluster: model.prices for model in self.spec.models.values() if model.prices is not None for backend in model.backends
+        }
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
     def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
@@ -214,7 +235,7 @@ class Loop:
         state, paged = self.state.rollouts[name], desk.decision.page
         desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
         desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
-        if name in self.blind and not state.status.terminal and desk.decision.action is not Action.ROLL_BACK:
+        if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
             said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
@@ -273,13 +294,14 @@ class Loop:
     ) -> RolloutState:
         """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing.
 
-        `request`: the asker's name for this act, for the Journal. `options`: see `release.human`.
+        `request`: the asker's name for this act, for the Journal. `options`: see `acts.OPTIONS`.
         """
         desk = self.desks.get(name)
         if desk is None:
             known = ", ".join(self.desks) or "none"
             raise RefusedError(Problem("act.unknown-rollout", name, "there is no such rollout", f"there are: {known}"))
-        decision = release.human(desk.rollout, self.state.rollouts[name], action, why, options)
+        meant, wish = wished(desk.rollout, action, options, now)
+        decision = release.human(desk.rollout, self.state.rollouts[name], meant, why, wish, now)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
         self._carry_out(desk, decision, actor, now, request)
@@ -302,9 +324,9 @@ class Loop:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""
         state, desk = self.state.rollouts[name], self.desks[name]
         if desk.evidence.attempt != state.attempt:
-            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt)
+            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=self._prices)
         if state.status.exposes and desk.evidence.generation != state.generation:
-            desk.evidence.begin_visit(state.generation, state.phase)
+            desk.evidence.begin_visit(state.generation, state.phase, state.cohorts_out)
         desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
 
 

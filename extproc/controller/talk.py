@@ -34,6 +34,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "pause": Action.PAUSE,
     "resume": Action.RESUME,
     "promote": Action.ADVANCE,
+    "return": Action.RETURN,
+    "override": Action.OVERRIDE,
     "rollback": Action.ROLL_BACK,
     "revoke": Action.REVOKE,
 }
@@ -65,7 +67,7 @@ class Act:
     request: str
     """The asker's own name for this act, empty where there is none."""
     options: Mapping[str, str] = field(default_factory=dict)
-    """What the act leaves open, such as {"conversations": "drain"}; `release.human` knows which there are."""
+    """What the act leaves open, such as {"conversations": "drain"}; `acts.OPTIONS` has them all."""
 
 
 @dataclass(frozen=True, slots=True)

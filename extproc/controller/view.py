@@ -11,7 +11,8 @@ from extproc import release
 from extproc.controller.collector import Collector
 from extproc.controller.loop import WARM_UP, Desk, Loop
 from extproc.domain import RolloutState, Status
-from extproc.release.evidence import ArmTotals, Gap
+from extproc.release.evidence import Gap
+from extproc.release.totals import ArmTotals
 
 
 def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def share_now(desk: Desk, state: RolloutState) -> float:
     """Share of units that meet the canary."""
     if state.status is Status.COMPLETED:
         return 1.0 - desk.rollout.holdback
-    return desk.evidence.share(state.phase) if state.status.exposes else 0.0
+    return min(desk.rollout.phases[state.phase].share, 1.0 - desk.rollout.holdback) if state.status.exposes else 0.0
 
 
 def _arm(arm: ArmTotals) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import contract
+from extproc.demo.crowd import Crowd
 from extproc.demo.scenarios import Act, Scenario, Withdrawal
 
 
@@ -97,6 +98,12 @@ def disagreements(
     if set(canary["asked_for"]) - {canary["model"]}:
         found.append(f"the canary was asked for {', '.join(canary['asked_for'])}: the model name was not rewritten everywhere")
     return found
+
+
+def miscounted(who: Crowd, stable: Mapping[str, Any], canary: Mapping[str, Any]) -> list[str]:
+    """Whether the table of who got what holds every good answer of the models."""
+    counted, good = sum(row.requests for row in who.rows) + who.outside, stable["ok"] + canary["ok"]
+    return [f"clients wrote down {counted:,} good answers, the models gave {good:,}"] if counted != good else []
 
 
 def shortcomings(

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import httpx
 
-from extproc.demo import books, family, stand
+from extproc import spec as spec_room
+from extproc.demo import books, crowd, family, stand
 from extproc.demo.cable import Cable
+from extproc.demo.crowd import Crowd
 from extproc.demo.processes import Child, DemoError, Processes
 from extproc.demo.scenarios import Act, Scenario, Script, Turn
 from extproc.demo.traffic import TrafficSettings
@@ -34,6 +36,7 @@ LONGEST: Final = 840.0
 PATIENCE: Final = 20.0
 """Seconds that the API may be silent; a controller that was killed is back in about one."""
 WORKERS: Final = 2
+CHAT: Final = "/v1/chat/completions"
 KNOBS: Final = {"ttft": 0.06, "tokens_per_second": 800.0, "output_tokens": 60.0}
 
 Show = Callable[[dict[str, Any], list[dict[str, Any]], str], None]
@@ -60,6 +63,8 @@ class Result:
     """Empty where extproc's books agree with the models' and the scenario ended as it should."""
     rollback_seconds: float | None
     seconds: float
+    who: Crowd | None = None
+    """Who got what, where the scenario is about that."""
 
 
 class Demo:
@@ -74,6 +79,7 @@ class Demo:
         self._news = ""
         self._rollout = self._stable = self._canary = ""
         self._rate = 0.0
+        self._record = processes.directory / "answers.jsonl"
         self._serve: Child
         self._cable: Cable
         self._acts: dict[Act, float] = {}
@@ -91,7 +97,7 @@ class Demo:
             telling = asyncio.create_task(_last_line(traffic))
             status = await self._watch(api, traffic)
             traffic.close_input()
-            clients = await asyncio.wait_for(telling, LAST_ANSWERS)
+            clients, ended = await asyncio.wait_for(telling, LAST_ANSWERS), time.time()
             await asyncio.sleep(SETTLE)
             belief = books.Belief.together([*self._earlier, books.Belief.read((await api.get("/metrics")).text)])
             journal = await _journal(api)
@@ -100,13 +106,24 @@ class Demo:
         scenario = self._settings.scenario
         problems = books.disagreements(belief, stable, canary, clients, scenario.unheard * self._rate)
         problems += books.shortcomings(scenario, status["status"], belief, canary, clients, self._acts)
+        who = self._who(journal, ended) if scenario.who else None
+        if who is not None:
+            problems += [*who.problems(belief.undecided), *books.miscounted(who, stable, canary)]
         seconds = time.monotonic() - begun
         story = books.told(scenario, status, journal, canary, clients, belief, self._acts, seconds)
-        return Result(story, problems, books.rollback_seconds(canary), seconds)
+        return Result(story, problems, books.rollback_seconds(canary), seconds, who)
+
+    def _who(self, journal: list[dict[str, Any]], ended: float) -> Crowd:
+        """Every answer that clients wrote down, beside what the Spec gives."""
+        spec = spec_room.read(str(self._processes.directory / "release.yaml"))
+        with self._record.open("rb") as lines:
+            stood = crowd.stands(spec, self._rollout, journal, ended)
+            return crowd.crowd(spec, self._rollout, stood, CHAT, crowd.read(lines))
 
     # ------------------------------------------------------------------------------------------------------------------ start
     async def _start(self) -> tuple[dict[str, Any], stand.Ports]:
-        document, ports = stand.template(), stand.Ports.free(self._processes.directory)
+        document = stand.template(self._settings.scenario.spec)
+        ports = stand.Ports.free(self._processes.directory)
         ((self._rollout, rollout),) = document["rollouts"].items()
         self._stable, self._canary = rollout["stable"], rollout["canary"]
         self._say("starting two simulated models")
@@ -137,13 +154,14 @@ class Demo:
     async def _start_traffic(self, document: dict[str, Any], ports: stand.Ports) -> Child:
         self._rate = FAST_RATE if self._settings.fast else RATE
         settings = TrafficSettings(
-            url=f"http://127.0.0.1:{ports.listener}/v1/chat/completions",
+            url=f"http://127.0.0.1:{ports.listener}{CHAT}",
             rate=self._rate,
             canary_model=self._canary,
             model=self._stable,
             seed=self._settings.seed,
             people=self._settings.people,
             tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+            record=str(self._record) if self._settings.scenario.who else "",
         )
         self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")
         child = await self._processes.start("traffic", [sys.executable, "-m", "extproc.demo.traffic"], speaks=True)

@@ -75,6 +75,10 @@ class Scenario:
     """Seconds of traffic of which extproc may know nothing: what a kill or a cut costs. Its books are below the models' by no more."""
     withdrawal: Withdrawal | None = None
     """What must have been seen of *no watcher, no canary* and *no outcomes, no canary*."""
+    spec: str = "release.yaml"
+    """File of this room."""
+    who: bool = False
+    """Clients write down who got which answer, and a table of it ends the demo."""
 
     def at_phase(self, phase: str) -> Scenario:
         """The same story, told in another phase."""
@@ -139,6 +143,14 @@ _ALL: Final = (
         lease="4s",
         unheard=20.0,
         withdrawal=Withdrawal(Act.CUT_ACCESS_LOG, Act.MEND_ACCESS_LOG, 9.0),
+    ),
+    Scenario(
+        name="cohorts",
+        sentence="staff meet the canary first, then two countries, then those who pay, then everyone; who got what, and why",
+        script=(),
+        ends=Status.COMPLETED,
+        spec="cohorts.yaml",
+        who=True,
     ),
 )
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({scenario.name: scenario for scenario in _ALL})

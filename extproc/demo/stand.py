@@ -87,9 +87,9 @@ class ModelHandle:
 
 
 # ----------------------------------------------------------------------------------------------------------------------- Spec
-def template() -> dict[str, Any]:
-    """The demo's own Spec, as its YAML says it."""
-    text = resources.files("extproc.demo").joinpath("release.yaml").read_text()
+def template(name: str = "release.yaml") -> dict[str, Any]:
+    """A Spec of the demo's own, as its YAML says it."""
+    text = resources.files("extproc.demo").joinpath(name).read_text()
     document: dict[str, Any] = yaml.safe_load(text)
     return document
 

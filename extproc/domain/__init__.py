@@ -9,7 +9,8 @@ nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
-from extproc.domain.reading import claims, fact_of, identity_headers, needed_headers, reads_flags, reads_model, state_fields
+from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
+from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
 from extproc.domain.selectors import (
     AllOf,
@@ -33,14 +34,12 @@ from extproc.domain.spec import (
     Application,
     Attribute,
     Backend,
-    Ceiling,
     Cohort,
     Conversation,
     Cookie,
     Credential,
     Endpoint,
     FlagSource,
-    Gate,
     Geoip,
     Identity,
     Jwt,
@@ -49,7 +48,6 @@ from extproc.domain.spec import (
     Model,
     Overrides,
     PathRewrite,
-    Phase,
     Poll,
     Prices,
     Rollout,
@@ -71,6 +69,7 @@ from extproc.domain.words import (
     Infrastructure,
     ListenerKind,
     OnFailure,
+    Reaction,
     Reason,
     RollbackPolicy,
     SourceKind,
@@ -95,6 +94,7 @@ __all__ = [
     "Backend",
     "Bucketing",
     "Ceiling",
+    "ChangeWindow",
     "Cohort",
     "Conversation",
     "Cookie",
@@ -107,6 +107,7 @@ __all__ = [
     "FlagIs",
     "FlagSource",
     "FlagVendor",
+    "Freeze",
     "Gate",
     "Geoip",
     "Heartbeat",
@@ -118,6 +119,7 @@ __all__ = [
     "Listener",
     "ListenerKind",
     "Match",
+    "MetricGate",
     "Model",
     "Not",
     "OnFailure",
@@ -129,6 +131,7 @@ __all__ = [
     "Poll",
     "Prices",
     "RandomShare",
+    "Reaction",
     "Reason",
     "Regions",
     "RollbackPolicy",
@@ -150,6 +153,7 @@ __all__ = [
     "claims",
     "fact_of",
     "facts",
+    "flag_keys",
     "identity_headers",
     "leaves",
     "needed_headers",

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from extproc.domain.words import Reaction
+
 
 class Verdict(StrEnum):
     """PASS < INCONCLUSIVE < NO_DATA < FAIL; the worst of several is the verdict of all."""
@@ -30,8 +32,12 @@ class Action(StrEnum):
     ROLL_BACK_COHORT = "roll_back_cohort"
     PAUSE = "pause"
     RESUME = "resume"
+    RETURN = "return"
+    """Back to an earlier phase."""
+    OVERRIDE = "override"
+    """A person answers for the missing evidence, for a while."""
     ASK = "ask"
-    """Max dwell is over and the evidence decides nothing: a person does."""
+    """Max dwell is over and the evidence decides nothing, or the next share needs approval: a person decides."""
     ADOPT = "adopt"
     """A new Spec is in force."""
     REVOKE = "revoke"
@@ -43,11 +49,11 @@ class Finding:
     """What a gate or a ceiling says at one moment, with its numbers and a sentence a person understands."""
 
     gate: str
-    """`errors`, or `ceiling:errors`."""
+    """`errors`, `ceiling:errors`, `metric:revenue`, `sample_ratio`, or `together` for all comparisons as one."""
     verdict: Verdict
     sentence: str
     estimate: float | None
-    """Canary minus stable for a comparison, the canary's own value for a ceiling."""
+    """Canary minus stable for a comparison, the canary's own value for a ceiling or a metric."""
     interval: tuple[float, float] | None
     """95 % asymptotic confidence sequence; for eyes only, never for a decision."""
     margin: float
@@ -56,11 +62,19 @@ class Finding:
     canary_value: float | None
     stable_value: float | None
     log_e_harm: float
-    """ln of the e-value against "the canary is no worse"; crossing ln(1/alpha) fails the gate."""
+    """ln of the e-value against "the canary is no worse"."""
     log_e_safe: float
     """ln of the e-value against "the canary is worse by more than the margin"; crossing ln(20) passes the gate."""
     both_arms: bool = False
     """A ceiling that stable breaks too: an incident, HOLD and page."""
+    cohort: str = ""
+    """Whose fault it is where it is one cohort's alone; empty: everybody's."""
+    reaction: Reaction = Reaction.ROLL_BACK
+    """What a FAIL of it does."""
+    log_e_limit: float = 0.0
+    """log_e_harm that rolls back by itself; all gates together may be there before."""
+    within: str = ""
+    """The margin as people say it; empty where no evidence of safety is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,12 @@ class Decision:
     """Of a rollback: open conversations on the canary may end there."""
     page: bool = False
     """Somebody has to look: an incident that holds the release."""
+    cohort: str = ""
+    """Of ROLL_BACK_COHORT."""
+    fresh: bool = False
+    """Of RETURN: a gate has failed, so the next e-processes are another attempt, at half the alpha."""
+    until: float = 0.0
+    """Of OVERRIDE: when it ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,13 @@ def reads_flags(rollout: Rollout, source: str) -> bool:
     return any(isinstance(leaf, FlagIs) and leaf.source == source for selector in selectors for leaf in leaves(selector))
 
 
+def flag_keys(spec: Spec, source: str) -> frozenset[str]:
+    """Flags of this source that cohorts name."""
+    cohorts = [cohort for rollout in spec.rollouts.values() for cohort in rollout.cohorts]
+    found = [leaf for cohort in cohorts for selector in (cohort.selector, cohort.exclude) for leaf in leaves(selector)]
+    return frozenset(leaf.key for leaf in found if isinstance(leaf, FlagIs) and leaf.source == source)
+
+
 def state_fields(spec: Spec) -> tuple[str, ...]:
     """Keys of the body that speak of provider-side state, sorted."""
     return tuple(

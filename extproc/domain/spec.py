@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.selectors import Fact, Ids, Selector
 from extproc.domain.words import (
     AffinityPolicy,
@@ -246,39 +247,6 @@ class Overrides:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """A comparison of canary with stable on one measure."""
-
-    measure: str
-    margin: float
-    """Absolute margin in the measure's unit: ADVANCE needs evidence that canary <= stable + margin."""
-    weight: float
-    """Share of the release's alpha; weights sum to 1 over a rollout's gates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """An absolute limit. Canary alone over it: ROLL_BACK. Both arms over: HOLD and page."""
-
-    measure: str
-    limit: float
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    name: str
-    share: float
-    min_dwell: float
-    max_dwell: float
-    min_units: int
-    """Distinct canary units before ADVANCE."""
-    min_requests: int
-    """Canary requests before ADVANCE."""
-    gates: tuple[Gate, ...]
-    ceilings: tuple[Ceiling, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Rollout:
     name: str
     layer: str
@@ -301,6 +269,11 @@ class Rollout:
     start: StartMode
     alpha: float
     """Probability of rolling back a harmless canary, over the whole release."""
+    approval_above: float = 1.0
+    """A phase with a larger share is entered only when a person says so."""
+    windows: tuple[ChangeWindow, ...] = ()
+    """Empty: at any time."""
+    freezes: tuple[Freeze, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ class RolloutState:
     """Raised to end all conversation tokens at once."""
     cohorts_out: tuple[str, ...] = ()
     """Cohorts that were rolled back by themselves in this attempt."""
+    override_until: float = 0.0
+    """Until then a person answers for the missing evidence: gates that are not shown to be safe do not hold the release."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,3 +144,14 @@ class OnFailure(StrEnum):
 
     ANSWER = "answer"
     STABLE = "stable"
+
+
+class Reaction(StrEnum):
+    """What a verdict does, where it does more than hold."""
+
+    HOLD = "hold"
+    ASK = "ask"
+    """A person is asked."""
+    RETURN = "return"
+    """Back to the phase before; from the first one, all the way."""
+    ROLL_BACK = "roll_back"

@@ -3,14 +3,19 @@
 One module a vendor; `flag` is what they share.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 from extproc.domain import FlagVendor
 from extproc.flags.flag import Attributes, Flag, FlagAnswer, FlagError
 
 __all__ = ["Attributes", "Flag", "FlagAnswer", "FlagError", "compile_flag", "points", "seed_of"]
+
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,9}")
+_SEEDS: Final = 1 << 31
+"""LaunchDarkly's seeds are integers of 32 bits in its SDKs' narrowest languages; they are not negative."""
 
 
 def compile_flag(vendor: FlagVendor, document: Mapping[str, Any], key: str) -> Flag:
@@ -27,8 +32,8 @@ def points(vendor: FlagVendor, seed: str) -> Callable[[bytes], int]:
 
 def seed_of(vendor: FlagVendor, salt: str) -> str:
     """What the vendor is to hash in place of our salt: Unleash's groupId, GrowthBook's seed, flagd's flag key; LaunchDarkly's seed is a
-    number, so a salt that is none becomes one."""
-    if vendor is not FlagVendor.LAUNCHDARKLY or salt.isdecimal():
+    number, so a salt that is none (007 is not: the vendor would hash 7) becomes one."""
+    if vendor is not FlagVendor.LAUNCHDARKLY or (_NUMBER.fullmatch(salt) and int(salt) < _SEEDS):
         return salt
     return str(int.from_bytes(sha256(salt.encode()).digest()[:4], "big") >> 1)
 

@@ -1,8 +1,9 @@
 """WHEN it moves: Evidence, e-processes, gates, decisions. Pure: the clock is an argument."""
 
 from extproc.release.adopt import adopt
-from extproc.release.decide import AUTOMATION, apply, decide, human
+from extproc.release.apply import apply
+from extproc.release.decide import AUTOMATION, Wish, decide, human
 from extproc.release.evidence import Evidence
 from extproc.release.gate import evaluate, harm_limit, waiting_for
 
-__all__ = ["AUTOMATION", "Evidence", "adopt", "apply", "decide", "evaluate", "harm_limit", "human", "waiting_for"]
+__all__ = ["AUTOMATION", "Evidence", "Wish", "adopt", "apply", "decide", "evaluate", "harm_limit", "human", "waiting_for"]

@@ -32,8 +32,16 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
         # Epochs rise by one with a write of State at most: a rollout that was removed and comes back has none that it had before.
         begun = _pending(fingerprints[name], now, stood.epoch if stood is not None else state.generation + 1)
         rollouts[name] = _adopted(stood, old.rollouts.get(name) if old is not None else None, rollout, begun)
-    kept = {name: digest for name, digest in state.flags.items() if name in new.flags and new.flags[name].poll is not None}
+    kept = {name: digest for name, digest in state.flags.items() if _still_read(name, old, new)}
     return State(state.generation + 1, new.digest, rollouts, kept)
+
+
+def _still_read(source: str, old: Spec | None, new: Spec) -> bool:
+    """True where a polled document is good for the new Spec too: it is of the same vendor, and still polled (from wherever)."""
+    there = new.flags.get(source)
+    if there is None or there.poll is None:
+        return False
+    return old is None or source not in old.flags or old.flags[source].vendor is there.vendor
 
 
 def _conflict(name: str, state: RolloutState, fingerprints: Mapping[str, str]) -> Problem | None:

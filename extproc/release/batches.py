@@ -1,18 +1,17 @@
 """Concurrent batches in the order of request *start*: a few requests of one arm against those of the other that began beside them.
 
 Comparing only what ran at the same time removes drifting baselines and the Simpson effect of a ramp. Where a batch closes depends on
-arms alone, never on outcomes; that is what keeps the e-processes honest.
+arms alone, never on outcomes; that is what keeps the e-processes honest. This is the plain form, of one measure and one stratum, that the
+simulator shows beside the full design.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-CLOSE_AT: Final = 0.8
-"""A batch closes once this share of the expected number of the larger arm has gathered."""
-CLOSE_SOON_AT: Final = 0.3
-"""The same for means (BetE): several canary requests in a batch count there as one, so that small batches learn faster."""
+from extproc.release.strata import CLOSE_AT, CLOSE_SOON_AT
+
+__all__ = ["CLOSE_AT", "CLOSE_SOON_AT", "Batch", "Batcher"]
 
 
 @dataclass(frozen=True, slots=True)

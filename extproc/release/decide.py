@@ -2,97 +2,174 @@
 
 The law, one row per event (everything else is refused or holds):
 
-    from                                  event                                            action          to
-    pending                               start: automatic, or a person                    START           progressing, phase 1
-    progressing                           every gate passes, dwell and minimums met        ADVANCE         progressing, next phase
-    progressing, last phase               the same                                         COMPLETE        completed
-    progressing                           max dwell over, nothing decided                  ASK             awaiting_approval
-    progressing, paused, awaiting         a gate fails, or the canary alone breaks a       ROLL_BACK       rolled_back
+    from                                  event                                            action            to
+    pending                               start: automatic, or a person                    START             progressing, phase 1
+    progressing                           every gate passes, dwell and minimums met        ADVANCE           progressing, next phase
+    progressing                           the same, and the next share needs approval      ASK               awaiting_approval
+    progressing, last phase               the same                                         COMPLETE          completed
+    progressing                           max dwell over, nothing decided                  ASK, or as the    awaiting_approval
+                                                                                           phase declares
+    progressing, paused, awaiting         a gate fails, or the canary alone breaks a       ROLL_BACK         rolled_back
                                           ceiling
-    progressing, paused, awaiting         both arms break a ceiling                        HOLD and page   (unchanged)
-    progressing, awaiting                 a person pauses                                  PAUSE           paused
-    paused, awaiting                      a person resumes                                 RESUME          progressing
+    progressing, paused, awaiting         the same, where the phase declares `return`      RETURN            awaiting_approval, the phase
+                                                                                                             before, attempt + 1
+    progressing, paused, awaiting         one cohort alone is to blame                     ROLL_BACK_COHORT  (unchanged), cohort out
+    progressing, paused, awaiting         both arms break a ceiling; units do not fall     HOLD and page     (unchanged)
+                                          as planned; a metric that only holds is broken
+    progressing, awaiting                 a person pauses                                  PAUSE             paused
+    paused, awaiting                      a person resumes                                 RESUME            progressing
     progressing, paused, awaiting         a person promotes                                ADVANCE/COMPLETE
-    any but pending and rolled_back       a person rolls back                              ROLL_BACK       rolled_back
-    rolled_back                           a person starts it again: attempt + 1            START           progressing, phase 1
-    any but pending                       a person revokes all conversation tokens         REVOKE          (unchanged)
+    progressing, paused, awaiting         a person returns to an earlier phase             RETURN            progressing, that phase
+    progressing, paused, awaiting         a person takes one cohort out                    ROLL_BACK_COHORT  (unchanged), cohort out
+    progressing, paused, awaiting         a person answers for the missing evidence        OVERRIDE          (unchanged), for a while
+    any but pending and rolled_back       a person rolls back                              ROLL_BACK         rolled_back
+    rolled_back                           a person starts it again: attempt + 1            START             progressing, phase 1
+    any but pending                       a person revokes all conversation tokens         REVOKE            (unchanged)
 
-Automation may always lower exposure; only in `progressing` does it raise it, never against a person. A PAUSE keeps the share: whoever
-wants it gone rolls back. Conversation tokens end (epoch + 1) with a ROLL_BACK that does not drain, with another
-attempt, and with a REVOKE.
+Automation may always lower exposure; only in `progressing` does it raise it, inside the change windows, never against a person. A PAUSE
+keeps the share: whoever wants it gone rolls back. A failed attempt is never tried again by itself. Conversation tokens end (epoch + 1)
+with a RETURN, with a ROLL_BACK that does not drain, with another attempt, and with a REVOKE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Final
 
-from extproc.domain import (
-    Action,
-    Decision,
-    Finding,
-    JournalEntry,
-    Rollout,
-    RolloutState,
-    StartMode,
-    State,
-    Status,
-    Verdict,
-)
+from extproc.domain import Action, Decision, Finding, Reaction, RollbackPolicy, Rollout, RolloutState, StartMode, Status, Verdict
 from extproc.errors import Problem, RefusedError
+from extproc.measures import MEASURES
+from extproc.release import calendar
 from extproc.release.evidence import Evidence
-from extproc.release.gate import waiting_for
+from extproc.release.gate import unmet, waiting_for
+from extproc.release.sentences import duration, percent
 
-AUTOMATION = "extproc"
+AUTOMATION: Final = "extproc"
 """The actor of every decision that no person made."""
+LONGEST_OVERRIDE: Final = 7 * 86400.0
+"""Seconds: whoever needs longer says so again."""
+DRAINING: Final = frozenset({"judge", "thumbs", "cost"})
+"""Groups of measures that are about quality and cost."""
+_SEVERITY: Final = (Reaction.HOLD, Reaction.ASK, Reaction.RETURN, Reaction.ROLL_BACK)
 
 
 # ----------------------------------------------------------------------------------------------------------------- automation
 def decide(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], evidence: Evidence, now: float) -> Decision:
     """What to do now. HOLD says what is waited for."""
     if state.status is Status.PENDING:
-        if rollout.start is StartMode.AUTOMATIC:
-            return Decision(Action.START, "starts by itself", 0)
-        return Decision(Action.HOLD, f"waits for `extproc start {rollout.name}`")
+        return _start(rollout, now)
     if not state.status.exposes:
         return Decision(Action.HOLD, state.why)
-    failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
-    alone = [finding for finding in failed if not finding.both_arms]
-    if alone:
-        return Decision(Action.ROLL_BACK, "; ".join(finding.sentence for finding in alone), findings=tuple(findings))
-    if failed:
-        why = "incident in both arms, held: " + "; ".join(finding.sentence for finding in failed)
-        return Decision(Action.HOLD, why, findings=tuple(findings), page=True)
+    harm = _harm(rollout, state, findings, now)
+    if harm is not None:
+        return replace(harm, findings=tuple(findings))
     if state.status is not Status.PROGRESSING:
         return Decision(Action.HOLD, state.why, findings=tuple(findings))
-    missing = waiting_for(rollout.phases[state.phase], findings, evidence)
+    return replace(_progress(rollout, state, findings, evidence, now), findings=tuple(findings))
+
+
+def _start(rollout: Rollout, now: float) -> Decision:
+    if rollout.start is not StartMode.AUTOMATIC:
+        return Decision(Action.HOLD, f"waits for `extproc start {rollout.name}`")
+    shut = calendar.closed(rollout, now)
+    return Decision(Action.HOLD, f"waits to start: {shut}") if shut else Decision(Action.START, "starts by itself", 0)
+
+
+def _harm(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], now: float) -> Decision | None:
+    """What failed: all the way back, a phase back, one cohort out, or hold; None where nothing did."""
+    failed = [finding for finding in findings if finding.verdict is Verdict.FAIL]
+    alone = [one for one in failed if not one.both_arms and not one.cohort and one.reaction is not Reaction.HOLD]
+    if alone:
+        reaction = max((one.reaction for one in alone), key=_SEVERITY.index)
+        return replace(_back(state, reaction, _sentences(alone), fresh=True), drains=_drains(rollout, alone))
+    cohorts = [one for one in failed if one.cohort and not one.both_arms]
+    if cohorts:
+        out = cohorts[0].cohort
+        why = _sentences([one for one in cohorts if one.cohort == out])
+        left = [one.name for one in rollout.cohorts if one.name != out and one.name not in state.cohorts_out]
+        return Decision(Action.ROLL_BACK_COHORT, why, cohort=out) if left else Decision(Action.ROLL_BACK, why)
+    incident = [one for one in failed if one.both_arms]
+    if incident:
+        return Decision(Action.HOLD, f"incident in both arms, held: {_sentences(incident)}", page=True)
+    held = [one for one in failed if not (_overridden(state, now) and one.gate.startswith("metric:"))]
+    return Decision(Action.HOLD, f"held: {_sentences(held)}", page=True) if held else None
+
+
+def _drains(rollout: Rollout, failed: Sequence[Finding]) -> bool:
+    """True where open conversations may end on the canary: it answers, and in time; only how well, or for how much, is not good enough."""
+    conversation = rollout.conversation
+    if conversation is None or conversation.on_quality_rollback is not RollbackPolicy.DRAIN:
+        return False
+    return all(one.gate in MEASURES and MEASURES[one.gate].group in DRAINING for one in failed)
+
+
+def _back(state: RolloutState, reaction: Reaction, why: str, fresh: bool) -> Decision:
+    if reaction is Reaction.RETURN and state.phase > 0:
+        return Decision(Action.RETURN, why, state.phase - 1, fresh=fresh)
+    return Decision(Action.ROLL_BACK, why)
+
+
+def _progress(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], evidence: Evidence, now: float) -> Decision:
+    phase, overridden = rollout.phases[state.phase], _overridden(state, now)
+    missing = unmet(phase, evidence) if overridden else waiting_for(phase, findings, evidence)
     if not missing:
-        return _forward(rollout, state, _reason(findings), findings)
-    if now - state.since >= rollout.phases[state.phase].max_dwell:
-        why = f"max dwell is over and there is no decision; missing: {'; '.join(missing)}"
-        return Decision(Action.ASK, why, findings=tuple(findings))
-    return Decision(Action.HOLD, "needs " + "; ".join(missing), findings=tuple(findings))
+        return _forward_in_time(rollout, state, findings, now)
+    if now - state.since < phase.max_dwell:
+        return Decision(Action.HOLD, "needs " + "; ".join(missing))
+    why = f"max dwell is over and there is no decision; missing: {'; '.join(missing)}"
+    verdicts = {finding.verdict for finding in findings}
+    declared = [(Verdict.INCONCLUSIVE, phase.on_inconclusive), (Verdict.NO_DATA, phase.on_no_data)]
+    reactions = [reaction for verdict, reaction in declared if verdict in verdicts and not overridden]
+    reaction = max(reactions, key=_SEVERITY.index, default=Reaction.ASK)
+    if reaction is Reaction.HOLD:
+        return Decision(Action.HOLD, "needs " + "; ".join(missing))
+    return Decision(Action.ASK, why) if reaction is Reaction.ASK else _back(state, reaction, why, fresh=False)
 
 
-def _reason(findings: Sequence[Finding]) -> str:
-    return "; ".join(finding.sentence for finding in findings) or "dwell and minimums are met, the phase has no gate"
+def _forward_in_time(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], now: float) -> Decision:
+    """Everything is there; what is left is the hour, and a person's approval."""
+    shut = calendar.closed(rollout, now)
+    if shut:
+        return Decision(Action.HOLD, f"everything is there, waits: {shut}")
+    forward = _forward(rollout, state, _reason(findings, _overridden(state, now)))
+    if forward.to_phase is not None:
+        share = rollout.phases[forward.to_phase].share
+        if share > rollout.approval_above:
+            return Decision(Action.ASK, f"{percent(share)} of the units needs a person's approval; {forward.why}")
+    return forward
 
 
-def _forward(rollout: Rollout, state: RolloutState, why: str, findings: Sequence[Finding]) -> Decision:
+def _overridden(state: RolloutState, now: float) -> bool:
+    return now < state.override_until
+
+
+def _sentences(findings: Sequence[Finding]) -> str:
+    return "; ".join(finding.sentence for finding in findings)
+
+
+def _reason(findings: Sequence[Finding], overridden: bool) -> str:
+    said = _sentences(findings) or "dwell and minimums are met, the phase has no gate"
+    return f"a person answers for what is missing; {said}" if overridden else said
+
+
+def _forward(rollout: Rollout, state: RolloutState, why: str) -> Decision:
     if state.phase + 1 < len(rollout.phases):
-        return Decision(Action.ADVANCE, why, state.phase + 1, tuple(findings))
-    return Decision(Action.COMPLETE, why, findings=tuple(findings))
+        return Decision(Action.ADVANCE, why, state.phase + 1)
+    return Decision(Action.COMPLETE, why)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- people
+_EXPOSED: Final = frozenset({Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL})
 _ALLOWED: Mapping[Action, frozenset[Status]] = {
     Action.START: frozenset({Status.PENDING, Status.ROLLED_BACK}),
     Action.PAUSE: frozenset({Status.PROGRESSING, Status.AWAITING_APPROVAL}),
     Action.RESUME: frozenset({Status.PAUSED, Status.AWAITING_APPROVAL}),
-    Action.ADVANCE: frozenset({Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL}),
-    Action.ROLL_BACK: frozenset({Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL, Status.COMPLETED}),
+    Action.ADVANCE: _EXPOSED,
+    Action.RETURN: _EXPOSED,
+    Action.ROLL_BACK_COHORT: _EXPOSED,
+    Action.OVERRIDE: _EXPOSED,
+    Action.ROLL_BACK: _EXPOSED | {Status.COMPLETED},
     Action.REVOKE: frozenset(Status) - {Status.PENDING, Status.SHADOW},
 }
 _WORDS = {
@@ -100,23 +177,33 @@ _WORDS = {
     Action.PAUSE: "pause",
     Action.RESUME: "resume",
     Action.ADVANCE: "promote",
+    Action.RETURN: "return",
+    Action.ROLL_BACK_COHORT: "rollback --cohort",
+    Action.OVERRIDE: "override",
     Action.ROLL_BACK: "rollback",
     Action.REVOKE: "revoke",
 }
 
 
-NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
-OPTIONS: Mapping[Action, Mapping[str, frozenset[str]]] = {Action.ROLL_BACK: {"conversations": frozenset({"drain", "move"})}}
-"""What an act leaves open, and what can be said: a rollback moves open conversations unless told to let them end on the canary."""
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person's act leaves open."""
+
+    to_phase: int | None = None
+    """Of RETURN: the phase before unless it is given."""
+    cohort: str = ""
+    """Of ROLL_BACK_COHORT."""
+    drains: bool = False
+    """Of ROLL_BACK: open conversations on the canary may end there."""
+    until: float = 0.0
+    """Of OVERRIDE: when it ends."""
 
 
-def human(rollout: Rollout, state: RolloutState, action: Action, why: str, options: Mapping[str, str] = NO_OPTIONS) -> Decision:
-    """A person's decision; raises RefusedError where it makes no sense, or gives no reason. `options`: see OPTIONS."""
-    known = OPTIONS.get(action, {})
-    for name, value in options.items():
-        if value not in known.get(name, ()):
-            words = "; ".join(f"{one}: {' or '.join(sorted(values))}" for one, values in known.items()) or "this act has none"
-            raise RefusedError(Problem("act.option", rollout.name, f"there is no option {name}: {value}", words))
+PLAIN: Final = Wish()
+
+
+def human(rollout: Rollout, state: RolloutState, action: Action, why: str, wish: Wish = PLAIN, now: float = 0.0) -> Decision:
+    """A person's decision; raises RefusedError where it makes no sense, or gives no reason."""
     if not why.strip():
         raise RefusedError(Problem("act.why", rollout.name, "no reason is given", 'say why, such as --why "incident 4711"'))
     if state.status not in _ALLOWED[action]:
@@ -124,52 +211,36 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str, optio
         message = f"cannot {_WORDS[action]} while it is {state.status.value}: {state.why}"
         hint = f"possible now: {', '.join(possible)}" if possible else "nothing can be done from here"
         raise RefusedError(Problem("act.refused", rollout.name, message, hint))
-    if action is Action.ADVANCE:
-        return _forward(rollout, state, why, ())
-    return Decision(action, why, 0 if action is Action.START else None, drains=options.get("conversations") == "drain")
-
-
-# ----------------------------------------------------------------------------------------------------------------------- apply
-def apply(state: State, rollout: Rollout, decision: Decision, actor: str, now: float) -> tuple[State, JournalEntry]:
-    """The next State, and what the Journal says about it. Not for HOLD, which changes nothing."""
-    old = state.rollouts[rollout.name]
-    generation = state.generation + 1
-    changed = _next(old, decision, generation, now)
-    numbers: dict[str, Any] = {
-        "from": {"status": old.status.value, "phase": rollout.phases[old.phase].name},
-        "to": {"status": changed.status.value, "phase": rollout.phases[changed.phase].name},
-        "share": rollout.phases[changed.phase].share if changed.status.exposes else 1.0 if changed.status is Status.COMPLETED else 0.0,
-        "attempt": changed.attempt,
-        "epoch": changed.epoch,
-        "findings": [asdict(finding) for finding in decision.findings],
-    }
-    entry = JournalEntry(0, now, rollout.name, actor, decision.action, decision.why, generation, numbers)
-    return replace(state, generation=generation, rollouts={**state.rollouts, rollout.name: changed}), entry
-
-
-def _next(old: RolloutState, decision: Decision, generation: int, now: float) -> RolloutState:
-    """Where a rollout stands after a decision; `generation` moves only where its exposure changes."""
-    new = replace(old, why=decision.why)
-    match decision.action:
-        case Action.START:
-            again = old.status is Status.ROLLED_BACK
-            fresh = replace(new, attempt=old.attempt + again, epoch=old.epoch + again)
-            return replace(fresh, status=Status.PROGRESSING, phase=0, since=now, generation=generation)
+    match action:
         case Action.ADVANCE:
-            assert decision.to_phase is not None
-            return replace(new, status=Status.PROGRESSING, phase=decision.to_phase, since=now, generation=generation)
-        case Action.COMPLETE:
-            return replace(new, status=Status.COMPLETED, since=now, generation=generation)
-        case Action.ROLL_BACK:
-            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation, epoch=old.epoch + (not decision.drains))
-        case Action.PAUSE:
-            return replace(new, status=Status.PAUSED)
-        case Action.ASK:
-            return replace(new, status=Status.AWAITING_APPROVAL)
-        case Action.RESUME:
-            # The clock of max dwell begins anew: who resumes has just been asked.
-            return replace(new, status=Status.PROGRESSING, since=now)
-        case Action.REVOKE:
-            # Where the rollout stands is explained as before.
-            return replace(old, epoch=old.epoch + 1)
-    raise AssertionError(f"{decision.action} changes no rollout")
+            return _forward(rollout, state, why)
+        case Action.RETURN:
+            return _return(rollout, state, why, state.phase - 1 if wish.to_phase is None else wish.to_phase)
+        case Action.ROLL_BACK_COHORT:
+            return _cohort_out(rollout, state, why, wish.cohort)
+        case Action.OVERRIDE:
+            return _override(rollout, why, now, wish.until)
+    return Decision(action, why, 0 if action is Action.START else None, drains=wish.drains and action is Action.ROLL_BACK)
+
+
+def _return(rollout: Rollout, state: RolloutState, why: str, to_phase: int) -> Decision:
+    if not 0 <= to_phase < state.phase:
+        here, earlier = rollout.phases[state.phase].name, [phase.name for phase in rollout.phases[: state.phase]]
+        hint = f"name one of {', '.join(earlier)}" if earlier else "it is in its first phase: pause it or roll it back"
+        raise RefusedError(Problem("act.return", rollout.name, f"that is not a phase before {here}", hint))
+    return Decision(Action.RETURN, why, to_phase)
+
+
+def _cohort_out(rollout: Rollout, state: RolloutState, why: str, cohort: str) -> Decision:
+    there = [one.name for one in rollout.cohorts if one.name not in state.cohorts_out]
+    if cohort not in there:
+        hint = f"still in: {', '.join(there)}" if there else "no cohort is left: roll the whole rollout back"
+        raise RefusedError(Problem("act.cohort", rollout.name, f"cohort {cohort!r} is not in the rollout, or out already", hint))
+    return Decision(Action.ROLL_BACK_COHORT, why, cohort=cohort)
+
+
+def _override(rollout: Rollout, why: str, now: float, until: float) -> Decision:
+    if not now < until <= now + LONGEST_OVERRIDE:
+        message = f"it must end within {duration(LONGEST_OVERRIDE)}, and after now"
+        raise RefusedError(Problem("act.override", rollout.name, message, "say how long, such as --for 2h"))
+    return Decision(Action.OVERRIDE, why, until=until)

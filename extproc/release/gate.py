@@ -1,28 +1,46 @@
-"""evaluate: a phase's gates and ceilings + Evidence -> Findings, each with its numbers and a sentence.
+"""evaluate: a phase's gates, ceilings and metrics + Evidence -> Findings, each with its numbers and a sentence.
 
-* A comparison FAILs when the e-value against "the canary is no worse" reaches 1/alpha: no minimum sample, over the whole attempt. It
-  PASSes when the e-value against "the canary is worse by the margin or more" reaches 20 in this visit of the phase (and harm stays
-  below 5). Between the two it is INCONCLUSIVE; without requests in both arms it is NO_DATA.
-* A ceiling FAILs when the e-value against "the rate is at most the ceiling" reaches 1/alpha. Where stable breaks it too it is an incident.
+* *Harm.* All comparisons have one alpha between them: E_together, the mean of their e-values by weight, rolls back when it reaches
+  1/alpha: no minimum sample, over the whole attempt. The gates that brought it there FAIL. Of several cohorts half of that e-value is
+  everybody's, half the mean of theirs alone; where one cohort crosses by itself, the others do not without it, and they had at least as
+  much chance to, it is that cohort's fault.
+* *Safety.* A guardrail PASSes when the e-value against "worse by the margin or more" reaches 20 in this visit of the phase. Before that it
+  is INCONCLUSIVE; without requests in both arms it is NO_DATA. E_together PASSes below 5.
+* *Ceilings* FAIL when the e-value against "within the ceiling" reaches 1/alpha. Where stable breaks it too it is an incident.
+* *Sample ratio*: FAIL holds and pages. *Metrics*: one reading and one bound.
 * Attempt k of a release has alpha * 2^-(k-1), so that trying again and again does not spend more than twice alpha.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from extproc.domain import Ceiling, Finding, Gate, Phase, Rollout, Verdict
-from extproc.release.eprocess import ceiling_log_e, combine
-from extproc.release.evidence import Counts, Evidence, Maturity
+from extproc.domain import Ceiling, Finding, Gate, MetricGate, Phase, Reaction, Rollout, Verdict
+from extproc.measures import ERRORS, MEASURES, Kind, Measure
+from extproc.release import sentences
+from extproc.release.eprocess import log_sum_exp
+from extproc.release.evidence import Evidence
+from extproc.release.guards import CANARY, STABLE
+from extproc.release.intervals import mean_interval, quantile_interval
+from extproc.release.lanes import EVERYBODY, View
+from extproc.release.sampleratio import LOG_LIMIT, SampleRatio
+from extproc.release.sentences import e_value
+from extproc.release.totals import Moments
+from extproc.release.watched import is_guardrail
 
 SAFE_LIMIT: Final = math.log(20.0)
 """Non-inferiority is shown at level .05."""
 CALM: Final = math.log(5.0)
 """No step forward while the evidence of harm is this strong."""
-HALVES: Final = (0.5, 0.5)
-"""Both ages at which requests are looked at weigh the same."""
+SUSPECT: Final = math.log(2.0)
+"""A stable that looks over a ceiling: twice as likely as not."""
+TOGETHER: Final = "together"
+SAMPLE_RATIO: Final = "sample_ratio"
+ACCOMPLICE: Final = math.log(10.0)
+"""A gate whose share of E_together is within a factor of ten of the greatest is named as well."""
+NO_METRICS: Final[Mapping[str, float | None]] = {}
 
 
 def harm_limit(rollout: Rollout, attempt: int) -> float:
@@ -30,156 +48,315 @@ def harm_limit(rollout: Rollout, attempt: int) -> float:
     return -math.log(rollout.alpha) + (attempt - 1) * math.log(2.0)
 
 
-def evaluate(rollout: Rollout, evidence: Evidence) -> tuple[Finding, ...]:
-    """Findings of every gate and ceiling of the phase that the Evidence is in, in the order written."""
+def weights(rollout: Rollout) -> dict[str, float]:
+    """Weight of each gate's e-value in E_together, the mean over the phases: it may not change while a release runs, or alpha is spent
+    twice."""
+    found: dict[str, float] = {}
+    for phase in rollout.phases:
+        for gate in phase.gates:
+            found[gate.measure] = found.get(gate.measure, 0.0) + gate.weight
+    total = sum(found.values())
+    return {name: weight / total for name, weight in found.items()}
+
+
+def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float | None] = NO_METRICS) -> tuple[Finding, ...]:
+    """Findings of the phase that the Evidence is in: comparisons, E_together, ceilings, metrics, sample ratio. `metrics`: by name, the
+    value that was read; None or missing where none could be."""
     phase = rollout.phases[evidence.phase]
     limit = harm_limit(rollout, evidence.attempt)
     findings: list[Finding] = []
     # At 100 % without a holdback nobody is left to compare with: the phase stands on its ceilings.
-    if evidence.share(evidence.phase) < 1.0:
-        findings.extend(_comparison(gate, evidence, limit) for gate in phase.gates)
-    findings.extend(_ceiling(ceiling, evidence, limit) for ceiling in phase.ceilings)
+    if evidence.compares:
+        if phase.gates:
+            blame = _Blame(rollout, evidence, limit)
+            findings.extend(_comparison(gate, phase, evidence, blame) for gate in phase.gates)
+            findings.append(_together(phase, blame))
+        if any(evidence.capital.ratio.counts()):
+            findings.append(_sample_ratio(evidence.capital.ratio))
+    findings.extend(_ceiling(index, ceiling, phase, evidence, limit) for index, ceiling in enumerate(phase.ceilings))
+    findings.extend(_metric(metric, metrics.get(metric.name)) for metric in phase.metrics)
     return tuple(findings)
 
 
-def _comparison(gate: Gate, evidence: Evidence, limit: float) -> Finding:
-    early, late = evidence.early.log_e_harm(), evidence.late.log_e_harm()
-    seen = _more_telling(evidence, early, late)
-    canary, stable = seen.canary, seen.stable
-    harm = combine([early, late], HALVES)
-    safe = evidence.late.log_e_safe(gate.margin)
-    if harm >= limit:
+# ------------------------------------------------------------------------------------------------------------------------ harm
+class _Blame:
+    """E_together, and whose fault it is that it crossed."""
+
+    def __init__(self, rollout: Rollout, evidence: Evidence, limit: float) -> None:
+        self._evidence = evidence
+        self._weights = weights(rollout)
+        self.limit = limit
+        cohorts = evidence.cohorts
+        self._split = len(rollout.cohorts) > 1
+        self._share = -math.log(len(rollout.cohorts))
+        """ln of a cohort's part among all of the Spec: those that are out have spent theirs."""
+        alone = {cohort: self._of(View(cohort)) for cohort in cohorts} if self._split else {}
+        self.log_e = self._together(self._of(EVERYBODY), list(alone.values()))
+        self.cohort = self._culprit(alone) if self.crossed and self._split else ""
+
+    @property
+    def crossed(self) -> bool:
+        return self.log_e >= self.limit
+
+    def _of(self, view: View) -> float:
+        return log_sum_exp([math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0])
+
+    def _together(self, everybody: float, alone: Sequence[float]) -> float:
+        if not self._split:
+            return everybody
+        half = math.log(0.5)
+        return log_sum_exp([half + everybody, *(half + self._share + one for one in alone)])
+
+    def _culprit(self, alone: Mapping[str, float]) -> str:
+        if len(alone) < 2:
+            return ""
+        worst = max(alone, key=lambda cohort: alone[cohort])
+        by_itself = math.log(0.5) + self._share + alone[worst] >= self.limit
+        others = self._together(self._of(View(worst, others=True)), [log_e for cohort, log_e in alone.items() if cohort != worst])
+        met = self._evidence.met
+        had_the_chance = sum(count for cohort, count in met.items() if cohort != worst) >= met.get(worst, 0)
+        return worst if by_itself and others < self.limit and had_the_chance else ""
+
+    def gate_limit(self, measure: str) -> float:
+        """ln of a gate's e-value that crosses by itself."""
+        return self.limit - math.log(self._weights[measure]) - (math.log(0.5) if self._split else 0.0)
+
+    def fails(self, measure: str) -> bool:
+        """True where this gate brought E_together over its limit, or helped much."""
+        if not self.crossed:
+            return False
+        view = View(self.cohort) if self.cohort else EVERYBODY
+        parts = {name: math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0}
+        return parts[measure] >= max(parts.values()) - ACCOMPLICE
+
+
+def _together(phase: Phase, blame: _Blame) -> Finding:
+    sentence = f"all comparisons together: harm E {e_value(blame.log_e)} of {e_value(blame.limit)}"
+    if blame.crossed:
         verdict = Verdict.FAIL
-    elif not canary.requests or not stable.requests:
-        verdict = Verdict.NO_DATA
-    elif safe >= SAFE_LIMIT and harm < CALM:
+        if blame.cohort:
+            sentence += f"; it is cohort {blame.cohort} alone"
+    elif blame.log_e < CALM:
         verdict = Verdict.PASS
     else:
         verdict = Verdict.INCONCLUSIVE
-    estimate = _rate(canary) - _rate(stable) if canary.requests and stable.requests else None
-    interval = _interval(canary, stable) if estimate is not None else None
-    numbers = f"harm E {_e(harm)} of {_e(limit)}, safety E {_e(safe)} of {_e(SAFE_LIMIT)}"
-    if estimate is None or interval is None:
-        sentence = f"{gate.measure}: nothing to compare yet in this phase ({_said(canary)} canary, {_said(stable)} stable); {numbers}"
+        sentence += f", not calm (below {e_value(CALM)})"
+    return _finding(TOGETHER, verdict, sentence, harm=blame.log_e, limit=blame.limit, cohort=blame.cohort, reaction=phase.on_fail)
+
+
+def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> Finding:
+    measure = MEASURES[gate.measure]
+    canary, stable = _samples(measure, evidence)
+    harm, safe, guardrail = evidence.log_e_harm(gate.measure), evidence.log_e_safe(gate.measure), is_guardrail(gate)
+    if blame.fails(gate.measure):
+        verdict = Verdict.FAIL
+    elif not canary.n or not stable.n:
+        verdict = Verdict.NO_DATA
     else:
-        sentence = (
-            f"{gate.measure}: canary {_said(canary)}, stable {_said(stable)}: {_points(estimate)} (95 % interval {_points(interval[0])} "
-            f"to {_points(interval[1])}), margin {_points(gate.margin)}; {numbers}"
+        verdict = Verdict.PASS if not guardrail or safe >= SAFE_LIMIT else Verdict.INCONCLUSIVE
+    values, interval = _values(measure, evidence, canary, stable)
+    numbers = f"harm E {e_value(harm)} of {e_value(blame.gate_limit(gate.measure))}"
+    if guardrail:
+        numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
+    estimate = None if values is None else values[0] - values[1]
+    return _finding(
+        gate.measure,
+        verdict,
+        _said(measure, gate, canary, stable, values, interval) + numbers,
+        estimate=estimate,
+        interval=interval,
+        margin=gate.margin,
+        samples=(canary.n, stable.n),
+        values=(values[0] if values else canary.mean, values[1] if values else stable.mean),
+        harm=harm,
+        safe=safe,
+        limit=blame.gate_limit(gate.measure),
+        cohort=blame.cohort if verdict is Verdict.FAIL else "",
+        reaction=phase.on_fail,
+        within=sentences.margin(gate) if guardrail else "",
+    )
+
+
+def _samples(measure: Measure, evidence: Evidence) -> tuple[Moments, Moments]:
+    """Of the deadline, unless a fault has been seen early and is not old enough for it."""
+    if measure is ERRORS and evidence.capital.log_e_early() > max(CALM, evidence.capital.log_e_first(ERRORS.name)):
+        return evidence.seen_early(CANARY), evidence.seen_early(STABLE)
+    return evidence.seen(CANARY, measure.name), evidence.seen(STABLE, measure.name)
+
+
+def _values(
+    measure: Measure, evidence: Evidence, canary: Moments, stable: Moments
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """(canary's, stable's) value, and the interval of their difference; None where there is nothing to compare."""
+    if not canary.n or not stable.n:
+        return None, None
+    if measure.quantile is not None:
+        return quantile_interval(measure, evidence.arms[CANARY], evidence.arms[STABLE])
+    assert canary.mean is not None
+    assert stable.mean is not None
+    return (canary.mean, stable.mean), mean_interval(canary, stable, measure.kind is Kind.EVENT)
+
+
+def _said(
+    measure: Measure,
+    gate: Gate,
+    canary: Moments,
+    stable: Moments,
+    values: tuple[float, float] | None,
+    interval: tuple[float, float] | None,
+) -> str:
+    """The sentence up to its e-values."""
+    event = measure.kind is Kind.EVENT
+    if values is None or interval is None:
+        counts = (sentences.rate(canary), sentences.rate(stable)) if event else (f"{canary.n:,} requests", f"{stable.n:,} requests")
+        return f"{measure.name}: nothing to compare yet in this phase ({counts[0]} canary, {counts[1]} stable); "
+    if event:
+        both = f"canary {sentences.rate(canary)}, stable {sentences.rate(stable)}"
+    else:
+        both = ", ".join(
+            f"{arm} {sentences.value(measure, number)} (of {seen.n:,})"
+            for arm, number, seen in ((CANARY, values[0], canary), (STABLE, values[1], stable))
         )
+    low, high = (sentences.difference(measure, number) for number in interval)
+    change = sentences.difference(measure, values[0] - values[1], values[1] if measure.relative else None)
+    return f"{measure.name}: {both}: {change} (95 % interval {low} to {high}), margin {sentences.margin(gate)}; "
+
+
+# -------------------------------------------------------------------------------------------------------------------- ceilings
+def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float) -> Finding:
+    measure, guards = MEASURES[ceiling.measure], evidence.capital.guards
+    over, stable_over = guards.log_e(index, CANARY), guards.log_e(index, STABLE)
+    early = measure is ERRORS and guards.log_e_early(index, CANARY) > max(CALM, guards.log_e_late(index, CANARY))
+    canary, stable = ((evidence.seen_early(arm) if early else evidence.seen(arm, measure.name)) for arm in (CANARY, STABLE))
+    # Where both fail, chance decides who is over first: a stable that looks over it, and is not told apart, shares the fault.
+    alike = stable_over >= SUSPECT and evidence.log_e_harm(measure.name) < CALM
+    both = over >= limit and (stable_over >= limit or alike)
+    verdict = Verdict.FAIL if over >= limit else Verdict.PASS if canary.n else Verdict.NO_DATA
+    said = sentences.rate if measure.kind is Kind.EVENT else lambda seen: _mean(measure, seen)
+    name = ceiling.name or ceiling.measure
+    sentence = f"{name}: canary {said(canary)}, ceiling {sentences.value(measure, ceiling.limit)}; E {e_value(over)} of {e_value(limit)}"
+    if both:
+        sentence += f"; stable is over it too ({said(stable)}, E {e_value(stable_over)})"
+    return _finding(
+        f"ceiling:{name}",
+        verdict,
+        sentence,
+        estimate=canary.mean,
+        margin=ceiling.limit,
+        samples=(canary.n, stable.n),
+        values=(canary.mean, stable.mean),
+        harm=over,
+        limit=limit,
+        both_arms=both,
+        reaction=phase.on_fail,
+    )
+
+
+def _mean(measure: Measure, seen: Moments) -> str:
+    return "no request" if seen.mean is None else f"{sentences.value(measure, seen.mean)} on average (of {seen.n:,})"
+
+
+# --------------------------------------------------------------------------------------------------------------------- metrics
+def _metric(metric: MetricGate, found: float | None) -> Finding:
+    side = "at most" if metric.more_is_worse else "at least"
+    if found is None or math.isnan(found):
+        sentence = f"metric {metric.name}: no value could be read; {side} {metric.bound:g} is asked for"
+        return _finding(f"metric:{metric.name}", Verdict.NO_DATA, sentence, margin=metric.bound)
+    broken = found > metric.bound if metric.more_is_worse else found < metric.bound
+    return _finding(
+        f"metric:{metric.name}",
+        Verdict.FAIL if broken else Verdict.PASS,
+        f"metric {metric.name}: {found:g}, {side} {metric.bound:g} is asked for",
+        estimate=found,
+        margin=metric.bound,
+        values=(found, None),
+        reaction=Reaction.ROLL_BACK if metric.rolls_back else Reaction.HOLD,
+    )
+
+
+def _sample_ratio(ratio: SampleRatio) -> Finding:
+    log_e, counts = ratio.log_e(), ratio.counts()
+    planned = [f" ({share:.2%} planned)" for share in ratio.planned] if ratio.planned is not None else [""] * len(counts)
+    said = ", ".join(f"{arm} {count:,}{plan}" for arm, count, plan in zip(("canary", "control", "rest"), counts, planned, strict=True))
+    sentence = f"sample ratio: {said}; E {e_value(log_e)} of {e_value(LOG_LIMIT)}"
+    if log_e >= LOG_LIMIT:
+        where = " at ".join(part for part in ratio.worst() if part)
+        sentence += f": units do not fall as planned{f' ({where})' if where else ''}, no comparison can be believed"
+    return _finding(
+        SAMPLE_RATIO,
+        Verdict.FAIL if log_e >= LOG_LIMIT else Verdict.PASS,
+        sentence,
+        samples=(counts[0], counts[1] + counts[2]),
+        harm=log_e,
+        limit=LOG_LIMIT,
+        reaction=Reaction.HOLD,
+    )
+
+
+def _finding(
+    gate: str,
+    verdict: Verdict,
+    sentence: str,
+    *,
+    estimate: float | None = None,
+    interval: tuple[float, float] | None = None,
+    margin: float = 0.0,
+    samples: tuple[int, int] = (0, 0),
+    values: tuple[float | None, float | None] = (None, None),
+    harm: float = 0.0,
+    safe: float = 0.0,
+    limit: float = 0.0,
+    both_arms: bool = False,
+    cohort: str = "",
+    reaction: Reaction = Reaction.ROLL_BACK,
+    within: str = "",
+) -> Finding:
     return Finding(
-        gate=gate.measure,
+        gate=gate,
         verdict=verdict,
         sentence=sentence,
         estimate=estimate,
         interval=interval,
-        margin=gate.margin,
-        canary_samples=canary.requests,
-        stable_samples=stable.requests,
-        canary_value=_rate(canary) if canary.requests else None,
-        stable_value=_rate(stable) if stable.requests else None,
+        margin=margin,
+        canary_samples=samples[0],
+        stable_samples=samples[1],
+        canary_value=values[0],
+        stable_value=values[1],
         log_e_harm=harm,
         log_e_safe=safe,
+        both_arms=both_arms,
+        cohort=cohort,
+        reaction=reaction,
+        log_e_limit=limit,
+        within=within,
     )
 
 
-def _ceiling(ceiling: Ceiling, evidence: Evidence, limit: float) -> Finding:
-    ages = (evidence.early, evidence.late)
-    early, late = [ceiling_log_e(age.canary.failures, age.canary.requests, ceiling.limit) for age in ages]
-    over = combine([early, late], HALVES)
-    stable_over = combine([ceiling_log_e(age.stable.failures, age.stable.requests, ceiling.limit) for age in ages], HALVES)
-    both = over >= limit and stable_over >= limit
-    seen = _more_telling(evidence, early, late)
-    canary, stable = seen.canary, seen.stable
-    verdict = Verdict.FAIL if over >= limit else Verdict.PASS if canary.requests else Verdict.NO_DATA
-    sentence = f"{ceiling.measure}: canary {_said(canary)}, ceiling {_percent(ceiling.limit)}; E {_e(over)} of {_e(limit)}"
-    if both:
-        sentence += f"; stable is over it too ({_said(stable)}, E {_e(stable_over)})"
-    return Finding(
-        gate=f"ceiling:{ceiling.measure}",
-        verdict=verdict,
-        sentence=sentence,
-        estimate=_rate(canary) if canary.requests else None,
-        interval=None,
-        margin=ceiling.limit,
-        canary_samples=canary.requests,
-        stable_samples=stable.requests,
-        canary_value=_rate(canary) if canary.requests else None,
-        stable_value=_rate(stable) if stable.requests else None,
-        log_e_harm=over,
-        log_e_safe=0.0,
-        both_arms=both,
-    )
-
-
-def _more_telling(evidence: Evidence, early: float, late: float) -> Maturity:
-    """The age whose counts explain the verdict: the deadline, unless a fault has been seen early and is not old enough for it."""
-    return evidence.early if early > max(late, CALM) else evidence.late
-
-
+# ----------------------------------------------------------------------------------------------------------------- what is missing
 def waiting_for(phase: Phase, findings: Sequence[Finding], evidence: Evidence) -> tuple[str, ...]:
     """What is still missing for the next phase, one sentence each; empty where nothing is."""
+    return (*unmet(phase, evidence), *(wish for finding in findings if (wish := _wish(finding))))
+
+
+def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
+    """Dwell and minimums that are not met."""
     missing: list[str] = []
     if evidence.watched < phase.min_dwell:
-        missing.append(f"{_duration(phase.min_dwell - evidence.watched)} more of watched time")
+        missing.append(f"{sentences.duration(phase.min_dwell - evidence.watched)} more of watched time")
     units = len(evidence.canary_units)
     if units < phase.min_units:
         missing.append(f"{phase.min_units - units} more distinct canary units")
-    requests = evidence.arms["canary"].requests
+    requests = evidence.arms[CANARY].requests
     if requests < phase.min_requests:
         missing.append(f"{phase.min_requests - requests} more canary requests")
-    for finding in findings:
-        if finding.verdict is Verdict.INCONCLUSIVE:
-            wanted = "calm" if finding.log_e_safe >= SAFE_LIMIT else f"evidence that {finding.gate} are within {_points(finding.margin)}"
-            missing.append(f"{wanted} (safety E {_e(finding.log_e_safe)} of {_e(SAFE_LIMIT)}, harm E {_e(finding.log_e_harm)})")
-        elif finding.verdict is Verdict.NO_DATA:
-            missing.append(f"data for {finding.gate}")
     return tuple(missing)
 
 
-def _rate(counts: Counts) -> float:
-    return counts.failures / counts.requests
-
-
-def _interval(canary: Counts, stable: Counts) -> tuple[float, float]:
-    """95 % asymptotic confidence sequence for the difference (Waudby-Smith et al. 2024), tightest near 1,000 requests. For eyes only."""
-    variance = sum((_smoothed(one) * (1 - _smoothed(one))) / one.requests for one in (canary, stable))
-    n = float(min(canary.requests, stable.requests))
-    rho_squared = (-2 * math.log(0.05) + math.log(-2 * math.log(0.05) + 1)) / 1000.0
-    factor = 2 * (n * rho_squared + 1) / (n * rho_squared) * math.log(math.sqrt(n * rho_squared + 1) / 0.05)
-    half = math.sqrt(factor * variance)
-    difference = _rate(canary) - _rate(stable)
-    return max(-1.0, difference - half), min(1.0, difference + half)
-
-
-def _smoothed(counts: Counts) -> float:
-    # A rate of 0 of n would have no spread at all.
-    return (counts.failures + 0.5) / (counts.requests + 1)
-
-
-def _said(counts: Counts) -> str:
-    if not counts.requests:
-        return "no request"
-    return f"{_percent(_rate(counts))} ({counts.failures:,} of {counts.requests:,})"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.2%}"
-
-
-def _points(share: float) -> str:
-    return f"{share * 100:+.2f} pp"
-
-
-def _e(log_e: float) -> str:
-    if log_e > math.log(1e6):
-        return f"10^{log_e / math.log(10):.0f}"
-    value = math.exp(log_e)
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def _duration(seconds: float) -> str:
-    seconds = math.ceil(seconds)
-    hours, minutes = divmod(seconds // 60, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {seconds % 60:02d} s" if minutes else f"{seconds} s"
+def _wish(finding: Finding) -> str:
+    if finding.verdict is Verdict.NO_DATA:
+        return f"data for {finding.gate}"
+    if finding.verdict is not Verdict.INCONCLUSIVE:
+        return ""
+    if finding.gate == TOGETHER:
+        return f"calm (harm E {e_value(finding.log_e_harm)} of all comparisons together, below {e_value(CALM)} is needed)"
+    return f"evidence that {finding.gate} stays within {finding.within} (safety E {e_value(finding.log_e_safe)} of {e_value(SAFE_LIMIT)})"

@@ -9,7 +9,8 @@ from typing import Final
 GROWTH: Final = 1.04
 """Ratio of a bucket's ends: a quantile is right within 2 %."""
 SMALLEST: Final = 1e-6
-_LOG: Final = math.log(GROWTH)
+_PER_LOG: Final = 1 / math.log(GROWTH)
+_OFFSET: Final = -math.log(SMALLEST) * _PER_LOG
 
 
 class Histogram:
@@ -22,7 +23,9 @@ class Histogram:
 
     def add(self, value: float) -> None:
         """One observation; what is not above SMALLEST counts as SMALLEST."""
-        self.counts[max(0, math.ceil(math.log(max(value, SMALLEST) / SMALLEST) / _LOG))] += 1
+        bucket = math.ceil(math.log(value) * _PER_LOG + _OFFSET) if value > SMALLEST else 0
+        counts = self.counts
+        counts[bucket] = counts.get(bucket, 0) + 1
 
     def quantile(self, share: float) -> float | None:
         """The value that `share` of the observations do not exceed; None without observations."""

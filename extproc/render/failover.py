@@ -59,7 +59,8 @@ def either(spec: Spec, canary: Sequence[Backend], stable: Sequence[Backend]) -> 
     """The part of a route's action that says: the canary, and if it fails, stable, once.
 
     An attempt without an answer at the age at which the Spec calls a request failed (`latency_p99`) has failed. Not the time to the
-    first token: an answer that does not stream begins when it is complete. Stable gets as long again.
+    first token: an answer that does not stream begins when it is complete. Stable gets as long again. Hedging, which would let a slow
+    canary finish, asks the canary a second time and not stable (seen on 1.40).
     """
     groups = [{"name": name, "clusters": weighted(backends, "cluster_name")} for name, backends in (("canary", canary), ("stable", stable))]
     name = "router.cluster_specifiers.priority_group.v3.PriorityGroupClusterSpecifier"

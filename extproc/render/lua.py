@@ -8,12 +8,14 @@ from extproc.render.yamltext import Block, typed
 
 TOP_KEYS: Final = """\
 local function string_end(text, start)
-  local at = start + 1
+  local at = start
   while true do
-    at = text:find('["\\\\]', at)
+    at = text:find('"', at + 1, true)
     if not at then return nil end
-    if text:sub(at, at) == '"' then return at end
-    at = at + 2
+    local before = at - 1
+    while text:byte(before) == 92 do before = before - 1 end
+    -- An even number of backslashes before it: this quote is not escaped.
+    if (at - before) % 2 == 1 then return at end
   end
 end
 -- Each key of the object at the top, in its quotes, and where its value begins.
@@ -42,7 +44,7 @@ local function top_keys(text)
   end
 end
 """
-"""Functions for the head of a script. Strings are leapt over, so that a prompt costs its escapes and not its length."""
+"""Functions for the head of a script. Strings are leapt over from quote to quote: a prompt costs the quotes in it, not its length."""
 
 
 def lua_string(text: str) -> str:

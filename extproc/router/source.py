@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -191,9 +191,8 @@ class StoreSource:
         if stand is None or stand.state.generation != state.generation or stand.state.spec_digest != state.spec_digest:
             prepared = stand.prepared if stand is not None else None
             if prepared is None or stand is None or (state.spec_digest, state.flags) != (stand.state.spec_digest, stand.state.flags):
-                documents = {source: store.read_spec(digest) for source, digest in state.flags.items()}
-                text = store.read_spec(state.spec_digest)
-                prepared = await asyncio.to_thread(_prepare, text, documents, store.unit_key())
+                # Off the loop, reading too: nobody else uses our connection meanwhile.
+                prepared = await asyncio.to_thread(_prepare, store, state, stand)
             new = _Stand(prepared, state)
             for withdrawn in (frozenset[str](), new.exposed):
                 await new.snapshot(withdrawn)
@@ -243,6 +242,11 @@ def _say(withdrawn: frozenset[str]) -> None:
         log.info("every rollout is watched: units meet what State says")
 
 
-def _prepare(text: str, documents: Mapping[str, str], key: bytes) -> Prepared:
-    spec = spec_room.load(text)
-    return prepare(spec, read_secrets(spec, key), {source: orjson.loads(document) for source, document in documents.items()})
+def _prepare(store: Store, state: State, before: _Stand | None) -> Prepared:
+    """What State names, read and compiled; a Spec that has not changed is not parsed again for the sake of a flag."""
+    documents = {source: orjson.loads(store.read_spec(digest)) for source, digest in state.flags.items()}
+    if before is not None and before.state.spec_digest == state.spec_digest:
+        spec = before.prepared.spec
+    else:
+        spec = spec_room.load(store.read_spec(state.spec_digest))
+    return prepare(spec, read_secrets(spec, store.unit_key()), documents)

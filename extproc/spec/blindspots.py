@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from extproc.domain import ListenerKind, Rollout, Spec, identity_headers
+from extproc import flags
+from extproc.domain import FlagVendor, ListenerKind, Rollout, Spec, flag_keys, identity_headers
 from extproc.errors import Problem
 from extproc.measures import MEASURES
 from extproc.spec.units import show_share
@@ -15,7 +17,8 @@ NOT_WATCHED = "latency, token cost, answer quality and user feedback"
 
 def blind_spots(spec: Spec) -> list[Problem]:
     """Problems that do not stop a release."""
-    return [*_identity(spec), *_models(spec), *(spot for rollout in spec.rollouts.values() for spot in _rollout(spec, rollout))]
+    rollouts = (spot for rollout in spec.rollouts.values() for spot in _rollout(spec, rollout))
+    return [*_identity(spec), *_models(spec), *_flags(spec), *rollouts]
 
 
 def _identity(spec: Spec) -> Iterator[Problem]:
@@ -47,6 +50,24 @@ def _models(spec: Spec) -> Iterator[Problem]:
             yield Problem("blind.no-endpoint", f"models.{model.name}", message, "add an endpoint, or define the cluster in your own Envoy")
         if model.prices is None:
             yield Problem("blind.no-prices", f"models.{model.name}", "has no prices: its cost is unknown", "add prices per million tokens")
+
+
+_ALWAYS_THERE: Final = {
+    FlagVendor.UNLEASH: frozenset(("currentTime", "sessionId")),
+    FlagVendor.LAUNCHDARKLY: frozenset(("kind", "anonymous")),
+}
+"""Attributes that are not missed where nobody gives them: now; a session where there is a user; a context of kind user, not anonymous."""
+
+
+def _flags(spec: Spec) -> Iterator[Problem]:
+    """What a flag in a file asks for and the Spec takes from nowhere: to that flag it is missing in each request."""
+    for name, source in spec.flags.items():
+        for key in sorted(flag_keys(spec, name) if source.document is not None else ()):
+            needs = flags.compile_flag(source.vendor, source.document or {}, key).needs
+            for attribute in sorted(needs - source.attributes.keys() - _ALWAYS_THERE.get(source.vendor, frozenset())):
+                message = f"flag {key!r} asks for {attribute!r}, which is missing in every request"
+                hint = f"say where it comes from, such as attributes: {{{attribute}: {{header: ...}}}}"
+                yield Problem("blind.flag-attribute", f"flags.{name}.attributes", message, hint)
 
 
 def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:

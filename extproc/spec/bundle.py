@@ -6,6 +6,7 @@ still be read by people and by every YAML parser. Files are id lists and flag de
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import orjson
 from extproc.errors import Problem, SpecError
 
 _MARK: Final = "\n# extproc files: "
+_NOT_IN_YAML: Final = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 MOST: Final = 64 * 1024 * 1024
 """Characters of a file: a million ids are 37 MB."""
 
@@ -22,7 +24,12 @@ def bundled(text: str, files: Mapping[str, str]) -> str:
     """One text of a Spec and its files."""
     if not files:
         return text
-    return text.rstrip("\n") + _MARK + orjson.dumps(dict(files), option=orjson.OPT_SORT_KEYS).decode()
+    return text.rstrip("\n") + _MARK + _in_one_line(orjson.dumps(dict(files), option=orjson.OPT_SORT_KEYS).decode())
+
+
+def _in_one_line(written: str) -> str:
+    """JSON escapes what ends a line for itself; for YAML other characters do as well, and some may be nowhere in a text."""
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def parted(bundle: str) -> tuple[str, dict[str, str]]:
@@ -33,7 +40,7 @@ def parted(bundle: str) -> tuple[str, dict[str, str]]:
     try:
         files = orjson.loads(written)
         if not isinstance(files, dict) or not all(isinstance(content, str) for content in files.values()):
-            raise ValueError("is no mapping of texts")
+            raise ValueError("they are no mapping of texts")
     except ValueError as error:
         raise SpecError(
             Problem("spec.bundle", "spec", f"its files cannot be read: {error}", "load the Spec from its file again")

@@ -25,11 +25,12 @@ from extproc.spec.document.base import (
     COUNTRY_PATTERN,
     GROUP_PATTERN,
     HEADER_PATTERN,
+    KEY_PATTERN,
     NAME_PATTERN,
     REGION_PATTERN,
 )
 from extproc.spec.resolve import resolve
-from extproc.spec.units import show_share
+from extproc.spec.units import show_duration, show_share
 from extproc.spec.yamltext import Lines, Path, parse, show
 
 _IDS = {"extra_forbidden": "spec.unknown-key", "missing": "spec.missing-key", "literal_error": "spec.choice", "enum": "spec.choice"}
@@ -41,6 +42,7 @@ _SHAPES = {
     "list_type": "must be a list, such as [a, b]",
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "too_short": "must not be empty",
@@ -63,6 +65,9 @@ _PATTERNS = {
     CLAIM_PATTERN: "must be a claim, or the dotted path to one, such as realm_access.roles",
     COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
     "^/": "must start with /",
+    "^https://": "must start with https://",
+    "^https?://": "must start with http:// or https://",
+    KEY_PATTERN: "must be a key of the request's body: letters, digits and underscore, at most 64",
 }
 
 
@@ -156,8 +161,11 @@ def _said(value: Any) -> str:
 
 def _limits(given: Any, context: Mapping[str, Any]) -> dict[str, Any]:
     """Limits in the unit in which the value is written."""
-    percent = isinstance(given, str) and given.rstrip().endswith("%")
-    return {key: show_share(float(limit)) if percent and key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
+    unit = given.strip()[-1:] if isinstance(given, str) else ""
+    if not unit or unit not in "%smhd":
+        return dict(context)
+    show = show_share if unit == "%" else show_duration
+    return {key: show(float(limit)) if key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
 
 
 def _choice(given: Any, expected: str) -> str:

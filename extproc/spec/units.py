@@ -51,3 +51,9 @@ def money(value: Any) -> Decimal:
 def show_share(fraction: float) -> str:
     """`5%` of 0.05, as short as it is exact."""
     return f"{Decimal(repr(fraction)) * 100:f}".rstrip("0").rstrip(".") + "%" if fraction % 0.01 else f"{fraction:.0%}"
+
+
+def show_duration(seconds: float) -> str:
+    """`30d` of 2592000, in the largest unit that is exact."""
+    unit, size = next((unit, size) for unit, size in reversed(_SECONDS.items()) if not seconds % size or unit == "ms")
+    return f"{seconds / size:g}{unit}" if seconds else "0s"

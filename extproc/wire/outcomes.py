@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -64,7 +65,9 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     metadata = common.metadata.filter_metadata
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
-            yield _outcome(entry, namespace[len(_PREFIX) :], metadata[namespace])
+            # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
+            with suppress(ValueError):
+                yield _outcome(entry, namespace[len(_PREFIX) :], metadata[namespace])
 
 
 def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outcome:

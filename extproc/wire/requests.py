@@ -33,9 +33,12 @@ def read_subject(message: bytes) -> Subject | None:
         if len(message) >= layout.size:
             fields = layout.unpack(message)
             if fields[::2] == layout.heads:
-                facts = _behind(message[layout.size :])
+                rest = message[layout.size :]
+                facts = _RESTS.get(rest)
                 if facts is None:
-                    break
+                    facts = _behind(rest)
+                    if facts is None:
+                        break
                 subject = dict(zip(layout.names, fields[1::2]))  # noqa: B905 - as long as each other, by the format
                 subject.update(facts)
                 return subject

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from extproc import contract
@@ -16,6 +17,8 @@ from tests.support.scripted import Decision, Scripted, scripted
 CANARY_A, CANARY_B = "new-a", "new-b"
 STABLE_A, STABLE_B = "old-a", "old-b"
 QA_HEADER, TOKEN_HEADER = "x-canary-qa", "x-conversation-token"
+UNITS = 64
+"""So many that chance leaves none of four replicas out: 4 in 10^8."""
 
 
 def spec_document(models: dict[str, Model]) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def test_in_slots_stable_is_stable(stand: Scripted) -> None:
 def test_a_unit_stays_on_its_replica(stand: Scripted) -> None:
     """Ring hash over the digits that the router sends: each unit on one replica, all replicas in use, nothing of it leaves."""
     met = {}
-    for number in range(24):
+    for number in range(UNITS):
         digits = f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"
         decision = Decision("by-unit", rollout="replicas", headers={contract.AFFINITY_HEADER: digits})
         (met[number],) = {stand.answered(decision, "/replicas/x") for _ in range(4)}
@@ -128,7 +131,7 @@ def test_a_conversation_stays_on_its_replica(stand: Scripted) -> None:
     """Maglev over the header that the Spec names, for a model that got no digits; the header does not leave."""
     decision = Decision("by-header", rollout="replicas")
     met = {}
-    for number in range(24):
+    for number in range(UNITS):
         (met[number],) = {stand.answered(decision, "/replicas/x", x_conversation_id=f"talk-{number}") for _ in range(4)}
         assert "x-conversation-id" not in stand.last(met[number]).names
     assert set(met.values()) == {f"replica-{number}" for number in range(4)}
@@ -136,7 +139,7 @@ def test_a_conversation_stays_on_its_replica(stand: Scripted) -> None:
 
 def test_without_a_key_any_replica_answers(stand: Scripted) -> None:
     """No decision, no digits: the requests are spread."""
-    assert len({stand.answered("", "/replicas/x") for _ in range(40)}) == 4
+    assert len({stand.answered("", "/replicas/x") for _ in range(UNITS)}) == 4
 
 
 # ---------------------------------------------------------------------------------------------------------------- conversations
@@ -201,6 +204,19 @@ def test_no_body_is_rejected(stand: Scripted, body: bytes) -> None:
     answered_by = stand.answered("", "/threads/x", body=body)
     assert stand.answerer.told(contract.REQUEST_NAMESPACE) == {}
     assert stand.last(answered_by).body == body
+
+
+@pytest.mark.parametrize(
+    ("text", "stated"),
+    [(rb"\\", True), (rb"\\\"", True), (rb"\\\\", True), (rb"\\\",", True), (rb"\",", True), (rb"\\\\\", \"thread_id\": ", False)],
+)
+def test_strings_end_where_json_says(stand: Scripted, text: bytes, stated: bool) -> None:
+    """Backslashes before a quote, even and odd in number: the key behind the string is found, one inside of it is not."""
+    key = b'"thread_id":"t"' if stated else b'"a":"thread_id"'
+    body = b'{"text":"' + text + b'",' + key + b"}"
+    assert orjson.loads(body)
+    stand.answered("", "/threads/x", body=body)
+    assert stand.answerer.told(contract.REQUEST_NAMESPACE) == ({"state": "1"} if stated else {})
 
 
 def test_long_prompts_are_looked_through(stand: Scripted) -> None:

@@ -13,6 +13,8 @@ from tests.support.scripted import Decision, scripted
 
 REPLICAS = [f"replica-{number}" for number in range(4)]
 HTTP = "type.googleapis.com/envoy.extensions.filters"
+UNITS = 64
+"""So many that chance leaves none of four replicas out: 4 in 10^8."""
 
 
 def foreign_envoy(replicas: list[Model]) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def test_a_unit_stays_on_a_replica_of_a_foreign_cluster(tmp_path: Path) -> None:
     host = foreign_envoy([models[name] for name in REPLICAS])
     with standing(document({"kind": "internal"}, blocks, {"chat": rollout}), models, tmp_path, profile=Profile.FULL, host=host) as stand:
         met = {}
-        for number in range(40):
+        for number in range(UNITS):
             (met[number],) = {stand.answered(x_user_id=f"user-{number}") for _ in range(3)}
         assert set(met.values()) >= set(REPLICAS)
         assert contract.AFFINITY_HEADER not in stand.last(REPLICAS[0]).names
@@ -62,7 +64,7 @@ def test_a_second_attempt_keeps_its_replica(tmp_path: Path) -> None:
     rollout = a_rollout("50%", {"paths": ["/v1/"]}, on_canary_failure="stable")
     with scripted(document({"kind": "edge"}, blocks, {"chat": rollout}), models, tmp_path) as stand:
         met = {}
-        for number in range(24):
+        for number in range(UNITS):
             (met[number],) = {stand.answered(name, x_conversation_id=f"talk-{number}") for name in ("new", "old", "new", "old")}
         assert set(met.values()) == set(REPLICAS)
         assert stand.answered(Decision("new")) in REPLICAS

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.release.eprocess import BETS, RATIOS, BetE, RatioE, ceiling_log_e, combine, log_sum_exp
+from extproc.release.eprocess import BETS, RATIOS, BetE, RatioE, ceiling_log_e, combine, log_sum_exp, sample_ratio_log_bf
 
 steady = settings(deadline=None, derandomize=True, database=None)
 COUNTS = st.tuples(st.integers(0, 30), st.integers(0, 200)).flatmap(
@@ -34,7 +34,30 @@ def test_the_order_of_batches_and_who_recorded_them_change_nothing(
         parts[draw.randrange(3)].record(*batch)  # type: ignore[attr-defined]
     for other in parts[1:]:
         parts[0].merge(other)
-    assert parts[0].vector == pytest.approx(together.vector, abs=1e-6)
+    assert parts[0].vector == pytest.approx(together.vector, abs=1e-9)
+
+
+@steady
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=60), st.randoms(use_true_random=False))
+def test_a_bet_is_the_same_whoever_recorded_it(pairs: list[tuple[float, float]], draw: object) -> None:
+    """Three collectors, merged, are one stream."""
+    together, parts = BetE(2.0, 0.1), [BetE(2.0, 0.1) for _ in range(3)]
+    for x, y_mean in pairs:
+        together.record(x, y_mean)
+        parts[draw.randrange(3)].record(x, y_mean)  # type: ignore[attr-defined]
+    for other in parts[1:]:
+        parts[0].merge(other)
+    assert parts[0].vector == pytest.approx(together.vector, abs=1e-9)
+
+
+@steady
+@given(st.lists(st.integers(0, 200), min_size=2, max_size=3), st.sampled_from([0.01, 0.25, 0.4]))
+def test_a_sample_ratio_can_be_told_unit_by_unit_or_at_once(counts: list[int], share: float) -> None:
+    """The factors of the units multiply to the whole, and each is fair under the plan: what is expected of the next one is 1."""
+    shares = [share, 1 - share] if len(counts) == 2 else [share, share, 1 - 2 * share]
+    now = sample_ratio_log_bf(counts, shares)
+    steps = [sample_ratio_log_bf([n + (i == arm) for i, n in enumerate(counts)], shares) - now for arm in range(len(counts))]
+    assert sum(part * math.exp(step) for part, step in zip(shares, steps, strict=True)) == pytest.approx(1.0)
 
 
 @steady

@@ -9,18 +9,32 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from extproc.domain import Action, Decision, Finding, JournalEntry, Rollout, RolloutState, StartMode, State, Status, Verdict
+from extproc.domain import (
+    Action,
+    Decision,
+    Finding,
+    Freeze,
+    JournalEntry,
+    Reaction,
+    Rollout,
+    RolloutState,
+    StartMode,
+    State,
+    Status,
+    Verdict,
+)
 from extproc.errors import RefusedError
-from extproc.release import AUTOMATION, Evidence, apply, decide, human
+from extproc.release import AUTOMATION, Evidence, Wish, apply, decide, human
 from tests.support.specs import rollout
 
 NAME = "new"
-ACTS = (Action.START, Action.PAUSE, Action.RESUME, Action.ADVANCE, Action.ROLL_BACK)
+ACTS = (Action.START, Action.PAUSE, Action.RESUME, Action.ADVANCE, Action.RETURN, Action.OVERRIDE, Action.ROLL_BACK)
+ANYWAY = (Action.ADVANCE, Action.RETURN, Action.OVERRIDE, Action.ROLL_BACK)
 POSSIBLE: dict[Status, tuple[Action, ...]] = {
     Status.PENDING: (Action.START,),
-    Status.PROGRESSING: (Action.PAUSE, Action.ADVANCE, Action.ROLL_BACK),
-    Status.PAUSED: (Action.RESUME, Action.ADVANCE, Action.ROLL_BACK),
-    Status.AWAITING_APPROVAL: (Action.PAUSE, Action.RESUME, Action.ADVANCE, Action.ROLL_BACK),
+    Status.PROGRESSING: (Action.PAUSE, *ANYWAY),
+    Status.PAUSED: (Action.RESUME, *ANYWAY),
+    Status.AWAITING_APPROVAL: (Action.PAUSE, Action.RESUME, *ANYWAY),
     Status.COMPLETED: (Action.ROLL_BACK,),
     Status.ROLLED_BACK: (Action.START,),
 }
@@ -28,7 +42,7 @@ WHYS = st.sampled_from(["incident 4711", "go", "x", "", "   "])
 FINDINGS = st.lists(
     st.builds(
         Finding,
-        gate=st.sampled_from(["errors", "ceiling:errors"]),
+        gate=st.sampled_from(["errors", "ceiling:errors", "metric:revenue", "sample_ratio"]),
         verdict=st.sampled_from(Verdict),
         sentence=st.sampled_from(["a sentence", "another one"]),
         estimate=st.none(),
@@ -41,13 +55,20 @@ FINDINGS = st.lists(
         log_e_harm=st.floats(-5, 50),
         log_e_safe=st.floats(-5, 50),
         both_arms=st.booleans(),
+        cohort=st.sampled_from(["", "", "staff", "germany"]),
+        reaction=st.sampled_from([Reaction.ROLL_BACK, Reaction.ROLL_BACK, Reaction.RETURN, Reaction.HOLD]),
     ),
     max_size=3,
 )
 
 
+def holds(finding: Finding) -> bool:
+    """A FAIL of it keeps the exposure as it is."""
+    return finding.both_arms or (finding.reaction is Reaction.HOLD and not finding.cohort)
+
+
 def exposure(given: Rollout, state: RolloutState) -> float:
-    """Share of units that meet the canary."""
+    """Share of units that meet the canary, cohorts aside."""
     if state.status.exposes:
         return given.phases[state.phase].share
     return 1.0 if state.status is Status.COMPLETED else 0.0
@@ -56,12 +77,18 @@ def exposure(given: Rollout, state: RolloutState) -> float:
 class PhaseMachine(RuleBasedStateMachine):
     """Automation and people take turns; every decision is applied."""
 
-    @initialize(start=st.sampled_from(StartMode), shares=st.sampled_from([(1.0,), (0.05, 1.0), (0.01, 0.05, 0.25, 0.5, 1.0)]))
-    def begin(self, start: StartMode, shares: tuple[float, ...]) -> None:
-        plain = rollout(start=start)
-        self.rollout = replace(
-            plain, phases=tuple(replace(plain.phases[0], name=f"{share:.0%}", share=share, min_units=0, min_requests=0) for share in shares)
-        )
+    @initialize(
+        start=st.sampled_from(StartMode),
+        shares=st.sampled_from([(1.0,), (0.05, 1.0), (0.01, 0.05, 0.25, 0.5, 1.0)]),
+        after=st.tuples(
+            st.sampled_from([Reaction.ASK, Reaction.HOLD, Reaction.RETURN, Reaction.ROLL_BACK]), st.sampled_from(list(Reaction))
+        ),
+        approval_above=st.sampled_from([1.0, 1.0, 0.2]),
+    )
+    def begin(self, start: StartMode, shares: tuple[float, ...], after: tuple[Reaction, Reaction], approval_above: float) -> None:
+        plain = rollout(start=start, approval_above=approval_above, freezes=(Freeze(200_000.0, 260_000.0, "holidays"),))
+        phase = replace(plain.phases[0], min_units=0, min_requests=0, on_inconclusive=after[0], on_no_data=after[1])
+        self.rollout = replace(plain, phases=tuple(replace(phase, name=f"{share:.0%}", share=share) for share in shares))
         self.now = 1000.0
         pending = RolloutState(Status.PENDING, 0, self.now, 0, 1, "has not been started", "print")
         self.state = State(1, "digest", {NAME: pending, "bystander": replace(pending, status=Status.PAUSED)})
@@ -85,34 +112,44 @@ class PhaseMachine(RuleBasedStateMachine):
         before = self.stands
         decision = decide(self.rollout, before, findings, self.evidence, self.now)
         failing = [finding for finding in findings if finding.verdict is Verdict.FAIL]
+        harmful = [finding for finding in failing if not holds(finding)]
+        overridden = self.now < before.override_until
         if decision.action is Action.HOLD:
             assert decision.why.strip()
             if before.status.exposes:
-                assert not any(not finding.both_arms for finding in failing), "a FAIL of the canary alone is never held"
-            assert decision.page == (bool(failing) and before.status.exposes)
+                assert not harmful, "a FAIL of the canary alone is never held"
+            assert not decision.page or (failing and before.status.exposes)
             return
         assert not before.status.terminal, "no decision leaves an end without a person"
-        if before.status.exposes and failing:
+        if before.status.exposes and harmful:
+            assert decision.action in (Action.ROLL_BACK, Action.ROLL_BACK_COHORT, Action.RETURN)
+        if any(finding.reaction is Reaction.ROLL_BACK and not finding.cohort for finding in harmful) and before.status.exposes:
             assert decision.action is Action.ROLL_BACK
         self.carry_out(decision, AUTOMATION)
         after = self.stands
         if exposure(self.rollout, after) > exposure(self.rollout, before):
+            assert not 200_000.0 <= self.now < 260_000.0, "not in a freeze"
             assert before.status in (Status.PROGRESSING, Status.PENDING)
             if before.status is Status.PENDING:
                 assert self.rollout.start is StartMode.AUTOMATIC
             else:
-                assert not failing
-                assert all(finding.verdict is Verdict.PASS for finding in findings)
+                assert not [finding for finding in failing if not (overridden and finding.gate.startswith("metric:"))]
+                assert overridden or all(finding.verdict is Verdict.PASS for finding in findings)
                 assert self.evidence_was.watched >= self.rollout.phases[before.phase].min_dwell
+                assert exposure(self.rollout, after) <= self.rollout.approval_above or after.status is Status.COMPLETED
 
     @rule(action=st.sampled_from(ACTS), why=WHYS)
     def a_person_acts(self, action: Action, why: str) -> None:
-        if why.strip() and action in POSSIBLE[self.stands.status]:
-            self.carry_out(human(self.rollout, self.stands, action, why), "ada")
+        possible = action in POSSIBLE[self.stands.status] and (action is not Action.RETURN or self.stands.phase > 0)
+        if why.strip() and possible:
+            self.carry_out(self.said(action, why), "ada")
             return
         with pytest.raises(RefusedError) as caught:
-            human(self.rollout, self.stands, action, why)
+            self.said(action, why)
         assert all(problem.hint for problem in caught.value.problems)
+
+    def said(self, action: Action, why: str) -> Decision:
+        return human(self.rollout, self.stands, action, why, Wish(until=self.now + 5000.0), self.now)
 
     @rule()
     @precondition(lambda self: not self.stands.status.terminal)
@@ -132,8 +169,8 @@ class PhaseMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     @precondition(lambda self: self.stands.status in (Status.PAUSED, Status.AWAITING_APPROVAL))
     def a_person_answers(self, data: st.DataObject) -> None:
-        action = data.draw(st.sampled_from(POSSIBLE[self.stands.status]))
-        self.carry_out(human(self.rollout, self.stands, action, "seen"), "ada")
+        possible = [one for one in POSSIBLE[self.stands.status] if one is not Action.RETURN or self.stands.phase > 0]
+        self.carry_out(self.said(data.draw(st.sampled_from(possible)), "seen"), "ada")
 
     def carry_out(self, decision: Decision, actor: str) -> None:
         before = self.stands
@@ -146,14 +183,21 @@ class PhaseMachine(RuleBasedStateMachine):
         assert (entry.actor, entry.generation, entry.rollout) == (actor, self.state.generation, NAME)
         assert entry.numbers["share"] == exposure(self.rollout, after)
         assert after.phase <= before.phase + 1
-        assert after.phase >= before.phase or decision.action is Action.START
+        assert after.phase >= before.phase or decision.action in (Action.START, Action.RETURN)
         moved = exposure(self.rollout, after) != exposure(self.rollout, before) or after.phase != before.phase
+        moved = moved or after.cohorts_out != before.cohorts_out
         assert not moved or after.generation == self.state.generation, "whoever is met by a changed exposure carries its generation"
         assert after.generation in (before.generation, self.state.generation)
         if decision.action is Action.ROLL_BACK:
             assert exposure(self.rollout, after) == 0.0
+        if decision.action is Action.RETURN:
+            assert exposure(self.rollout, after) < exposure(self.rollout, before)
+            assert after.status is (Status.AWAITING_APPROVAL if actor == AUTOMATION else Status.PROGRESSING)
+        if decision.action is Action.ROLL_BACK_COHORT:
+            assert after.cohorts_out == (*before.cohorts_out, decision.cohort)
+            assert len(set(after.cohorts_out)) < len(self.rollout.cohorts), "the last cohort takes all the way back"
         if after.attempt != before.attempt:
-            assert (decision.action, before.status, actor) == (Action.START, Status.ROLLED_BACK, "ada")
+            assert (decision.action, before.status, actor) == (Action.START, Status.ROLLED_BACK, "ada") or decision.fresh
             assert after.attempt == before.attempt + 1
         if after.generation != before.generation and after.status.exposes:
             self.evidence = Evidence(self.rollout, 8.0, after.attempt)

@@ -60,19 +60,24 @@ def show(evidence: Evidence, outcomes: Iterable[Outcome]) -> None:
 
 
 def traffic(
-    seconds: int, share: float = 0.05, rate: int = 100, canary_errors: float = 0.0, errors: float = 0.0, **changes: Any
+    seconds: float, share: float = 0.05, rate: int = 100, canary_errors: float = 0.0, errors: float = 0.0, **changes: Any
 ) -> list[Outcome]:
-    """Evenly spread requests from t=100 on: every (1/share)-th meets the canary; errors are spread evenly within each arm."""
+    """Evenly spread requests from t=100 on, each of a unit of its own: every (1/share)-th meets the canary, as many are control; errors
+    are spread evenly within each arm."""
     made = []
     seen = {True: 0, False: 0}
-    met = 0.0
-    for number in range(seconds * rate):
+    met = controlled = 0.0
+    for number in range(int(seconds * rate)):
         met += share
         canary = met >= 1 - 1e-9
         met -= canary
+        controlled += 0.0 if canary else min(share, 1 - share) / (1 - share)
+        control = controlled >= 1 - 1e-9
+        controlled -= control
         wanted = canary_errors if canary else errors
         before = seen[canary] * wanted
         seen[canary] += 1
         failed = int(before + wanted + 1e-9) > int(before + 1e-9)
-        made.append(outcome(number, 100.0 + number / rate, canary, failed, **changes))
+        arm = Arm.CANARY if canary else Arm.CONTROL if control else Arm.REST
+        made.append(outcome(number, 100.0 + number / rate, canary, failed, **{"arm": arm, **changes}))
     return made

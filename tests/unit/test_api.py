@@ -205,7 +205,7 @@ def test_status_says_what_is_waited_for(api: Served) -> None:
     assert rollout["share"] == 0.01
     assert rollout["now"].startswith("needs ")
     assert rollout["arms"]["canary"]["requests"] == 1
-    assert {finding["gate"] for finding in rollout["findings"]} == {"errors", "ceiling:errors"}
+    assert {finding["gate"] for finding in rollout["findings"]} == {"errors", "together", "ceiling:errors"}
     assert document["stale"] == 0
     assert document["loop"].keys() == {"lag", "worst_lag", "tick_seconds", "ticks", "missed_ticks"}
 

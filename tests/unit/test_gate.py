@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from extproc.domain import Finding, Rollout, Verdict
+from extproc.domain import Arm, Ceiling, Finding, Gate, MetricGate, Outcome, Reaction, Rollout, Verdict
+from extproc.measures import MEASURES
 from extproc.release import Evidence, evaluate, harm_limit, waiting_for
 from extproc.release.eprocess import ceiling_log_e
-from extproc.release.gate import CALM, SAFE_LIMIT
-from tests.support.outcomes import show, traffic
-from tests.support.specs import rollout
+from extproc.release.gate import CALM, SAFE_LIMIT, weights
+from tests.support.outcomes import outcome, show, traffic
+from tests.support.specs import cohort, rollout
 
-ROLLOUT = rollout()
+ROLLOUT = rollout(cohorts=(cohort("everyone"),))
 PHASE_25, PHASE_100 = 2, 4
 
 
@@ -36,9 +40,9 @@ def seen(
 
 
 def findings(evidence: Evidence, given: Rollout = ROLLOUT) -> tuple[Finding, Finding]:
-    comparison, ceiling = evaluate(given, evidence)
-    assert (comparison.gate, ceiling.gate) == ("errors", "ceiling:errors")
-    return comparison, ceiling
+    found = {finding.gate: finding for finding in evaluate(given, evidence)}
+    assert {"errors", "together", "ceiling:errors"} <= set(found)
+    return found["errors"], found["ceiling:errors"]
 
 
 # ------------------------------------------------------------------------------------------------------------------- sentences
@@ -50,10 +54,10 @@ def test_the_sentence_of_a_pass() -> None:
     assert comparison.verdict is Verdict.PASS
     assert comparison.sentence == (
         "errors: canary 0.00% (0 of 1,500), stable 0.00% (0 of 4,500): +0.00 pp (95 % interval -0.15 pp to +0.15 pp), margin +1.00 pp; "
-        "harm E 1 of 20, safety E 98500 of 20"
+        "harm E 1 of 20, safety E 73876 of 20"
     )
     assert ceiling.verdict is Verdict.PASS
-    assert ceiling.sentence == "errors: canary 0.00% (0 of 1,500), ceiling 5.00%; E 3.5e-08 of 20"
+    assert ceiling.sentence == "errors: canary 0.00% (0 of 1,500), ceiling 5.00%; E 0.31 of 20"
 
 
 def test_the_sentence_of_a_fail() -> None:
@@ -62,7 +66,7 @@ def test_the_sentence_of_a_fail() -> None:
     assert comparison.verdict is Verdict.FAIL
     assert comparison.sentence == (
         "errors: canary 20.00% (100 of 500), stable 0.00% (0 of 1,500): +20.00 pp (95 % interval +14.48 pp to +25.52 pp), margin +1.00 pp; "
-        "harm E 10^58 of 20, safety E 0.093 of 20"
+        "harm E 10^57 of 20, safety E 0.32 of 20"
     )
     assert ceiling.verdict is Verdict.FAIL
     assert ceiling.sentence == "errors: canary 20.00% (100 of 500), ceiling 5.00%; E 10^28 of 20"
@@ -75,7 +79,7 @@ def test_the_sentence_of_an_inconclusive() -> None:
     assert comparison.verdict is Verdict.INCONCLUSIVE
     assert comparison.sentence == (
         "errors: canary 0.00% (0 of 250), stable 0.00% (0 of 750): +0.00 pp (95 % interval -0.97 pp to +0.97 pp), margin +1.00 pp; "
-        "harm E 1 of 20, safety E 2.6 of 20"
+        "harm E 1 of 20, safety E 2.2 of 20"
     )
 
 
@@ -96,7 +100,7 @@ def test_the_sentence_of_an_incident_in_both_arms() -> None:
     assert comparison.verdict is not Verdict.FAIL
     assert (ceiling.verdict, ceiling.both_arms) == (Verdict.FAIL, True)
     assert ceiling.sentence == (
-        "errors: canary 50.00% (250 of 500), ceiling 5.00%; E 10^177 of 20; stable is over it too (50.00% (750 of 1,500), E 10^534)"
+        "errors: canary 50.00% (250 of 500), ceiling 5.00%; E 10^177 of 20; stable is over it too (50.00% (750 of 1,500), E 10^533)"
     )
 
 
@@ -106,6 +110,7 @@ def test_a_stable_that_is_only_suspect_is_no_excuse() -> None:
     comparison, ceiling = findings(seen(3, canary_errors=0.5, errors=0.1, share=0.5))
     assert comparison.stable_value == pytest.approx(0.1)
     assert 0.0 < ceiling_log_e(15, 150, 0.05) < harm_limit(ROLLOUT, 1)
+    assert comparison.log_e_harm >= CALM
     assert "stable is over it too" not in ceiling.sentence
     assert (ceiling.verdict, ceiling.both_arms) == (Verdict.FAIL, False)
 
@@ -136,12 +141,14 @@ def test_safe_but_not_calm_does_not_pass() -> None:
     wide = rollout(
         phases=tuple(replace(phase, gates=(replace(phase.gates[0], margin=0.3),), ceilings=()) for phase in ROLLOUT.phases), alpha=1e-9
     )
-    evidence = seen(6, canary_errors=0.02, given=wide)
-    (comparison,) = evaluate(wide, evidence)
-    assert comparison.log_e_safe >= SAFE_LIMIT
-    assert CALM <= comparison.log_e_harm < harm_limit(wide, 1)
-    assert comparison.verdict is Verdict.INCONCLUSIVE
-    assert any(wish.startswith("calm (safety E ") for wish in waiting_for(wide.phases[PHASE_25], [comparison], evidence))
+    evidence = seen(6, canary_errors=0.03, given=wide)
+    found = {finding.gate: finding for finding in evaluate(wide, evidence)}
+    assert found["errors"].verdict is Verdict.PASS
+    assert found["errors"].log_e_safe >= SAFE_LIMIT
+    together = found["together"]
+    assert CALM <= together.log_e_harm < harm_limit(wide, 1)
+    assert together.verdict is Verdict.INCONCLUSIVE
+    assert any(wish.startswith("calm (harm E ") for wish in waiting_for(wide.phases[PHASE_25], [together], evidence))
 
 
 @pytest.mark.parametrize(("attempt", "limit"), [(1, 20.0), (2, 40.0), (3, 80.0), (5, 320.0)])
@@ -154,8 +161,8 @@ def test_each_attempt_has_half_of_the_alpha_before(attempt: int, limit: float) -
 def test_a_later_attempt_needs_more_evidence() -> None:
     """What rolls back the first attempt leaves the eighth undecided."""
     given = rollout(phases=tuple(replace(phase, ceilings=()) for phase in ROLLOUT.phases))
-    (first,) = evaluate(given, seen(5, canary_errors=0.06, given=given))
-    (eighth,) = evaluate(given, seen(5, canary_errors=0.06, given=given, attempt=8))
+    first, *_ = evaluate(given, seen(5, canary_errors=0.06, given=given))
+    eighth, *_ = evaluate(given, seen(5, canary_errors=0.06, given=given, attempt=8))
     assert first.log_e_harm == eighth.log_e_harm
     assert (first.verdict, eighth.verdict) == (Verdict.FAIL, Verdict.INCONCLUSIVE)
 
@@ -168,10 +175,22 @@ def test_a_fault_is_seen_before_its_deadline() -> None:
         evidence.observe(one, 102.0)
     evidence.advance(103.5)
     comparison, ceiling = findings(evidence)
-    assert evidence.late.canary.requests == 0
+    assert evidence.seen("canary", "errors").n == 0
     assert comparison.verdict is ceiling.verdict is Verdict.FAIL
     assert comparison.canary_samples == ceiling.canary_samples == 50
     assert (comparison.canary_value, comparison.stable_value) == (1.0, 0.0)
+
+
+def test_where_both_fail_chance_does_not_decide_who_is_to_blame() -> None:
+    """At 50 % both fail totally, and after few requests the canary's e-value is the first to cross. Stable's is on its way, and no
+    comparison tells the two apart: an incident, not a rollback."""
+    one = Evidence(ROLLOUT, 8.0)
+    one.begin_visit(2, 3)
+    made = [outcome(number, 100 + number / 10, number != 1, True) for number in range(4)]
+    show(one, made)
+    _, ceiling = findings(one)
+    assert one.capital.guards.log_e(0, "stable") < harm_limit(ROLLOUT, 1) <= one.capital.guards.log_e(0, "canary")
+    assert (ceiling.verdict, ceiling.both_arms) == (Verdict.FAIL, True)
 
 
 def test_the_last_phase_without_holdback_stands_on_its_ceilings() -> None:
@@ -197,14 +216,211 @@ def test_the_interval_contains_the_estimate_and_shrinks(canary_errors: float, er
 
 
 def test_findings_come_in_the_order_written() -> None:
-    """Gates first, then ceilings."""
+    """Comparisons, all together, sample ratio, ceilings."""
     given = rollout(
         phases=tuple(replace(phase, ceilings=(*phase.ceilings, replace(phase.ceilings[0], limit=0.5))) for phase in ROLLOUT.phases)
     )
     evidence = seen(10, canary_errors=0.3, given=given)
-    comparison, low, high = evaluate(given, evidence)
+    comparison, together, ratio, low, high = evaluate(given, evidence)
     assert [low.margin, high.margin] == [0.05, 0.5]
+    assert (together.verdict, ratio.verdict) == (Verdict.FAIL, Verdict.PASS)
     assert (comparison.verdict, low.verdict, high.verdict) == (Verdict.FAIL, Verdict.FAIL, Verdict.PASS)
+
+
+# ------------------------------------------------------------------------------------------------------------------- together
+def gated(names: dict[str, float], **changes: Any) -> Rollout:
+    """A rollout with gates of these weights in every phase."""
+    phases = tuple(
+        replace(phase, gates=tuple(Gate(name, MEASURES[name].margin(2), weight) for name, weight in names.items()), ceilings=())
+        for phase in ROLLOUT.phases
+    )
+    return replace(ROLLOUT, phases=phases, **changes)
+
+
+def shown(given: Rollout, made: Sequence[Outcome], phase: int = PHASE_25) -> dict[str, Finding]:
+    one = Evidence(given, 8.0)
+    one.begin_visit(2, phase)
+    show(one, made)
+    return {finding.gate: finding for finding in evaluate(given, one)}
+
+
+def test_all_comparisons_have_one_alpha_between_them() -> None:
+    """E together is the mean of the e-values by weight; what a gate alone needs is said with it."""
+    found = shown(gated({"errors": 0.8, "latency_mean": 0.2}), traffic(20, 0.25, canary_errors=0.02))
+    together = 0.8 * math.exp(found["errors"].log_e_harm) + 0.2 * math.exp(found["latency_mean"].log_e_harm)
+    assert math.exp(found["together"].log_e_harm) == pytest.approx(together)
+    assert math.exp(found["errors"].log_e_limit) == pytest.approx(25)
+    assert math.exp(found["latency_mean"].log_e_limit) == pytest.approx(100)
+    assert found["together"].sentence.startswith("all comparisons together: harm E ")
+
+
+def test_the_gate_that_crossed_is_named_and_the_others_are_not() -> None:
+    """Errors fail; latency, which is the same in both arms, does not."""
+    found = shown(gated({"errors": 0.5, "latency_mean": 0.5}), traffic(20, 0.25, canary_errors=0.4))
+    assert (found["errors"].verdict, found["together"].verdict) == (Verdict.FAIL, Verdict.FAIL)
+    assert found["latency_mean"].verdict is not Verdict.FAIL
+
+
+def test_weights_are_the_same_in_every_phase() -> None:
+    """A weight that moved with the phases would move capital to where it had just grown: alpha would be spent twice."""
+    phases = [
+        replace(ROLLOUT.phases[0], gates=gates)
+        for gates in (
+            (Gate("errors", 0.05, 1.0),),
+            (Gate("errors", 0.01, 0.5), Gate("cost", 0.2, 0.5)),
+            (),
+        )
+    ]
+    given = replace(ROLLOUT, phases=tuple(phases))
+    assert weights(given) == {"errors": 0.75, "cost": 0.25}
+
+
+def test_a_measure_that_only_guards_passes_without_evidence_of_safety() -> None:
+    """A p99 within the margin would take ten times the requests; unless the Spec asks for it."""
+    plain = gated({"errors": 0.5, "latency_p99": 0.5})
+    found = shown(plain, traffic(20, 0.25))
+    assert (found["latency_p99"].verdict, found["latency_p99"].within) == (Verdict.PASS, "")
+    asked = replace(
+        plain,
+        phases=tuple(
+            replace(phase, gates=tuple(replace(gate, guardrail=gate.measure != "errors") for gate in phase.gates)) for phase in plain.phases
+        ),
+    )
+    found = shown(asked, traffic(20, 0.25))
+    assert (found["latency_p99"].verdict, found["latency_p99"].within) == (Verdict.INCONCLUSIVE, "+10%")
+    assert (found["errors"].verdict, found["errors"].within) == (Verdict.PASS, "")
+
+
+@pytest.mark.parametrize(("name", "passes"), [("latency_p95", True), ("latency_mean", True), ("output_rate", True)])
+def test_safety_can_be_shown_of_each_kind(name: str, passes: bool) -> None:
+    """Long enough, and with a canary that is no worse."""
+    given = gated({name: 1.0})
+    given = replace(given, phases=tuple(replace(p, gates=(replace(p.gates[0], guardrail=True, margin=0.5),)) for p in given.phases))
+    draw = random.Random(5)
+    made = [replace(one, duration=draw.lognormvariate(-1, 0.5)) for one in traffic(150, 0.25)]
+    assert (shown(given, made)[name].verdict is Verdict.PASS) is passes
+    slower = [replace(one, duration=one.duration * (1.9 if one.arm is Arm.CANARY else 1.0)) for one in made]
+    found = shown(given, slower)[name]
+    assert found.verdict is Verdict.FAIL
+    assert found.log_e_safe < SAFE_LIMIT
+
+
+# -------------------------------------------------------------------------------------------------------------------- cohorts
+THREE = replace(ROLLOUT, cohorts=(cohort("de"), cohort("nz"), cohort("us")))
+
+
+def by_cohort(seconds: int, errors: dict[str, float], parts: dict[str, float]) -> list[Outcome]:
+    """Traffic of three cohorts with these parts, each with its own errors of the canary."""
+    draw = random.Random(3)
+    names, cuts = list(parts), list(parts.values())
+    made = []
+    for one in traffic(seconds, 0.25):
+        name = draw.choices(names, cuts)[0]
+        made.append(replace(one, cohort=name, failed=one.arm is Arm.CANARY and draw.random() < errors.get(name, 0.0)))
+    return made
+
+
+def test_one_country_that_fails_goes_back_alone() -> None:
+    """A fifth of the traffic, and only there: that cohort is named, and everybody else is said to be well."""
+    found = shown(THREE, by_cohort(60, {"nz": 0.8}, {"de": 0.4, "nz": 0.2, "us": 0.4}))
+    assert (found["together"].verdict, found["together"].cohort) == (Verdict.FAIL, "nz")
+    assert found["together"].sentence.endswith("; it is cohort nz alone")
+    assert (found["errors"].verdict, found["errors"].cohort) == (Verdict.FAIL, "nz")
+
+
+def test_a_fault_of_all_cohorts_is_nobodys_alone() -> None:
+    """Everywhere: all the way back."""
+    found = shown(THREE, by_cohort(30, {"de": 0.5, "nz": 0.5, "us": 0.5}, {"de": 0.4, "nz": 0.2, "us": 0.4}))
+    assert (found["together"].verdict, found["together"].cohort) == (Verdict.FAIL, "")
+
+
+def test_where_most_fail_the_few_others_are_no_proof() -> None:
+    """Nearly everybody is in one cohort, and it fails: that the others have not failed yet says little, so all go back."""
+    found = shown(THREE, by_cohort(30, {"us": 0.5}, {"de": 0.01, "nz": 0.01, "us": 0.98}))
+    assert (found["together"].verdict, found["together"].cohort) == (Verdict.FAIL, "")
+
+
+def test_a_small_cohort_counts_with_half_of_alpha() -> None:
+    """Alpha is split between everybody and each cohort: what everybody together needs is twice as much, and it is said."""
+    found = shown(THREE, by_cohort(10, {}, {"de": 0.4, "nz": 0.2, "us": 0.4}))
+    assert math.exp(found["errors"].log_e_limit) == pytest.approx(40)
+    assert math.exp(found["together"].log_e_limit) == pytest.approx(20)
+
+
+# ------------------------------------------------------------------------------------------- ceilings, metrics, sample ratio
+def guarded(*ceilings: Ceiling) -> Rollout:
+    return replace(ROLLOUT, phases=tuple(replace(phase, ceilings=ceilings) for phase in ROLLOUT.phases))
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "bad", "good", "sentence"),
+    [
+        (
+            Ceiling("latency_p95", 2.0),
+            {"duration": 3.0},
+            {"duration": 1.0},
+            "latency_p95: canary 3.000 s on average (of 1,500), ceiling 2.000 s",
+        ),
+        (
+            Ceiling("ttft_mean", 0.5, "first token"),
+            {"ttft": 0.9},
+            {"ttft": 0.3},
+            "first token: canary 0.900 s on average (of 1,500), ceiling 0.500 s",
+        ),
+        (Ceiling("throttled", 0.1), {"throttled": True}, {}, "throttled: canary 100.00% (1,500 of 1,500), ceiling 10.00%"),
+        (
+            Ceiling("output_tokens", 100.0),
+            {"output_tokens": 150},
+            {"output_tokens": 90},
+            "output_tokens: canary 150.0 on average (of 1,500), ceiling 100.0",
+        ),
+    ],
+)
+def test_every_kind_of_ceiling_fires(ceiling: Ceiling, bad: dict[str, Any], good: dict[str, Any], sentence: str) -> None:
+    """Canary alone, both, nobody; in one phase, by name."""
+    given, name = guarded(ceiling), f"ceiling:{ceiling.name or ceiling.measure}"
+    for canary, stable, expected in (
+        (bad, good, (Verdict.FAIL, False)),
+        (bad, bad, (Verdict.FAIL, True)),
+        (good, good, (Verdict.PASS, False)),
+    ):
+        made = [replace(one, **(canary if one.arm is Arm.CANARY else stable)) for one in traffic(60, 0.25)]
+        found = shown(given, made)[name]
+        assert (found.verdict, found.both_arms) == expected
+        if canary is bad:
+            assert found.sentence.startswith(sentence)
+
+
+def test_a_metric_has_a_bound_and_no_value_is_no_pass() -> None:
+    """Above, below, within, missing, not a number; what a broken one does is declared."""
+    metrics = (MetricGate("revenue", "q", 100.0, more_is_worse=False), MetricGate("queue", "q", 5.0, rolls_back=True))
+    given = replace(ROLLOUT, phases=tuple(replace(phase, metrics=metrics) for phase in ROLLOUT.phases))
+    one = seen(0)
+
+    def read(**values: float | None) -> dict[str, Finding]:
+        return {finding.gate: finding for finding in evaluate(given, one, values) if finding.gate.startswith("metric:")}
+
+    assert {finding.verdict for finding in read().values()} == {Verdict.NO_DATA}
+    assert {finding.verdict for finding in read(revenue=None, queue=math.nan).values()} == {Verdict.NO_DATA}
+    assert {finding.verdict for finding in read(revenue=100.0, queue=5.0).values()} == {Verdict.PASS}
+    broken = read(revenue=99.0, queue=6.0)
+    assert [(finding.verdict, finding.reaction) for finding in broken.values()] == [
+        (Verdict.FAIL, Reaction.HOLD),
+        (Verdict.FAIL, Reaction.ROLL_BACK),
+    ]
+    assert broken["metric:revenue"].sentence == "metric revenue: 99, at least 100 is asked for"
+    assert broken["metric:queue"].sentence == "metric queue: 6, at most 5 is asked for"
+
+
+def test_units_that_do_not_fall_as_planned_hold() -> None:
+    """25 % are planned and 30 % came: no comparison can be believed, and where it is, is said."""
+    found = shown(ROLLOUT, traffic(60, 0.30))["sample_ratio"]
+    assert (found.verdict, found.reaction) == (Verdict.FAIL, Reaction.HOLD)
+    assert found.sentence.startswith(
+        "sample ratio: canary 1,800 (25.00% planned), control 1,800 (25.00% planned), rest 2,400 (50.00% planned); E 10^"
+    )
+    assert found.sentence.endswith("units do not fall as planned (everyone), no comparison can be believed")
+    assert shown(ROLLOUT, traffic(60, 0.25))["sample_ratio"].verdict is Verdict.PASS
 
 
 # ----------------------------------------------------------------------------------------------------------------- waiting for
@@ -226,7 +442,7 @@ def test_what_is_waited_for_while_evidence_grows() -> None:
     evidence = seen(10)
     evidence.watch(60.0)
     wishes = waiting_for(ROLLOUT.phases[PHASE_25], evaluate(ROLLOUT, evidence), evidence)
-    assert wishes == ("evidence that errors are within +1.00 pp (safety E 2.6 of 20, harm E 1)",)
+    assert wishes == ("evidence that errors stays within +1.00 pp (safety E 2.2 of 20)",)
 
 
 def test_nothing_is_waited_for_when_everything_is_there() -> None:

@@ -18,12 +18,14 @@ from extproc.errors import Problem, RefusedError, SpecError, StoreError
 from extproc.store import Store, open_store
 
 TEXT = filled_template("chat", "old", "new").replace("min_dwell: 30m", "min_dwell: 10s")
+TEXT = TEXT.replace("share: 5%,", "share: 20%,").replace("share: 1%,", "share: 10%,")
 NAME = "new"
 BEGIN = 1_000_000.0
 
 
 class World:
-    """A loop, its store and a clock: requests arrive evenly, 1 in 10 meets the canary, and end 0.2 s after their start."""
+    """A loop, its store and a clock: requests arrive evenly, the phase's share of units meets the canary, and they end 0.2 s after
+    their start."""
 
     def __init__(self, path: Path, text: str = TEXT) -> None:
         self.url = f"sqlite:{path / 'x.db'}"
@@ -56,9 +58,12 @@ class World:
         outcomes = []
         for index in range(requests):
             number = next(self._ids)
-            canary = number % 10 == 0 and state.status.exposes
+            point = number * 37 % 100 / 100
+            share = self.loop.desks[NAME].rollout.phases[state.phase].share
+            canary = point < share and state.status.exposes
             failed = (number // 10 % 100) / 100 < (canary_errors if canary else stable_errors)
-            outcomes.append(outcome(number, self.now + index / requests, canary, failed, generation=state.generation))
+            arm = Arm.CANARY if canary else Arm.CONTROL if point >= 1 - share - 1e-9 else Arm.REST
+            outcomes.append(outcome(number, self.now + index / requests, canary, failed, arm=arm, generation=state.generation))
         self.now += 1.0
         self.loop.receive(outcomes, self.now)
         self.loop.tick(self.now, 1.0)
@@ -70,7 +75,7 @@ def outcome(number: int, start: float, canary: bool, failed: bool, **changes: An
         "layer": "model",
         "rollout": NAME,
         "generation": 2,
-        "phase": "1%",
+        "phase": "10%",
         "cohort": "everyone",
         "arm": Arm.CANARY if canary else Arm.REST,
         "unit": f"{number % 5000:016x}",
@@ -117,7 +122,7 @@ def test_a_healthy_canary_moves_on_when_evidence_and_dwell_say_so(world: World) 
     entry = world.store.journal(NAME)[0]
     assert entry.action is Action.ADVANCE
     assert entry.actor == "extproc"
-    assert entry.numbers["from"] == {"status": "progressing", "phase": "1%"}
+    assert entry.numbers["from"] == {"status": "progressing", "phase": "10%"}
     assert {finding["verdict"] for finding in entry.numbers["findings"]} == {"pass"}
     assert "safety E" in entry.why
 
@@ -163,12 +168,12 @@ def test_a_restart_resumes_where_it_was(world: World) -> None:
     for _ in range(8):
         world.second()
     before = world.loop.desks[NAME].evidence
-    units, harm = dict(before.canary_units), {cohort: one.vector for cohort, one in before.late.harm.items()}
+    units, harm = dict(before.canary_units), before.to_json()["harm"]
     world.restart()
     after = world.loop.desks[NAME].evidence
     assert after is not before
     assert after.canary_units == units
-    assert {cohort: one.vector for cohort, one in after.late.harm.items()} == harm
+    assert after.to_json()["harm"] == harm
     assert after.watched == pytest.approx(before.watched)
     state = world.loop.state
     world.loop.receive([outcome(999_999, world.now - 1.0, True, True, generation=state.rollouts[NAME].generation)], world.now)
@@ -194,7 +199,7 @@ def test_a_person_acts_and_it_is_committed_before_the_answer(world: World) -> No
         assert (entry.actor, entry.why, entry.generation) == ("ann", "because", stored.generation)
     assert world.loop.state.rollouts[NAME].attempt == 2
     assert world.loop.desks[NAME].evidence.attempt == 2
-    assert not world.loop.desks[NAME].evidence.late.harm
+    assert world.loop.desks[NAME].evidence.log_e_harm("errors") == pytest.approx(0.0)
 
 
 def test_a_paused_rollout_stays_and_still_rolls_back(world: World) -> None:
@@ -214,7 +219,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(world: World, action
     """The refusal says what is possible now."""
     world.second()
     before = world.loop.state
-    with pytest.raises(RefusedError, match="possible now: pause, promote, rollback"):
+    with pytest.raises(RefusedError, match="possible now: pause, promote, return, rollback --cohort, override, rollback, revoke"):
         world.loop.act(NAME, action, "ann", "because", world.now)
     with pytest.raises(RefusedError, match="no reason"):
         world.loop.act(NAME, Action.PAUSE, "ann", "  ", world.now)
@@ -250,7 +255,7 @@ def test_another_canary_does_not_inherit_the_evidence_of_the_last_one(world: Wor
     assert world.status is Status.ROLLED_BACK
     world.restart(TEXT.replace("canary: new", "canary: third").replace("  new:\n    endpoint", "  third:\n    endpoint", 1))
     assert world.status is Status.PENDING
-    assert not world.loop.desks[NAME].evidence.late.harm
+    assert world.loop.desks[NAME].evidence.log_e_harm("errors") == pytest.approx(0.0)
     for _ in range(5):
         world.second()
     assert world.status is Status.PROGRESSING
@@ -313,7 +318,7 @@ def test_the_same_spec_in_other_words_changes_nothing(world: World) -> None:
     [
         TEXT.replace("min_dwell: 10s", "min_dwell: 1s"),
         TEXT.replace("country: [DE]", "country: [DE, FR]"),
-        TEXT.replace("  - {share: 1%,", "  - {share: 2%,"),
+        TEXT.replace("  - {share: 10%,", "  - {share: 11%,"),
         TEXT.replace("send_model: new", "send_model: other"),
         TEXT.replace("tier_header: x-user-tier", "tier_header: x-user-id"),
         TEXT.replace("latency_p99: 8s", "latency_p99: 80s"),
@@ -362,7 +367,7 @@ def test_rollouts_come_and_go_while_another_one_runs(world: World) -> None:
     world.second()
     metrics = ControllerMetrics()
     assert world.loop.state.rollouts["second"].status is Status.PROGRESSING
-    assert b'extproc_share{rollout="second"} 0.01' in metrics.exposition(world.loop, {})
+    assert b'extproc_share{rollout="second"} 0.1' in metrics.exposition(world.loop, {})
     with pytest.raises(RefusedError, match=r"state\.running-rollout-removed"):
         adopt(world, TEXT)
     world.loop.act("second", Action.ROLL_BACK, "ann", "because", world.now)
@@ -380,13 +385,13 @@ def test_a_rollout_that_rests_takes_its_new_block_with_the_evidence_that_is_abou
     for _ in range(3):
         world.second(canary_errors=1.0)
     assert world.status is Status.ROLLED_BACK
-    harm = {cohort: one.vector for cohort, one in world.loop.desks[NAME].evidence.late.harm.items()}
+    harm = world.loop.desks[NAME].evidence.to_json()["harm"]
     assert adopt(world, TEXT.replace("min_dwell: 10s", "min_dwell: 20s"))
     desk = world.loop.desks[NAME]
     assert (world.status, desk.rollout.phases[0].min_dwell) == (Status.ROLLED_BACK, 20.0)
-    assert {cohort: one.vector for cohort, one in desk.evidence.late.harm.items()} == harm
+    assert desk.evidence.to_json()["harm"] == harm
     world.restart(TEXT.replace("min_dwell: 10s", "min_dwell: 20s"))
-    assert {cohort: one.vector for cohort, one in world.loop.desks[NAME].evidence.late.harm.items()} == harm
+    assert world.loop.desks[NAME].evidence.to_json()["harm"] == harm
 
 
 # --------------------------------------------------------------------------------------------------------------------- watching
@@ -473,5 +478,5 @@ def test_requests_whose_end_we_missed_are_no_failures(world: World, elapsed: flo
     assert evidence.watched == watched
     for _ in range(15):
         world.second()
-    assert (evidence.late.canary.failures, evidence.late.stable.failures) == (0, 0)
+    assert [evidence.seen(arm, "errors").total for arm in ("canary", "stable")] == [0, 0]
     assert world.status is Status.PROGRESSING

@@ -106,7 +106,7 @@ def test_each_tick_saves_and_a_restart_tells_what_was_lost(tmp_path: Path) -> No
     for _ in range(12):
         world.second()
     before = world.loop.desks[NAME].evidence
-    vectors = {cohort: one.vector for cohort, one in before.late.harm.items()}
+    harm = before.to_json()["harm"]
     requests, at = before.arms["stable"].requests, world.now
     generation = world.loop.state.rollouts[NAME].generation
     lost = [asked(700_000 + number, world.now, False, False, generation=generation) for number in range(150)]
@@ -115,7 +115,7 @@ def test_each_tick_saves_and_a_restart_tells_what_was_lost(tmp_path: Path) -> No
     world.store.close()
     world.reopen()
     after = world.loop.desks[NAME].evidence
-    assert {cohort: one.vector for cohort, one in after.late.harm.items()} == vectors
+    assert after.to_json()["harm"] == harm
     assert after.arms["stable"].requests == requests
     gap = after.gap
     assert gap is not None

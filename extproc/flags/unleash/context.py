@@ -50,11 +50,13 @@ def usable_name(name: str, path: str, notes: Notes) -> bool:
 
 def quotable(text: str, path: str, notes: Notes) -> bool:
     """Whether the engine can put a text into its rule as it is."""
-    if '"' not in text and not text.endswith("\\"):
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        wrong = "is no UTF-8"
+    elif '"' in text or text.endswith("\\"):
+        wrong = "holds a quote or ends in a backslash"
+    else:
         return True
-    notes.refuse(
-        "malformed", path, f"{text!r} holds a quote or ends in a backslash", "choose another name: the engine cannot read this one"
-    )
+    notes.refuse("malformed", path, f"{text!r} {wrong}", "choose another name: the engine cannot read this one")
     return False
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from extproc.domain import FlagVendor, Rollout
 from extproc.flags import seed_of
 from extproc.render.flags.rules import UNIT, Rule, Test
+from extproc.render.flags.shares import part
+
+PARTS: Final = 10_000
+"""flagd takes any weights; in these steps its edge of a share is exactly ours (flags.flagd.fractional)."""
 
 
 def document(rollout: Rollout, found: list[Rule], description: str) -> dict[str, Any]:
@@ -25,11 +29,10 @@ def document(rollout: Rollout, found: list[Rule], description: str) -> dict[str,
 
 
 def _served(share: float) -> Any:
-    if share in (0.0, 1.0):
-        return "canary" if share else "stable"
-    # Weights are whole numbers; a thousandth of a percent is finer than anybody asks for.
-    canary = round(share * 100_000)
-    return {"fractional": [["canary", canary], ["stable", 100_000 - canary]]}
+    canary = part(share, PARTS)
+    if canary in (0, PARTS):
+        return "canary" if canary else "stable"
+    return {"fractional": [["canary", canary], ["stable", PARTS - canary]]}
 
 
 def _test(test: Test) -> dict[str, Any]:

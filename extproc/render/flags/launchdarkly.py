@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from extproc.domain import FlagVendor, Rollout
 from extproc.flags import seed_of
 from extproc.render.flags.rules import UNIT, Rule, Test
+from extproc.render.flags.shares import part
 
-_ALL = 100_000
+PARTS: Final = 100_000
 """Weights of a rollout are thousandths of a percent."""
+_ANYBODY: Final[dict[str, Any]] = {"attribute": "key", "op": "in", "values": [""], "negate": True}
+"""LaunchDarkly's own rules all have a clause; no context has an empty key, so this one is always met."""
 
 
 def document(rollout: Rollout, found: list[Rule], description: str) -> dict[str, Any]:
@@ -34,16 +37,13 @@ def document(rollout: Rollout, found: list[Rule], description: str) -> dict[str,
 
 
 def _rule(number: int, rule: Rule, rollout: Rollout) -> dict[str, Any]:
-    weight = round(rule.share * _ALL)
-    variations = [{"variation": 1, "weight": weight}, {"variation": 0, "weight": _ALL - weight}]
+    weight = part(rule.share, PARTS)
+    variations = [{"variation": 1, "weight": weight}, {"variation": 0, "weight": PARTS - weight}]
     seed = int(seed_of(FlagVendor.LAUNCHDARKLY, rollout.salt))
     served: dict[str, Any] = {"rollout": {"variations": variations, "seed": seed, "bucketBy": "key"}}
-    if weight in (0, _ALL):
+    if weight in (0, PARTS):
         served = {"variation": 1 if weight else 0}
     return {"id": f"{number}-{rule.cohort}", "clauses": [_clause(test) for test in rule.tests] or [_ANYBODY], **served}
-
-
-_ANYBODY: dict[str, Any] = {"attribute": "key", "op": "in", "values": [""], "negate": True}
 
 
 def _clause(test: Test) -> dict[str, Any]:

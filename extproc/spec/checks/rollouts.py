@@ -22,7 +22,6 @@ def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -
     if models and rollout.get("layer", MODEL_LAYER) == MODEL_LAYER:
         yield from known("spec.unknown-model", "model", (*path, "stable"), stable, list(models))
         yield from known("spec.unknown-model", "model", (*path, "canary"), canary, list(models))
-        yield from _failover(models, path, rollout)
     if isinstance(stable, str) and stable == canary:
         yield "spec.same-model", (*path, "canary"), f"stable and canary are both {canary!r}", "a rollout goes from one model to another"
     yield from _unit(path, rollout.get("unit"))
@@ -33,16 +32,6 @@ def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -
     for index, phase in enumerate(phases):
         if phase is not None:
             yield from _phase((*path, "phases", index), phase, _holds_back(rollout.get("holdback")))
-
-
-def _failover(models: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
-    """A body that was written for the canary has to be written again for stable."""
-    if rollout.get("on_canary_failure") != "stable":
-        return
-    stable, canary = (mapping(models.get(rollout.get(role, ""))) for role in ("stable", "canary"))
-    if canary.get("send_model") is not None and stable.get("send_model") is None:
-        message = f"the canary writes its model name into bodies, and stable model {rollout.get('stable')!r} would get them so"
-        yield "spec.failover-model", (*path, "on_canary_failure"), message, "give the stable model a send_model too"
 
 
 def _by_hand(path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:

@@ -16,6 +16,7 @@ COUNTRY_OR_GROUP_PATTERN = r"^[A-Z][A-Z0-9_]{1,31}$"
 GROUP_PATTERN = r"^[A-Z][A-Z0-9_]{2,31}$"
 REGION_PATTERN = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
 CLAIM_PATTERN = r"^[^\s.]{1,64}(\.[^\s.]{1,64}){0,7}$"
+KEY_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 COOKIE_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9a-z-]{1,128}$"
 

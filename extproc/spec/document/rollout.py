@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from extproc.domain import Bucketing, OnFailure, RollbackPolicy, StartMode
 from extproc.spec.document.base import (
     COOKIE_PATTERN,
+    KEY_PATTERN,
     Block,
     Claim,
     Count,
@@ -99,7 +100,7 @@ class ConversationBlock(Block):
         Field(strict=False, description="drain: conversations may end on the canary after a rollback for quality or cost. move: not."),
     ] = RollbackPolicy.MOVE
     state_fields: Annotated[
-        list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,64}$")]],
+        list[Annotated[str, Field(pattern=KEY_PATTERN)]],
         BeforeValidator(listed),
         Field(description="Keys of the body that speak of state kept by the provider."),
     ] = ["previous_response_id", "conversation", "thread_id"]
