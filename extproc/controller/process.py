@@ -157,9 +157,10 @@ async def _evaluate(loop: Loop, vitals: Vitals, exposures: Exposures, collector:
     while True:
         await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
         began = time.monotonic()
-        loop.tick(time.time(), began - last)
+        now = time.time()
+        loop.tick(now, began - last)
         vitals.ticked(began, time.monotonic())
-        exposures.tick(time.time(), began - last, collector.bad_messages)
+        exposures.tick(now, began - last, collector.bad_messages)
         last = began
 
 

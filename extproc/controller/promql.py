@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import orjson
@@ -84,6 +85,7 @@ class PrometheusSource:
         self._gates = {name: _Gate(query) for name, query in queries}
         self._url = f"{url.rstrip('/')}/api/v1/query"
         self._shown = _USER.sub("//", self._url, count=1)
+        self._is_url = _is_url(url)
         self._credential = credential
         self._every = every
         self._clock = clock
@@ -115,6 +117,8 @@ class PrometheusSource:
     async def look(self, client: httpx.AsyncClient) -> None:
         """One round: every gate, within `every` seconds whatever happens."""
         try:
+            if not self._is_url:
+                raise NoValueError(f"{self._shown} is no URL of a Prometheus, such as http://prometheus:9090")
             headers = _headers(self._credential)
         except NoValueError as error:
             for name, gate in self._gates.items():
@@ -145,16 +149,14 @@ class PrometheusSource:
             raise NoValueError(f"Prometheus has not answered within {min(TIMEOUT, self._every):g} s") from error
 
     async def _answer(self, client: httpx.AsyncClient, headers: Mapping[str, str], query: str) -> float:
-        body = b""
+        body, form = b"", {"query": query, "timeout": f"{TIMEOUT * 1000:.0f}ms"}
         try:
-            async with client.stream(
-                "POST", self._url, data={"query": query, "timeout": f"{TIMEOUT * 1000:.0f}ms"}, headers=headers
-            ) as answer:
+            async with client.stream("POST", self._url, data=form, headers=headers) as answer:
                 async for chunk in answer.aiter_bytes():
                     body += chunk
                     if len(body) > LARGEST:
                         raise NoValueError(f"Prometheus answers with more than {LARGEST} bytes: is it one number that the query asks for?")
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OverflowError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NoValueError(f"Prometheus does not answer ({type(error).__name__}): is {self._shown} right?") from error
         return value_of(answer.status_code, body)
 
@@ -220,6 +222,14 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise _answered(f"{text}: something was divided by zero")
     return value
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _headers(reference: Credential | None) -> dict[str, str]:

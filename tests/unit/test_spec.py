@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from extproc.domain import (
     Tls,
 )
 from extproc.errors import SettingsError, SpecError
+from extproc.spec.bundle import bundled
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "envoy" / "release.yaml"
@@ -464,6 +466,21 @@ def test_blind_cohort_jump() -> None:
     rollout["cohorts"][0]["share"] = "90%"
     rollout["holdback"] = "10%"
     assert "blind.cohort-jump" not in dict(spots_of(values))
+
+
+def test_blind_flag_attribute() -> None:
+    """What a flag asks for and the Spec takes from nowhere is missing in every request; the unit's id is there by itself."""
+    values = example()
+    values["flags"] = {"ours": {"vendor": "flagd", "file": "flags.json"}}
+    values["rollouts"]["gpt-5-mini"]["cohorts"][1] = {"name": "flagged", "flag": {"source": "ours", "key": "k"}}
+    targeting = {"if": [{"in": [{"var": ["plan"]}, [{"var": ["targetingKey"]}, "pro"]]}, "on", "off"]}
+    flag = {"state": "ENABLED", "variants": {"on": "on", "off": ""}, "defaultVariant": "off", "targeting": targeting}
+    bundle = bundled(yaml.safe_dump(values), {"flags.json": json.dumps({"flags": {"k": flag}})})
+    (spot,) = [spot for spot in spec.blind_spots(spec.load(bundle)) if spot.id == "blind.flag-attribute"]
+    assert str(spot) == (
+        "flags.ours.attributes: flag 'k' asks for 'plan', which is missing in every request [blind.flag-attribute]\n"
+        "    say where it comes from, such as attributes: {plan: {header: ...}}"
+    )
 
 
 @pytest.mark.parametrize(
