@@ -13,7 +13,21 @@ import yaml
 
 from extproc import spec
 from extproc.cli.write import filled_template
-from extproc.domain import Ceiling, ChangeWindow, Credential, Freeze, Gate, MetricGate, Prices, Prometheus, Reaction, Rollout, Spec, Verdict
+from extproc.domain import (
+    Arm,
+    Ceiling,
+    ChangeWindow,
+    Credential,
+    Freeze,
+    Gate,
+    MetricGate,
+    Prices,
+    Prometheus,
+    Reaction,
+    Rollout,
+    Spec,
+    Verdict,
+)
 from extproc.errors import SpecError
 from extproc.measures import MEASURES
 from extproc.release import Evidence, evaluate, waiting_for
@@ -202,9 +216,10 @@ def test_when_it_may_go_on_can_be_edited_while_it_runs() -> None:
     freeze = {"from": "2026-12-20T00:00Z", "to": "2027-01-04T00:00Z", "why": "the holidays"}
     for calendar in ({"approval_above": "25%"}, {"windows": [{"days": "mon", "from": "09:00", "to": "17:00"}]}, {"freezes": [freeze]}):
         assert spec.fingerprint(rollout(**calendar)) == before
-    for gates in (
+    changed: tuple[dict[str, Any], ...] = (
         {"gates": {"errors": {}}}, {"ceilings": {"errors": "4%"}}, {"metrics": {"m": {"query": "x", "max": 1}}}, {"alpha": 0.01}
-    ):  # fmt: skip
+    )  # fmt: skip
+    for gates in changed:
         assert spec.fingerprint(rollout(**gates)) != before
     assert spec.fingerprint(rollout(2, {"on_fail": "return"})) != before
 
@@ -253,11 +268,13 @@ def seen(given: Rollout, phase: int, seconds: int, canary: Canary = Canary(), tt
     evidence.begin_visit(2, phase)
     made = []
     for number in range(seconds * 100):
-        is_canary = draw.random() < given.phases[phase].share
+        point, share = draw.random(), given.phases[phase].share
+        is_canary = point < share
         took = 0.8 * draw.lognormvariate(0, 0.5) * (canary.slower if is_canary else 1.0)
         tokens = int(200 * draw.lognormvariate(0, 0.5) * (canary.longer if is_canary else 1.0))
         changes: dict[str, Any] = {"duration": min(took, 7.9), "ttft": took / 3 if ttft else None}
         changes |= {"output_tokens": tokens, "input_tokens": 300}
+        changes["arm"] = Arm.CANARY if is_canary else Arm.CONTROL if point >= 1 - share else Arm.REST
         made.append(outcome(number, 100 + number / 100, is_canary, **changes))
     show(evidence, made)
     return evidence
@@ -272,7 +289,9 @@ def missing(given: Rollout, phase: int, evidence: Evidence) -> tuple[str, ...]:
 def test_an_equal_canary_gets_through_the_default_gates(ttft: bool) -> None:
     """At 25 % and 100 requests a second, each of another user, within three minutes; without a time to first token as well."""
     given = rollout(phase=2, phase_says={"min_units": 500})
-    assert missing(given, 2, seen(given, 2, 180, ttft=ttft)) == ()
+    evidence = seen(given, 2, 180, ttft=ttft)
+    assert missing(given, 2, evidence) == ()
+    assert all(one.verdict is not Verdict.FAIL for one in evaluate(given, evidence))
 
 
 def test_a_slower_and_a_dearer_canary_do_not() -> None:
