@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,11 +20,17 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import ACT
 
-    for command in (start, pause, resume, promote):
-        app.command(rich_help_panel=ACT)(command)
-    app.command("return", rich_help_panel=ACT)(return_)
-    for command in (rollback, revoke):
-        app.command(rich_help_panel=ACT)(command)
+    commands: dict[str, Callable[..., None]] = {
+        "start": start,
+        "pause": pause,
+        "resume": resume,
+        "promote": promote,
+        "return": return_,
+        "rollback": rollback,
+        "revoke": revoke,
+    }
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=ACT)(command)
 
 
 def start(
