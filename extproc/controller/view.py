@@ -126,7 +126,7 @@ def share_now(desk: Desk, state: RolloutState) -> float:
     """Share of units that meet the canary."""
     if state.status is Status.COMPLETED:
         return 1.0 - desk.rollout.holdback
-    return desk.evidence.share(state.phase) if state.status.exposes else 0.0
+    return min(desk.rollout.phases[state.phase].share, 1.0 - desk.rollout.holdback) if state.status.exposes else 0.0
 
 
 def _arm(arm: ArmTotals) -> dict[str, Any]:

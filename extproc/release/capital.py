@@ -45,16 +45,16 @@ class Capital:
         """Rare events of any request in the unit's window."""
         self.means = [MeanLane(scale, tests) for scale in SCALES]
         """Means of the unit's window."""
-        self.begin_visit(NOBODY_YET, 0.0)
+        self.begin_visit(NOBODY_YET, {})
 
-    def begin_visit(self, phase: Phase, share: float) -> None:
-        """What belongs to a visit begins anew; harm goes on."""
+    def begin_visit(self, phase: Phase, shares: Mapping[str, float]) -> None:
+        """What belongs to a visit begins anew; harm goes on. `shares` of the canary by cohort."""
         tests: list[MeanTest] = self._watched.safety_tests(phase.gates)
         self._safe = {test.name: index for index, test in enumerate(tests)}
         self.safe = [MeanLane(WHOLE, tests), MeanLane(WHOLE, tests)]
         """Of the unit's first request in this visit, and of the window in which it is."""
         self.guards = Guards(phase.ceilings)
-        self.ratio = SampleRatio(share)
+        self.ratio = SampleRatio(shares)
         self._guarded = [
             (self._watched.reading[one.measure], None if MEASURES[one.measure].quantile is None else one.limit) for one in phase.ceilings
         ]

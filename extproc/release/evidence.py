@@ -118,7 +118,7 @@ class Evidence:
         self._early = {CANARY: ArmMoments(1), STABLE: ArmMoments(1)}
         self.last_outcome = 0.0
         self._sorter.begin_visit()
-        self.capital.begin_visit(self._rollout.phases[self.phase], self.share(self.phase))
+        self.capital.begin_visit(self._rollout.phases[self.phase], self.shares(self.phase))
 
     # ------------------------------------------------------------------------------------------------------------------ visits
     def begin_visit(self, generation: int, phase: int, excluded: tuple[str, ...] = ()) -> None:
@@ -146,9 +146,16 @@ class Evidence:
         self._flight.clear()
         self._sorter.clear()
 
-    def share(self, phase: int) -> float:
-        """Share of units that meet the canary in a phase, holdback taken off."""
-        return min(self._rollout.phases[phase].share, 1 - self._rollout.holdback)
+    def shares(self, phase: int) -> dict[str, float]:
+        """Share of each cohort's units that meet the canary in a phase, holdback taken off."""
+        most = 1 - self._rollout.holdback
+        return {cohort.name: min(cohort.shares[phase], most) for cohort in self._rollout.cohorts}
+
+    @property
+    def compares(self) -> bool:
+        """True while there is a cohort in which both arms have units: one at 0 or 100 % has nobody to compare with."""
+        shares = self.shares(self.phase)
+        return any(0 < shares[cohort] < 1 for cohort in self.cohorts)
 
     @property
     def cohorts(self) -> tuple[str, ...]:
@@ -161,7 +168,7 @@ class Evidence:
         if found is None:
             phase = self._visits[generation]
             measures = frozenset(gate.measure for gate in self._rollout.phases[phase].gates)
-            found = self._strata[key] = Stratum(generation, phase, cohort, self.share(phase), measures)
+            found = self._strata[key] = Stratum(generation, phase, cohort, self.shares(phase).get(cohort, 0.0), measures)
         return found
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes

@@ -66,7 +66,7 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
     limit = harm_limit(rollout, evidence.attempt)
     findings: list[Finding] = []
     # At 100 % without a holdback nobody is left to compare with: the phase stands on its ceilings.
-    if evidence.share(evidence.phase) < 1.0:
+    if evidence.compares:
         if phase.gates:
             blame = _Blame(rollout, evidence, limit)
             findings.extend(_comparison(gate, phase, evidence, blame) for gate in phase.gates)
@@ -276,10 +276,8 @@ def _metric(metric: MetricGate, found: float | None) -> Finding:
 
 def _sample_ratio(ratio: SampleRatio) -> Finding:
     log_e, counts = ratio.log_e(), ratio.counts()
-    said = ", ".join(
-        f"{arm} {count:,} ({share:.2%} planned)"
-        for arm, count, share in zip(("canary", "control", "rest"), counts, ratio.shares, strict=True)
-    )
+    planned = [f" ({share:.2%} planned)" for share in ratio.planned] if ratio.planned is not None else [""] * len(counts)
+    said = ", ".join(f"{arm} {count:,}{plan}" for arm, count, plan in zip(("canary", "control", "rest"), counts, planned, strict=True))
     sentence = f"sample ratio: {said}; E {e_value(log_e)} of {e_value(LOG_LIMIT)}"
     if log_e >= LOG_LIMIT:
         where = " at ".join(part for part in ratio.worst() if part)

@@ -7,6 +7,7 @@ never moves anything: a broken assignment, a router that is behind, or a canary 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from extproc.domain import Arm
@@ -22,15 +23,19 @@ TOGETHER: Final = ("", "")
 
 Cell = tuple[str, str]
 """(cohort, router)."""
+Plan = tuple[float, float, float]
+"""Shares of canary, control and rest."""
 
 
 class SampleRatio:
     """Distinct units by arm, of one visit."""
 
-    def __init__(self, share: float) -> None:
-        """`share` of the canary; control has as much, as far as there is room, and the rest the rest."""
-        control = min(share, 1 - share)
-        self.shares = (share, control, max(0.0, 1 - share - control))
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        """`shares` of the canary by cohort; control has as much, as far as there is room, and the rest the rest."""
+        self._plans = {cohort: _plan(share) for cohort, share in shares.items()}
+        plans = set(self._plans.values())
+        self.planned = plans.pop() if len(plans) == 1 else None
+        """Shares of canary, control and rest in all cohorts together; None where that depends on how large each of them is."""
         self.cells: dict[Cell, list[int]] = {TOGETHER: [0, 0, 0]}
         self.before: dict[Cell, float] = {}
         """ln of the weighted sum of the e-values before each restart: which units were counted then is not known any more."""
@@ -72,19 +77,24 @@ class SampleRatio:
         counts = self.cells.get(cell, [0, 0, 0])
         if not any(counts):
             return log_sum_exp((before, _log(WHOLE.rest(self.restarts))))
-        present = math.log(WHOLE.weight(self.restarts + 1)) + self._log_bf(counts)
+        present = math.log(WHOLE.weight(self.restarts + 1)) + self._log_bf(cell, counts)
         return log_sum_exp((before, present, math.log(WHOLE.rest(self.restarts + 1))))
 
-    def _log_bf(self, counts: list[int]) -> float:
-        used = [index for index, share in enumerate(self.shares) if share > 0]
-        return sample_ratio_log_bf([counts[index] for index in used], [self.shares[index] for index in used]) if len(used) > 1 else 0.0
+    def _log_bf(self, cell: Cell, counts: list[int]) -> float:
+        plan = self.planned if cell == TOGETHER else self._plans.get(cell[0])
+        if plan is None:
+            return 0.0
+        used = [index for index, share in enumerate(plan) if share > 0]
+        return sample_ratio_log_bf([counts[index] for index in used], [plan[index] for index in used]) if len(used) > 1 else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """All units as if a restart had just been: none that comes is known to be new."""
         if not any(self.cells[TOGETHER]):
             return self._document(self.restarts, self.before)
         weight, spent = math.log(WHOLE.weight(self.restarts + 1)), _log(1 - WHOLE.rest(self.restarts))
-        before = {cell: log_sum_exp((self.before.get(cell, spent), weight + self._log_bf(counts))) for cell, counts in self.cells.items()}
+        before = {
+            cell: log_sum_exp((self.before.get(cell, spent), weight + self._log_bf(cell, counts))) for cell, counts in self.cells.items()
+        }
         return self._document(self.restarts + 1, before)
 
     def _document(self, restarts: int, before: dict[Cell, float]) -> dict[str, Any]:
@@ -96,6 +106,11 @@ class SampleRatio:
         self._told = [int(count) for count in document["counts"]]
         self.before = {(cohort, router): float(value) for cohort, router, value in document["before"]}
         self.cells = {TOGETHER: [0, 0, 0]} | {cell: [0, 0, 0] for cell in self.before}
+
+
+def _plan(share: float) -> Plan:
+    control = min(share, 1 - share)
+    return share, control, max(0.0, 1 - share - control)
 
 
 def _log(value: float) -> float:

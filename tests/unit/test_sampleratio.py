@@ -37,12 +37,13 @@ def test_a_plan_that_is_none_is_refused(counts: tuple[int, ...], shares: tuple[f
 
 def filled(share: float, real: float, units: int, seed: int = 1, routers: tuple[str, ...] = ("",), broken: str = "") -> SampleRatio:
     """Units that fall as `real` says; with `broken`, at that router alone."""
-    made, draw = SampleRatio(share), random.Random(seed)
+    made, draw = SampleRatio({"everyone": share}), random.Random(seed)
+    assert made.planned is not None
     for _ in range(units):
         router = draw.choice(routers)
         canary = real if not broken or router == broken else share
         point = draw.random()
-        arm = Arm.CANARY if point < canary else Arm.CONTROL if point >= 1 - made.shares[1] else Arm.REST
+        arm = Arm.CANARY if point < canary else Arm.CONTROL if point >= 1 - made.planned[1] else Arm.REST
         made.add("everyone", router, arm)
     return made
 
@@ -69,7 +70,7 @@ def test_one_router_that_is_behind_is_found_and_named() -> None:
 def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Routers that come and go are in the whole alone after so many."""
     monkeypatch.setattr(sampleratio, "CELLS_KEPT", 3)
-    made = SampleRatio(0.25)
+    made = SampleRatio({"everyone": 0.25})
     for router in range(10):
         made.add("everyone", str(router), Arm.REST)
     assert len(made.cells) == 4
@@ -79,7 +80,7 @@ def test_cells_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_restart_forgets_who_was_there_and_not_what_it_said() -> None:
     """The e-value stays; people see all units; what comes later has an e-process of its own."""
     made = filled(0.25, 0.27, 5000)
-    again = SampleRatio(0.25)
+    again = SampleRatio({"everyone": 0.25})
     again.restore(json.loads(json.dumps(made.to_json())))
     assert again.log_e() == pytest.approx(made.log_e())
     assert again.counts() == made.counts()
@@ -93,4 +94,19 @@ def test_a_restart_forgets_who_was_there_and_not_what_it_said() -> None:
 def test_what_is_no_document_is_refused(document: dict[str, object]) -> None:
     """The loop begins anew then."""
     with pytest.raises((KeyError, ValueError)):
-        SampleRatio(0.25).restore(document)
+        SampleRatio({"everyone": 0.25}).restore(document)
+
+
+def test_each_cohort_has_its_own_plan() -> None:
+    """Staff at 100 % beside everyone at 1 %: nothing is out of order, and all together have no plan; a cohort that is, is named."""
+    made, draw = SampleRatio({"staff": 1.0, "everyone": 0.01}), random.Random(3)
+    for _ in range(5000):
+        made.add("staff", "", Arm.CANARY)
+        point = draw.random()
+        made.add("everyone", "", Arm.CANARY if point < 0.01 else Arm.CONTROL if point >= 0.99 else Arm.REST)
+    assert made.planned is None
+    assert made.log_e() < LOG_LIMIT
+    for _ in range(200):
+        made.add("everyone", "", Arm.CANARY)
+    assert made.log_e() > LOG_LIMIT
+    assert made.worst() == ("everyone", "")
