@@ -9,7 +9,8 @@ import pytest
 
 from extproc.demo import books
 from extproc.demo.ledger import Ledger
-from extproc.demo.scenarios import SCENARIOS, Act
+from extproc.demo.scenarios import SCENARIOS
+from extproc.demo.story import Act
 
 BELIEF = books.Belief(100, 0, 900, 0, 3, {"new": 1_000, "old": 9_000})
 CLIENTS: dict[str, Any] = {"sent": 1_000, "errors": {}, "flips": 2}
@@ -22,6 +23,7 @@ def ledger(model: str, requests: int, tokens: int, **more: Any) -> dict[str, Any
     return {**Ledger(model, requests=requests, ok=requests, output_tokens=tokens, asked_for={model: requests}).as_json(), **more}
 
 
+DONE = books.Seen("completed")
 STABLE, CANARY = ledger("old", 900, 9_000), ledger("new", 100, 1_000)
 
 
@@ -62,22 +64,22 @@ def test_controllers_one_after_the_other_are_added_up() -> None:
 )
 def test_a_withdrawal_is_seen_in_the_canarys_own_ledger(silence: tuple[float, float], told: str) -> None:
     """The longest time without a request begins soon after the fault and ends after it."""
-    found = books.shortcomings(BLIND, "completed", BELIEF, {**CANARY, "silence": silence}, CLIENTS, ACTS)
+    found = books.shortcomings(BLIND, DONE, BELIEF, STABLE, {**CANARY, "silence": silence}, CLIENTS, ACTS)
     assert bool(found) == bool(told)
     assert told in " ".join(found)
 
 
 def test_a_fault_that_was_never_done_proves_nothing() -> None:
     """A rollout that was over before the script came to it."""
-    found = books.shortcomings(BLIND, "completed", BELIEF, {**CANARY, "silence": (CUT + 5, MENDED + 10)}, CLIENTS, {})
+    found = books.shortcomings(BLIND, DONE, BELIEF, STABLE, {**CANARY, "silence": (CUT + 5, MENDED + 10)}, CLIENTS, {})
     assert found == [f"{Act.CUT_ACCESS_LOG} was never done", f"{Act.MEND_ACCESS_LOG} was never done"]
 
 
 def test_people_who_were_moved_back_are_told() -> None:
     """More than had no decision: somebody's model changed without a reason."""
     healthy = SCENARIOS["healthy"]
-    assert books.shortcomings(healthy, "completed", BELIEF, CANARY, CLIENTS, {}) == []
-    assert books.shortcomings(healthy, "completed", BELIEF, CANARY, {**CLIENTS, "flips": 4}, {})
+    assert books.shortcomings(healthy, DONE, BELIEF, STABLE, CANARY, CLIENTS, {}) == []
+    assert books.shortcomings(healthy, DONE, BELIEF, STABLE, CANARY, {**CLIENTS, "flips": 4}, {})
 
 
 def test_the_longest_silence_of_a_model() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from extproc.demo.model import Knobs
 from extproc.demo.processes import DemoError
-from extproc.demo.scenarios import SCENARIOS, Script, Turn, scenario_named
+from extproc.demo.scenarios import SCENARIOS, scenario_named
+from extproc.demo.story import Script, Turn
 from extproc.domain import Status
 
 
