@@ -466,7 +466,7 @@ def test_a_holdback_keeps_somebody_to_compare_with_at_100_percent() -> None:
     """5 % stay on stable: batches with swapped roles."""
     given = replace(ROLLOUT, holdback=0.05)
     one = evidence(PHASE_100, given)
-    assert one.share(PHASE_100) == 0.95
+    assert set(one.shares(PHASE_100).values()) == {0.95}
     show(one, traffic(200, share=0.95, canary_errors=0.2))
     assert [finding.gate for finding in evaluate(given, one)] == ["errors", "together", "sample_ratio", "ceiling:errors"]
     assert harm(one) > math.log(20)
