@@ -261,7 +261,9 @@ class Demo:
         """A person, by the command that people use."""
         token = self._processes.directory / "extproc.db.token"
         words = ["resume", self._rollout, "--why", "incident 4711 is over", "--api", address, "--token-file", str(token)]
-        process = await asyncio.create_subprocess_exec(*stand.EXTPROC, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+        process = await asyncio.create_subprocess_exec(
+            *stand.EXTPROC, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
         said, _ = await process.communicate()
         if process.returncode:
             raise DemoError(Problem("demo.refused", "extproc resume", said.decode(errors="replace").strip(), "this is a defect: report it"))
