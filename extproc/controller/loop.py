@@ -31,6 +31,7 @@ from extproc.domain import (
     RolloutState,
     Spec,
     State,
+    Verdict,
     reads_flags,
 )
 from extproc.errors import Problem, RefusedError, StoreError
@@ -265,7 +266,7 @@ class Loop:
         if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
-            said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
+            said = "%s: %s; find out why, then `extproc resume %s` (the phase is looked at anew) or `extproc rollback %s`"
             log.error(said, name, desk.decision.why, name, name, extra={"rollout": name, "generation": self.state.generation})
         if desk.decision.action is Action.HOLD:
             return True
@@ -328,6 +329,7 @@ class Loop:
             known = ", ".join(self.desks) or "none"
             raise RefusedError(Problem("act.unknown-rollout", name, "there is no such rollout", f"there are: {known}"))
         meant, wish = wished(desk.rollout, action, options, now)
+        wish = replace(wish, held=any(finding.verdict is Verdict.FAIL for finding in desk.findings))
         decision = release.human(desk.rollout, self.state.rollouts[name], meant, why, wish, now)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
