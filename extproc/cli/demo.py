@@ -30,12 +30,15 @@ def demo(
     scenario: Annotated[
         str,
         typer.Option(
-            help="healthy: the canary ends as the default. errors: it breaks, and is rolled back. crash-router, crash-controller, blind: "
-            "extproc itself is killed, frozen, cut off. cohorts: staff first, then countries, tiers, everyone."
+            help="healthy: the canary ends as the default. errors, slow, costly, hang, late-fault: it breaks in one way, and is rolled "
+            "back. one-country: for one country alone. incident: stable breaks with it. low-traffic: too few people to tell. crash-router, "
+            "crash-controller, blind: extproc itself is killed, frozen, cut off. cohorts: staff first, then countries, tiers, everyone."
         ),
     ] = "healthy",
     fast: Annotated[bool, typer.Option("--fast", help="Shorter dwells and more traffic; nothing else.")] = False,
-    people: Annotated[int, typer.Option(min=100, help="How many people use the application.")] = 20_000,
+    people: Annotated[
+        int | None, typer.Option(min=100, help="How many people use the application; else as the scenario says.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another crowd.")] = 1,
 ) -> None:
     """A whole rollout on the real Envoy with simulated models, live; ends by itself and compares its books with the models' ledgers."""
@@ -43,7 +46,7 @@ def demo(
     from extproc.demo.scenarios import scenario_named
 
     console = Console()
-    settings = DemoSettings(scenario_named(scenario), fast, people, seed)
+    settings = DemoSettings(scenario_named(scenario), fast, people or 0, seed)
     console.print(f"[bold]{settings.scenario.name}[/bold]: {settings.scenario.sentence}", highlight=False)
     with _Screen(console) as screen:
         try:
@@ -64,6 +67,7 @@ def demo(
 _WHY = {
     "ring": "by the ring",
     "not_yet": "before its phase",
+    "cohort_out": "rolled back by itself",
     "completed": "the default now",
 }
 

@@ -11,11 +11,13 @@ from extproc.release import Wish
 from extproc.spec.units import duration
 
 OPTIONS: Final[Mapping[Action, tuple[str, ...]]] = {
+    Action.START: ("retry",),
     Action.ROLL_BACK: ("conversations", "cohort"),
     Action.RETURN: ("to",),
     Action.OVERRIDE: ("for",),
 }
-"""What an act leaves open: `conversations` are drained or moved, `cohort` alone goes back, `to` which phase, `for` how long."""
+"""What an act leaves open: is it a `retry`, `conversations` are drained or moved, `cohort` alone goes back, `to` which phase, `for` how
+long."""
 
 
 def wished(rollout: Rollout, action: Action, options: Mapping[str, str], now: float) -> tuple[Action, Wish]:
@@ -28,9 +30,18 @@ def wished(rollout: Rollout, action: Action, options: Mapping[str, str], now: fl
     conversations, cohort = options.get("conversations", "move"), options.get("cohort", "")
     if conversations not in ("move", "drain"):
         raise _refused(rollout, "conversations", f"conversations cannot be {conversations!r}", "say drain or move")
+    if options.get("retry", "no") not in ("yes", "no"):
+        raise _refused(rollout, "retry", f"retry cannot be {options['retry']!r}", "say yes or no, or leave it out")
     if cohort:
+        if "conversations" in options:
+            raise _refused(rollout, "conversations", "a cohort's open conversations always move", "leave one of the two out")
         return Action.ROLL_BACK_COHORT, Wish(cohort=cohort)
-    return action, Wish(_phase(rollout, options.get("to")), drains=conversations == "drain", until=_until(rollout, options.get("for"), now))
+    return action, Wish(
+        to_phase=_phase(rollout, options.get("to")),
+        drains=conversations == "drain",
+        until=_until(rollout, options.get("for"), now),
+        retry=options["retry"] == "yes" if "retry" in options else None,
+    )
 
 
 def _phase(rollout: Rollout, name: str | None) -> int | None:

@@ -5,8 +5,12 @@
     GET  /v1/exposures?rollout=...             who met a canary, as lines of JSON (controller.exposure_lists says what else)
     POST /v1/explain                           which model a request meets, and why (controller.explaining has its shape); a POST,
                                                because ids of users belong in no address: those are logged by whoever stands between
-    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
-                                               action: start, pause, resume, promote, rollback, revoke
+    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}, and the act's own options
+                                               start     retry: yes (another attempt of one that was rolled back), no
+                                               pause, resume, promote, revoke
+                                               return    to: name of an earlier phase; the one before unless it is given
+                                               override  for: 2h
+                                               rollback  cohort: name (that one alone); conversations: drain, move
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.

@@ -91,9 +91,12 @@ class Brain:
         if request and act.rollout in self._loop.state.rollouts:
             for entry in self._store.journal(act.rollout, LOOK_BACK):
                 if entry.numbers.get("request") == request:
-                    return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
+                    there = {**entry.numbers["to"], "attempt": entry.numbers["attempt"], "why": entry.why}
+                    return {"generation": entry.generation, **there, "repeated": True}
         state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request, act.options)
-        return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}
+        phase = self._loop.desks[act.rollout].rollout.phases[state.phase].name
+        stands = {"status": state.status.value, "phase": phase, "attempt": state.attempt, "why": state.why}
+        return {"generation": self._loop.state.generation, **stands}
 
 
 def _check_time(question: Question) -> None:

@@ -16,7 +16,7 @@ import orjson
 from extproc import contract
 from extproc.assign import Snapshot, assign, derive, prepare
 from extproc.assign.expected import COMPLETED, expected
-from extproc.domain import Arm, RolloutState, Spec, State, Status
+from extproc.domain import Arm, Reason, RolloutState, Spec, State, Status
 
 SPREAD: Final = 0.5
 """Seconds after a change until every router has it, with room for a busy machine; the promise is 0.1 s."""
@@ -46,6 +46,8 @@ class Stand(NamedTuple):
     place: int
     begin: float
     end: float
+    out: tuple[str, ...] = ()
+    """Cohorts that were rolled back by themselves."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Row:
     people: set[str] = field(default_factory=set)
     on_canary: set[str] = field(default_factory=set)
     requests: int = 0
+    partial: bool = False
+    """True where some answers of the canary were failures, which nobody wrote down: the share then says nothing."""
 
     @property
     def seen(self) -> float:
@@ -85,6 +89,8 @@ class Crowd:
         if self.other > undecided:
             found.append(f"{self.other:,} answers of stable went to people on the canary, and only {undecided:,} had no decision")
         for row in self.rows:
+            if row.partial:
+                continue
             people = len(row.people)
             # Each answer without a decision may be the only one that somebody got.
             chance = DEVIATIONS * sqrt(row.expected * (1 - row.expected) * people) + undecided
@@ -109,17 +115,18 @@ def stands(spec: Spec, rollout: str, journal: Sequence[Mapping[str, Any]], end: 
     for entry, after in zip(moves, [*moves[1:], None], strict=True):
         status, phase = Status(entry["numbers"]["to"]["status"]), entry["numbers"]["to"]["phase"]
         name = phase if status.exposes else COMPLETED if status is Status.COMPLETED else status.value
-        found.append(Stand(name, status, names.index(phase), entry["at"], after["at"] if after is not None else end))
+        out = tuple(entry["numbers"].get("cohorts_out", ()))
+        found.append(Stand(name, status, names.index(phase), entry["at"], after["at"] if after is not None else end, out))
     return found
 
 
-def crowd(spec: Spec, rollout: str, stood: Sequence[Stand], path: str, answers: Iterable[Met]) -> Crowd:
-    """Every answer beside what the person was to get."""
+def crowd(spec: Spec, rollout: str, stood: Sequence[Stand], path: str, answers: Iterable[Met], failing: str = "") -> Crowd:
+    """Every answer beside what the person was to get. `failing`: the cohort for which the canary has failed."""
     prepared = prepare(spec)
     moments = [(stand, derive(prepared, State(1, spec.digest, {rollout: _state(stand)}), lambda *_: b"")) for stand in stood]
     ours = next(one for one in expected(spec) if one.name == rollout)
     shares = {(cohort.name, one.phase): one.canary for cohort in ours.cohorts for one in cohort.shares}
-    rows: dict[tuple[str, str], Row] = {}
+    rows: dict[tuple[str, str, str], Row] = {}
     canary = spec.rollouts[rollout].canary
     other = wrong = outside = 0
     for met in answers:
@@ -133,7 +140,8 @@ def crowd(spec: Spec, rollout: str, stood: Sequence[Stand], path: str, answers: 
         wrong += got and arm is not Arm.CANARY
         other += not got and arm is Arm.CANARY
         phase = moment[0].phase
-        row = rows.setdefault((cohort, phase), Row(cohort, phase, reason, shares.get((cohort, phase), 0.0)))
+        share = 0.0 if reason == Reason.COHORT_OUT else shares.get((cohort, phase), 0.0)
+        row = rows.setdefault((cohort, phase, reason), Row(cohort, phase, reason, share, partial=cohort == failing and share > 0))
         row.requests += 1
         row.people.add(met.user or met.cookie)
         if got:
@@ -142,7 +150,7 @@ def crowd(spec: Spec, rollout: str, stood: Sequence[Stand], path: str, answers: 
 
 
 def _state(stand: Stand) -> RolloutState:
-    return RolloutState(stand.status, stand.place, stand.begin, 1, 1, "", "")
+    return RolloutState(stand.status, stand.place, stand.begin, 1, 1, "", "", cohorts_out=stand.out)
 
 
 def _decided(spec: Spec, snapshot: Snapshot, path: str, model: str, met: Met) -> tuple[str, str, Arm] | None:
@@ -158,9 +166,8 @@ def _decided(spec: Spec, snapshot: Snapshot, path: str, model: str, met: Met) ->
     return made.cohort, made.reason.value, made.arm
 
 
-def _sorted(spec: Spec, rollout: str, stood: Sequence[Stand], rows: Mapping[tuple[str, str], Row]) -> Iterator[Row]:
+def _sorted(spec: Spec, rollout: str, stood: Sequence[Stand], rows: Mapping[tuple[str, str, str], Row]) -> Iterator[Row]:
     """By phase, then by cohort in the order of the Spec."""
     for phase in dict.fromkeys(stand.phase for stand in stood):
         for cohort in spec.rollouts[rollout].cohorts:
-            if (cohort.name, phase) in rows:
-                yield rows[cohort.name, phase]
+            yield from (row for key, row in rows.items() if key[:2] == (cohort.name, phase))

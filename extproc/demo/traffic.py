@@ -21,7 +21,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from extproc.demo.population import Person, answering_model, population, request_body
+from extproc.demo.population import COUNTRY_NETWORKS, Person, answering_model, population, request_body
 from extproc.demo.tally import Tally
 
 TICK: Final = 0.005
@@ -92,7 +92,11 @@ class Traffic:
         self._settings = settings
         self._random = Random(settings.seed)
         self._clients = [Client(person, settings) for person in population(settings.people, settings.seed, settings.anonymous)]
-        self._bodies = {stream: [request_body(settings.model, stream, words) for words in (8, 20, 60)] for stream in (False, True)}
+        self._bodies = {
+            (stream, country): [request_body(settings.model, stream, words, country) for words in (8, 20, 60)]
+            for stream in (False, True)
+            for country in COUNTRY_NETWORKS
+        }
         self._open: set[asyncio.Task[None]] = set()
         self._record = Path(settings.record).open("wb") if settings.record else None  # noqa: SIM115 - closed by `run`
 
@@ -123,7 +127,7 @@ class Traffic:
     def _send(self, session: aiohttp.ClientSession) -> None:
         client = self._random.choice(self._clients)
         stream = self._random.random() < self._settings.streaming
-        body = self._random.choice(self._bodies[stream])
+        body = self._random.choice(self._bodies[stream, client.person.country])
         if len(self._open) >= self._settings.most_open:
             self.tally.held += 1
             return

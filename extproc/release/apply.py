@@ -63,8 +63,10 @@ def _next(old: RolloutState, decision: Decision, actor: str, generation: int, no
         case Action.OVERRIDE:
             return replace(new, override_until=decision.until)
         case Action.RESUME:
-            # The clock of max dwell begins anew: who resumes has just been asked.
-            return replace(new, status=Status.PROGRESSING, since=now)
+            # The clock of max dwell begins anew: who resumes has just been asked. What has held a release that was going on is over for
+            # him: e-values do not forget, so the phase is looked at anew.
+            anew = generation if old.status is Status.PROGRESSING else old.generation
+            return replace(new, status=Status.PROGRESSING, since=now, generation=anew)
         case Action.REVOKE:
             # Where the rollout stands is explained as before.
             return replace(old, epoch=old.epoch + 1)

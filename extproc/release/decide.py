@@ -18,6 +18,8 @@ The law, one row per event (everything else is refused or holds):
                                           as planned; a metric that only holds is broken
     progressing, awaiting                 a person pauses                                  PAUSE             paused
     paused, awaiting                      a person resumes                                 RESUME            progressing
+    progressing                           a person says that what held it is over          RESUME            progressing, the same phase
+                                                                                                             looked at anew
     progressing, paused, awaiting         a person promotes                                ADVANCE/COMPLETE
     progressing, paused, awaiting         a person returns to an earlier phase             RETURN            progressing, that phase
     progressing, paused, awaiting         a person takes one cohort out                    ROLL_BACK_COHORT  (unchanged), cohort out
@@ -42,8 +44,8 @@ from extproc.errors import Problem, RefusedError
 from extproc.measures import MEASURES
 from extproc.release import calendar
 from extproc.release.evidence import Evidence
-from extproc.release.gate import unmet, waiting_for
-from extproc.release.sentences import duration, percent
+from extproc.release.gate import has_no_source, unmet, waiting_for
+from extproc.release.sentences import percent
 
 AUTOMATION: Final = "extproc"
 """The actor of every decision that no person made."""
@@ -118,7 +120,7 @@ def _progress(rollout: Rollout, state: RolloutState, findings: Sequence[Finding]
     if now - state.since < phase.max_dwell:
         return Decision(Action.HOLD, "needs " + "; ".join(missing))
     why = f"max dwell is over and there is no decision; missing: {'; '.join(missing)}"
-    verdicts = {finding.verdict for finding in findings}
+    verdicts = {finding.verdict for finding in findings if not has_no_source(finding)}
     declared = [(Verdict.INCONCLUSIVE, phase.on_inconclusive), (Verdict.NO_DATA, phase.on_no_data)]
     reactions = [reaction for verdict, reaction in declared if verdict in verdicts and not overridden]
     reaction = max(reactions, key=_SEVERITY.index, default=Reaction.ASK)
@@ -197,6 +199,10 @@ class Wish:
     """Of ROLL_BACK: open conversations on the canary may end there."""
     until: float = 0.0
     """Of OVERRIDE: when it ends."""
+    retry: bool | None = None
+    """Of START: True where another attempt is meant, False where a first one is; None: whichever it is."""
+    held: bool = False
+    """Of RESUME: something has failed that only holds (an incident in both arms), so even a rollout that progresses can go on."""
 
 
 PLAIN: Final = Wish()
@@ -206,12 +212,15 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str, wish:
     """A person's decision; raises RefusedError where it makes no sense, or gives no reason."""
     if not why.strip():
         raise RefusedError(Problem("act.why", rollout.name, "no reason is given", 'say why, such as --why "incident 4711"'))
-    if state.status not in _ALLOWED[action]:
+    over = action is Action.RESUME and state.status is Status.PROGRESSING and wish.held
+    if state.status not in _ALLOWED[action] and not over:
         possible = [_WORDS[other] for other, statuses in _ALLOWED.items() if state.status in statuses]
         message = f"cannot {_WORDS[action]} while it is {state.status.value}: {state.why}"
         hint = f"possible now: {', '.join(possible)}" if possible else "nothing can be done from here"
         raise RefusedError(Problem("act.refused", rollout.name, message, hint))
     match action:
+        case Action.START:
+            return _begin(rollout, state, why, wish.retry)
         case Action.ADVANCE:
             return _forward(rollout, state, why)
         case Action.RETURN:
@@ -220,7 +229,18 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str, wish:
             return _cohort_out(rollout, state, why, wish.cohort)
         case Action.OVERRIDE:
             return _override(rollout, why, now, wish.until)
-    return Decision(action, why, 0 if action is Action.START else None, drains=wish.drains and action is Action.ROLL_BACK)
+    return Decision(action, why, drains=wish.drains and action is Action.ROLL_BACK)
+
+
+def _begin(rollout: Rollout, state: RolloutState, why: str, retry: bool | None) -> Decision:
+    failed = state.status is Status.ROLLED_BACK
+    if failed and retry is False:
+        message = f"attempt {state.attempt} was rolled back: {state.why}"
+        hint = f"add --retry to try again: attempt {state.attempt + 1}, which has half of this one's alpha"
+        raise RefusedError(Problem("act.retry", rollout.name, message, hint))
+    if retry and not failed:
+        raise RefusedError(Problem("act.retry", rollout.name, "it has not been tried yet", "start it without --retry"))
+    return Decision(Action.START, why, 0)
 
 
 def _return(rollout: Rollout, state: RolloutState, why: str, to_phase: int) -> Decision:
@@ -241,6 +261,6 @@ def _cohort_out(rollout: Rollout, state: RolloutState, why: str, cohort: str) ->
 
 def _override(rollout: Rollout, why: str, now: float, until: float) -> Decision:
     if not now < until <= now + LONGEST_OVERRIDE:
-        message = f"it must end within {duration(LONGEST_OVERRIDE)}, and after now"
+        message = f"it must end within {LONGEST_OVERRIDE / 86400:g} days, and after now"
         raise RefusedError(Problem("act.override", rollout.name, message, "say how long, such as --for 2h"))
     return Decision(Action.OVERRIDE, why, until=until)

@@ -65,6 +65,7 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
     phase = rollout.phases[evidence.phase]
     limit = harm_limit(rollout, evidence.attempt)
     findings: list[Finding] = []
+    blame = None
     # At 100 % without a holdback nobody is left to compare with: the phase stands on its ceilings.
     if evidence.compares:
         if phase.gates:
@@ -73,7 +74,9 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
             findings.append(_together(phase, blame))
         if any(evidence.capital.ratio.counts()):
             findings.append(_sample_ratio(evidence.capital.ratio))
-    findings.extend(_ceiling(index, ceiling, phase, evidence, limit) for index, ceiling in enumerate(phase.ceilings))
+    # What one cohort alone is to blame for breaks the canary's ceilings too: that is its fault, and nobody else's.
+    culprits = [blame.cohort if blame is not None and blame.fails(one.measure) else "" for one in phase.ceilings]
+    findings.extend(_ceiling(index, one, phase, evidence, limit, culprits[index]) for index, one in enumerate(phase.ceilings))
     findings.extend(_metric(metric, metrics.get(metric.name)) for metric in phase.metrics)
     return tuple(findings)
 
@@ -127,7 +130,7 @@ class _Blame:
             return False
         view = View(self.cohort) if self.cohort else EVERYBODY
         parts = {name: math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0}
-        return parts[measure] >= max(parts.values()) - ACCOMPLICE
+        return measure in parts and parts[measure] >= max(parts.values()) - ACCOMPLICE
 
 
 def _together(phase: Phase, blame: _Blame) -> Finding:
@@ -223,7 +226,7 @@ def _said(
 
 
 # -------------------------------------------------------------------------------------------------------------------- ceilings
-def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float) -> Finding:
+def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float, culprit: str) -> Finding:
     measure, guards = MEASURES[ceiling.measure], evidence.capital.guards
     over, stable_over = guards.log_e(index, CANARY), guards.log_e(index, STABLE)
     early = measure is ERRORS and guards.log_e_early(index, CANARY) > max(CALM, guards.log_e_late(index, CANARY))
@@ -237,6 +240,8 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     sentence = f"{name}: canary {said(canary)}, ceiling {sentences.value(measure, ceiling.limit)}; E {e_value(over)} of {e_value(limit)}"
     if both:
         sentence += f"; stable is over it too ({said(stable)}, E {e_value(stable_over)})"
+    elif culprit and verdict is Verdict.FAIL:
+        sentence += f"; it is cohort {culprit} alone"
     return _finding(
         f"ceiling:{name}",
         verdict,
@@ -248,6 +253,7 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
         harm=over,
         limit=limit,
         both_arms=both,
+        cohort=culprit if verdict is Verdict.FAIL and not both else "",
         reaction=phase.on_fail,
     )
 
@@ -352,9 +358,16 @@ def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
     return tuple(missing)
 
 
+def has_no_source(finding: Finding) -> bool:
+    """True for a gate that guards against harm alone, of which neither arm has told anything: this Envoy does not measure it (the core
+    profile has no time to first token), and a release that waited for it would wait for ever. Where one arm has, it is waited for."""
+    guards_only = finding.gate in MEASURES and not finding.within
+    return guards_only and finding.verdict is Verdict.NO_DATA and not finding.canary_samples and not finding.stable_samples
+
+
 def _wish(finding: Finding) -> str:
     if finding.verdict is Verdict.NO_DATA:
-        return f"data for {finding.gate}"
+        return "" if has_no_source(finding) else f"data for {finding.gate}"
     if finding.verdict is not Verdict.INCONCLUSIVE:
         return ""
     if finding.gate == TOGETHER:

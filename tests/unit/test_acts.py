@@ -22,6 +22,9 @@ NO_DURATION = "is no duration; write a number with its unit, such as 500ms, 8s, 
         (Action.ROLL_BACK, {"cohort": "germany"}, (Action.ROLL_BACK_COHORT, Wish(cohort="germany"))),
         (Action.RETURN, {"to": ROLLOUT.phases[1].name}, (Action.RETURN, Wish(to_phase=1))),
         (Action.OVERRIDE, {"for": "2h"}, (Action.OVERRIDE, Wish(until=7_300.0))),
+        (Action.START, {"retry": "yes"}, (Action.START, Wish(retry=True))),
+        (Action.START, {"retry": "no"}, (Action.START, Wish(retry=False))),
+        (Action.START, {}, (Action.START, Wish(retry=None))),
     ],
 )
 def test_options_say_what_an_act_leaves_open(action: Action, options: dict[str, str], meant: tuple[Action, Wish]) -> None:
@@ -35,6 +38,13 @@ def test_options_say_what_an_act_leaves_open(action: Action, options: dict[str, 
         (Action.ROLL_BACK, {"conversations": "keep"}, "new.conversations: conversations cannot be 'keep'", "say drain or move"),
         (Action.ROLL_BACK, {"speed": "fast"}, "new.speed: the act has no option 'speed'", "it has conversations, cohort"),
         (Action.PAUSE, {"conversations": "drain"}, "new.conversations: the act has no option 'conversations'", "it has none"),
+        (Action.START, {"retry": "maybe"}, "new.retry: retry cannot be 'maybe'", "say yes or no, or leave it out"),
+        (
+            Action.ROLL_BACK,
+            {"cohort": "germany", "conversations": "drain"},
+            "new.conversations: a cohort's open conversations always move",
+            "leave one of the two out",
+        ),
         (Action.RETURN, {"to": "7%"}, "new.to: there is no phase '7%'", "its phases are 1%, 5%, 25%, 50%, 100%"),
         (
             Action.OVERRIDE,

@@ -240,6 +240,34 @@ def test_row_a_person_resumes(status: Status) -> None:
     assert changed == replace(standing(Status.PROGRESSING), why="fine", since=NOW)
 
 
+def test_row_a_person_says_that_an_incident_is_over() -> None:
+    """The same phase, looked at anew: e-values do not forget. Where nothing has failed, there is nothing to resume."""
+    changed, _ = applied(Status.PROGRESSING, human(ROLLOUT, standing(Status.PROGRESSING), Action.RESUME, "over", Wish(held=True)), 1, "ada")
+    assert changed == replace(standing(Status.PROGRESSING), why="over", since=NOW, generation=10)
+    changed, _ = applied(Status.PAUSED, human(ROLLOUT, standing(Status.PAUSED), Action.RESUME, "over", Wish(held=True)), 1, "ada")
+    assert changed.generation == standing(Status.PAUSED).generation
+    with pytest.raises(RefusedError, match="cannot resume while it is progressing"):
+        human(ROLLOUT, standing(Status.PROGRESSING), Action.RESUME, "over", Wish(held=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "retry", "said"),
+    [
+        (Status.ROLLED_BACK, False, "attempt 1 was rolled back: it is rolled_back"),
+        (Status.PENDING, True, "it has not been tried yet"),
+    ],
+)
+def test_a_retry_is_asked_for_by_its_name(status: Status, retry: bool, said: str) -> None:
+    """Who starts again what was rolled back says so, and is told which attempt that is, and what it has left."""
+    with pytest.raises(RefusedError) as caught:
+        human(ROLLOUT, standing(status), Action.START, "go", Wish(retry=retry))
+    (problem,) = caught.value.problems
+    assert (problem.id, problem.message) == ("act.retry", said)
+    if status is Status.ROLLED_BACK:
+        assert problem.hint == "add --retry to try again: attempt 2, which has half of this one's alpha"
+    assert human(ROLLOUT, standing(status), Action.START, "go", Wish(retry=not retry)).action is Action.START
+
+
 @pytest.mark.parametrize("status", EXPOSING)
 @pytest.mark.parametrize(("phase", "action"), [(1, Action.ADVANCE), (LAST, Action.COMPLETE)])
 def test_row_a_person_promotes(status: Status, phase: int, action: Action) -> None:

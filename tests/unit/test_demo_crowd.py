@@ -108,6 +108,29 @@ def test_an_answer_that_is_not_as_it_should_be_is_found(told: list[Met]) -> None
     assert any("had no decision" in problem for problem in found.problems(0))
 
 
+def test_a_cohort_that_is_out_meets_stable_and_has_a_line_of_its_own() -> None:
+    """From its rollback on, through every later phase, and after completion."""
+    moves = [entry(60.0, "complete", "completed", "100%"), entry(30.0, "roll_back_cohort", "progressing", "25%"), *JOURNAL[3:]]
+    for move in moves[:2]:
+        move["numbers"]["cohorts_out"] = ["asia-pacific"]
+    stood = stands(SPEC, "gpt-5-mini", moves, 70.0)
+    assert [one.out for one in stood][-2:] == [("asia-pacific",)] * 2
+    met = [Met(at, at + 1, "free", "JP", "user-1", "", model) for at, model in ((21.0, "gpt-5"), (41.0, "gpt-5"), (61.0, "gpt-5"))]
+    rows = crowd(SPEC, "gpt-5-mini", stood, PATH, met).rows
+    assert {row.cohort for row in rows} == {"asia-pacific"}
+    assert [(row.reason, row.expected) for row in rows[1:]] == [("cohort_out", 0.0), ("cohort_out", 0.0)]
+    wrong = crowd(SPEC, "gpt-5-mini", stood, PATH, [met[2]._replace(model="gpt-5-mini")])
+    assert wrong.problems(0)[0] == "1 answers of the canary went to people who did not belong to it"
+
+
+def test_where_the_canary_has_failed_the_share_of_good_answers_says_nothing(told: list[Met]) -> None:
+    """Nobody writes failures down; each single answer is compared all the same."""
+    found = crowd(SPEC, "gpt-5-mini", STOOD, PATH, told, failing="everyone")
+    assert {row.cohort for row in found.rows if row.partial} == {"everyone"}
+    next(row for row in found.rows if (row.cohort, row.phase) == ("everyone", "50%")).on_canary.clear()
+    assert found.problems(0) == []
+
+
 def test_a_share_that_is_no_chance_is_found(told: list[Met]) -> None:
     """Where a cohort's people meet the canary more seldom than the Spec says, whoever explains it."""
     found = crowd(SPEC, "gpt-5-mini", STOOD, PATH, told)

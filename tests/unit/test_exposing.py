@@ -162,7 +162,8 @@ def test_blindness_is_a_gap_while_it_lasts(exposing: Exposing) -> None:
     exposing.flush()
     (gap,) = exposing.read()[1].gaps
     assert (gap.cause, gap.since, gap.until, gap.rollout) == (Cause.BLIND, begin + 1 - 13, None, "new")
-    assert gap.about == 600 + 4 * 60, "1 % of what is missing"
+    share = exposing.world.loop.spec.rollouts["new"].phases[0].share
+    assert gap.about == round(60_000 * share) + 4 * round(6_000 * share), "the canary's share of what is missing"
     assert "only 40,000 were heard of" in gap.sentence()
     exposing.world.loop.blind = {}
     exposing.world.now += 1.0

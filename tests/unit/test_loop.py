@@ -151,6 +151,27 @@ def test_both_arms_failing_is_an_incident_and_not_a_rollback(world: World) -> No
     assert "incident in both arms" in world.loop.desks[NAME].decision.why
 
 
+def test_after_an_incident_a_person_resumes_and_the_phase_is_looked_at_anew(world: World) -> None:
+    """What the page says to do is possible: until then it is held, however long all is well; afterwards it goes on by itself."""
+    for _ in range(5):
+        world.second()
+    for _ in range(4):
+        world.second(canary_errors=1.0, stable_errors=1.0)
+    for _ in range(90):
+        world.second()
+    assert (world.phase, world.loop.desks[NAME].decision.page) == (0, True)
+    generation = world.loop.state.rollouts[NAME].generation
+    state = world.loop.act(NAME, Action.RESUME, "ann", "incident 4711 is over", world.now)
+    assert (state.status, state.phase, state.generation) == (Status.PROGRESSING, 0, generation + 1)
+    world.second()
+    assert not world.loop.desks[NAME].decision.page
+    for _ in range(60):
+        world.second()
+        if world.phase:
+            break
+    assert world.phase == 1
+
+
 def test_without_outcomes_the_dwell_does_not_count(world: World) -> None:
     """An outage of the access log must not satisfy a dwell."""
     world.second()
