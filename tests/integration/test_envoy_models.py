@@ -57,7 +57,7 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "by-address": {"endpoint": endpoint(), "credential": {"prefix": "Key 100% ", "file": str(directory / "key")}},
         "impostor": {"endpoint": endpoint(sni="other.example")},
     }
-    nobody = [{"name": "nobody", "header": {"x-feature": ["never"]}, "tier": ["never"], "country": ["ZZ"]}]
+    nobody = [{"name": "nobody", "header": {"x-feature": ["never"]}, "tier": ["never"], "country": ["AQ"]}]
     rollouts = {
         "chat": a_rollout("50%", {"paths": ["/v1/"]}),
         "impostor": a_rollout("100%", {"paths": ["/impostor/"]}, nobody, stable="impostor", canary="new"),
