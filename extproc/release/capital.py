@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from extproc.domain import Phase
-from extproc.measures import ERRORS, MEASURES
+from extproc.measures import ERRORS, MEASURES, Kind
 from extproc.release.compare import EventLane, MeanLane, MeanTest
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.flight import Member, Window
@@ -43,6 +43,8 @@ class Capital:
         """Rare events by the deadline; the unit's first request."""
         self.any = [EventLane(scale, rare, tolerances) for scale in SCALES]
         """Rare events of any request in the unit's window."""
+        self.first_means = [MeanLane(scale, tests) for scale in SCALES]
+        """Means of the unit's first request alone: known a window sooner."""
         self.means = [MeanLane(scale, tests) for scale in SCALES]
         """Means of the unit's window."""
         self.begin_visit(NOBODY_YET, 0.0)
@@ -55,11 +57,17 @@ class Capital:
         """Of the unit's first request in this visit, and of the window in which it is."""
         self.guards = Guards(phase.ceilings)
         self.ratio = SampleRatio(share)
-        self._guarded = [
-            (self._watched.reading[one.measure], None if MEASURES[one.measure].quantile is None else one.limit) for one in phase.ceilings
-        ]
-        """Index of the reading, and the limit where a value above it is an event."""
-        self._guards_errors = any(one.measure == ERRORS.name for one in phase.ceilings)
+        self._guarded = bool(phase.ceilings)
+        self._guarded_events: list[tuple[int, int, float]] = []
+        """(place of the ceiling, index of the reading, value above which it is an event)."""
+        self._guarded_means: list[tuple[int, int]] = []
+        for place, ceiling in enumerate(phase.ceilings):
+            measure, index = MEASURES[ceiling.measure], self._watched.reading[ceiling.measure]
+            if measure.kind is Kind.MEAN:
+                self._guarded_means.append((place, index))
+            else:
+                self._guarded_events.append((place, index, ceiling.limit if measure.quantile is not None else 0.0))
+        self._guards_errors = tuple(place for place, one in enumerate(phase.ceilings) if one.measure == ERRORS.name)
 
     def exclude(self, cohort: str) -> None:
         """From now on this cohort is not part of the whole."""
@@ -67,7 +75,7 @@ class Capital:
             lane.exclude(cohort)
 
     def _lanes(self) -> list[EventLane | MeanLane]:
-        return [*self.early, *self.first, *self.any, *self.means]
+        return [lane for lanes in self._kinds().values() for lane in lanes]
 
     # ---------------------------------------------------------------------------------------------------------------- requests
     def add_early(self, member: Member, failed: bool) -> None:
@@ -75,9 +83,14 @@ class Capital:
         if self._errors is not None:
             self._feed(self.early, member, 1 if failed else 0)
 
-    def add_first(self, member: Member, mask: int) -> None:
+    def add_first(self, member: Member, mask: int, values: list[float | None]) -> None:
         """A unit's first request has reached its deadline."""
         self._feed(self.first, member, mask)
+        if self._means:
+            limits, epochs = member.limits, member.epochs
+            assert limits is not None
+            for scale in range(member.lowest, member.scales):
+                self.first_means[scale].feed(epochs[scale], member.stratum, limits, member.canary, values)
 
     def _feed(self, lanes: Sequence[EventLane], member: Member, mask: int) -> None:
         limits, stratum, canary, epochs = member.limits, member.stratum, member.canary, member.epochs
@@ -112,25 +125,27 @@ class Capital:
     def guard_early(self, member: Member, failed: bool) -> None:
         """A request of the present visit has reached the first age."""
         if self._guards_errors:
-            self._guard(self.guards.early, member, [1.0 if failed else 0.0] * len(self._guarded))
+            self._guard(self.guards.early, member, self._guards_errors if failed else (), ())
 
     def guard_late(self, member: Member, readings: Readings) -> None:
         """A request of the present visit has reached its deadline."""
-        if self._guarded:
-            values = [readings[index] if limit is None else _above(readings[index], limit) for index, limit in self._guarded]
-            self._guard(self.guards.late, member, values)
+        if not self._guarded:
+            return
+        events = [place for place, index, limit in self._guarded_events if (readings[index] or 0.0) > limit]
+        values = [(place, value) for place, index in self._guarded_means if (value := readings[index]) is not None]
+        self._guard(self.guards.late, member, events, values)
 
-    def _guard(self, lanes: Sequence[GuardLane], member: Member, values: list[float | None]) -> None:
+    def _guard(self, lanes: Sequence[GuardLane], member: Member, events: Sequence[int], values: Sequence[tuple[int, float]]) -> None:
         arm = CANARY if member.canary else STABLE
         if not member.durable:
             for lane in lanes:
-                lane.feed(lane.scale.epoch(member.start), arm, values)
+                lane.feed(lane.scale.epoch(member.start), arm, events, values)
             return
         epochs = member.epochs
         for scale in range(member.lowest, min(member.scales, LAST)):
-            lanes[scale].feed(epochs[scale], arm, values)
+            lanes[scale].feed(epochs[scale], arm, events, values)
         if member.visit:
-            lanes[LAST].feed(0, arm, values)
+            lanes[LAST].feed(0, arm, events, values)
 
     # ----------------------------------------------------------------------------------------------------------------- reading
     def log_e_harm(self, measure: str, view: View = EVERYBODY) -> float:
@@ -145,7 +160,7 @@ class Capital:
             else:
                 terms += [HALF + lane.log_e(index, view) for lane in self.first]
         elif measure in self._means:
-            terms += [lane.log_e(self._means[measure], view) for lane in self.means]
+            terms += [HALF + lane.log_e(self._means[measure], view) for lane in (*self.first_means, *self.means)]
         else:
             return 0.0
         return LOG_SCALE + log_sum_exp(terms)
@@ -174,7 +189,7 @@ class Capital:
         }
 
     def _kinds(self) -> dict[str, Sequence[EventLane | MeanLane]]:
-        return {"early": self.early, "first": self.first, "any": self.any, "means": self.means}
+        return {"early": self.early, "first": self.first, "any": self.any, "first_means": self.first_means, "means": self.means}
 
     def restore(self, document: dict[str, Any]) -> None:
         """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
@@ -185,7 +200,3 @@ class Capital:
             lane.restore(written)
         self.guards.restore(document["guards"])
         self.ratio.restore(document["ratio"])
-
-
-def _above(value: float | None, limit: float) -> float | None:
-    return value if value is None else 1.0 if value > limit else 0.0

@@ -40,8 +40,8 @@ class GuardLane(Lane):
         self._limits = [ceiling.limit for ceiling in ceilings]
         self.arms = {arm: _Arm(len(ceilings)) for arm in (CANARY, STABLE)}
 
-    def feed(self, epoch: int, arm: str, values: Sequence[float | None]) -> None:
-        """The next unit, in order of start: for each ceiling 1 or 0, or the value where the ceiling is of a mean, None for no value."""
+    def feed(self, epoch: int, arm: str, events: Sequence[int], values: Sequence[tuple[int, float]]) -> None:
+        """The next unit, in order of start: indices of the ceilings of which it is an event, (index, value) of those of means."""
         if epoch != self.epoch:
             if epoch < self.epoch:
                 return
@@ -49,14 +49,10 @@ class GuardLane(Lane):
         self.met = True
         seen = self.arms[arm]
         seen.n += 1
-        for index, value in enumerate(values):
-            if value:
-                if self._rates[index] is None:
-                    self.gain(arm, index, ceiling_bets(value, self._limits[index]))
-                else:
-                    seen.events[index] += 1
-            elif self._rates[index] is None and value is not None:
-                self.gain(arm, index, ceiling_bets(value, self._limits[index]))
+        for index in events:
+            seen.events[index] += 1
+        for index, value in values:
+            self.gain(arm, index, ceiling_bets(value, self._limits[index]))
 
     def flush(self) -> None:
         """Counts become capital: they are sufficient, whatever the order."""

@@ -138,6 +138,8 @@ class Lane:
         self.vectors: dict[str, list[Vector | None]] = {}
         """By cohort, of the open epoch."""
         self.closed = [Closed() for _ in range(size)]
+        self._known: dict[tuple[int, View], float] = {}
+        """What was read since the last change: a gate is asked for the same several times."""
         self._size = size
         self._mixture = [math.log(weight) for weight in weights]
 
@@ -147,6 +149,8 @@ class Lane:
 
     def gain(self, cohort: str, index: int, gains: Vector) -> None:
         """A measure's bets have gained so much in a cohort."""
+        if self._known:
+            self._known.clear()
         vectors = self.vectors.get(cohort)
         if vectors is None:
             vectors = self.vectors[cohort] = [None] * self._size
@@ -156,6 +160,7 @@ class Lane:
     def begin(self, epoch: int) -> None:
         """The next epoch; the one before it is folded."""
         self.flush()
+        self._known.clear()
         self.closed = self._folded()
         self.done += self.met
         self.vectors = {}
@@ -179,6 +184,12 @@ class Lane:
 
     def log_e(self, index: int, view: View = EVERYBODY) -> float:
         """ln of a measure's e-value: the weighted sum over the epochs that are over, the open one, and those to come (1 each)."""
+        known = self._known.get((index, view))
+        if known is None:
+            known = self._known[index, view] = self._log_e(index, view)
+        return known
+
+    def _log_e(self, index: int, view: View) -> float:
         closed, scale = self.closed[index], self.scale
         before = closed.seen(view)
         if math.isnan(before):
@@ -195,6 +206,7 @@ class Lane:
     def exclude(self, cohort: str) -> None:
         """From now on this cohort is not part of the whole."""
         spent = 1 - self.scale.rest(self.done)
+        self._known.clear()
         self.vectors.pop(cohort, None)
         for closed in self.closed:
             closed.exclude(cohort, spent)
@@ -209,4 +221,5 @@ class Lane:
         if len(closed) != self._size:
             raise ValueError(f"a lane of {self.scale.name} has {len(closed)} measures, not {self._size}")
         self.done = int(done)
+        self._known.clear()
         self.closed = [Closed.from_json(one) for one in closed]
