@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from extproc.domain import Phase
@@ -47,16 +47,16 @@ class Capital:
         """Means of the unit's first request alone: known a window sooner."""
         self.means = [MeanLane(scale, tests) for scale in SCALES]
         """Means of the unit's window."""
-        self.begin_visit(NOBODY_YET, 0.0)
+        self.begin_visit(NOBODY_YET, {})
 
-    def begin_visit(self, phase: Phase, share: float) -> None:
-        """What belongs to a visit begins anew; harm goes on."""
+    def begin_visit(self, phase: Phase, shares: Mapping[str, float]) -> None:
+        """What belongs to a visit begins anew; harm goes on. `shares` of the canary by cohort."""
         tests: list[MeanTest] = self._watched.safety_tests(phase.gates)
         self._safe = {test.name: index for index, test in enumerate(tests)}
         self.safe = [MeanLane(WHOLE, tests), MeanLane(WHOLE, tests)]
         """Of the unit's first request in this visit, and of the window in which it is."""
         self.guards = Guards(phase.ceilings)
-        self.ratio = SampleRatio(share)
+        self.ratio = SampleRatio(shares)
         self._guarded = bool(phase.ceilings)
         self._guarded_events: list[tuple[int, int, float]] = []
         """(place of the ceiling, index of the reading, value above which it is an event)."""

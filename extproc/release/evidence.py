@@ -116,7 +116,8 @@ class Evidence:
         self._early = {CANARY: Moments(), STABLE: Moments()}
         self.last_outcome = 0.0
         self._sorter.begin_visit()
-        self.capital.begin_visit(self._rollout.phases[self.phase], self.share(self.phase))
+        shares = {cohort: self.share(self.phase, cohort) for cohort in self.cohorts}
+        self.capital.begin_visit(self._rollout.phases[self.phase], shares)
 
     # ------------------------------------------------------------------------------------------------------------------ visits
     def begin_visit(self, generation: int, phase: int, excluded: tuple[str, ...] = ()) -> None:
@@ -144,9 +145,15 @@ class Evidence:
         self._flight.clear()
         self._sorter.clear()
 
-    def share(self, phase: int) -> float:
-        """Share of units that meet the canary in a phase, holdback taken off."""
+    def share(self, phase: int, cohort: str = "") -> float:
+        """Share of units that meet the canary in a phase, holdback taken off; of one cohort, or of all that have no share of their own."""
+        del cohort
         return min(self._rollout.phases[phase].share, 1 - self._rollout.holdback)
+
+    @property
+    def compared(self) -> bool:
+        """False where nobody is left to compare with: at 100 % without a holdback."""
+        return any(0.0 < self.share(self.phase, cohort) < 1.0 for cohort in self.cohorts)
 
     @property
     def cohorts(self) -> tuple[str, ...]:
@@ -159,7 +166,7 @@ class Evidence:
         if found is None:
             phase = self._visits[generation]
             measures = frozenset(gate.measure for gate in self._rollout.phases[phase].gates)
-            found = self._strata[key] = Stratum(generation, phase, cohort, self.share(phase), measures)
+            found = self._strata[key] = Stratum(generation, phase, cohort, self.share(phase, cohort), measures)
         return found
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes

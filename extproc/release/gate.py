@@ -66,7 +66,7 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
     limit = harm_limit(rollout, evidence.attempt)
     findings: list[Finding] = []
     # At 100 % without a holdback nobody is left to compare with: the phase stands on its ceilings.
-    if evidence.share(evidence.phase) < 1.0:
+    if evidence.compared:
         if phase.gates:
             blame = _Blame(rollout, evidence, limit)
             findings.extend(_comparison(gate, phase, evidence, blame) for gate in phase.gates)
@@ -111,7 +111,8 @@ class _Blame:
         if len(alone) < 2:
             return ""
         worst = max(alone, key=lambda cohort: alone[cohort])
-        by_itself = math.log(0.5) + self._share + alone[worst] >= self.limit
+        # That something goes back is settled with alpha split; whose fault it is needs no second split.
+        by_itself = alone[worst] >= self.limit
         others = self._together(self._of(View(worst, others=True)), [log_e for cohort, log_e in alone.items() if cohort != worst])
         met = self._evidence.met
         had_the_chance = sum(count for cohort, count in met.items() if cohort != worst) >= met.get(worst, 0)
@@ -276,10 +277,8 @@ def _metric(metric: MetricGate, found: float | None) -> Finding:
 
 def _sample_ratio(ratio: SampleRatio) -> Finding:
     log_e, counts = ratio.log_e(), ratio.counts()
-    said = ", ".join(
-        f"{arm} {count:,} ({share:.2%} planned)"
-        for arm, count, share in zip(("canary", "control", "rest"), counts, ratio.shares, strict=True)
-    )
+    both = zip(("canary", "control", "rest"), counts, ratio.expected(), strict=True)
+    said = ", ".join(f"{arm} {count:,} ({planned:,.0f} planned)" for arm, count, planned in both)
     sentence = f"sample ratio: {said}; E {e_value(log_e)} of {e_value(LOG_LIMIT)}"
     if log_e >= LOG_LIMIT:
         where = " at ".join(part for part in ratio.worst() if part)

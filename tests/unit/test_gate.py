@@ -417,7 +417,7 @@ def test_units_that_do_not_fall_as_planned_hold() -> None:
     found = shown(ROLLOUT, traffic(60, 0.30))["sample_ratio"]
     assert (found.verdict, found.reaction) == (Verdict.FAIL, Reaction.HOLD)
     assert found.sentence.startswith(
-        "sample ratio: canary 1,800 (25.00% planned), control 1,800 (25.00% planned), rest 2,400 (50.00% planned); E 10^"
+        "sample ratio: canary 1,800 (1,500 planned), control 1,800 (1,500 planned), rest 2,400 (3,000 planned); E 10^"
     )
     assert found.sentence.endswith("units do not fall as planned (everyone), no comparison can be believed")
     assert shown(ROLLOUT, traffic(60, 0.25))["sample_ratio"].verdict is Verdict.PASS

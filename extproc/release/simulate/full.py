@@ -17,7 +17,7 @@ from extproc.release.gate import TOGETHER, evaluate
 from extproc.release.simulate.draw import Draw
 from extproc.release.simulate.peers import FLAGGER_ERRORS, FlaggerLike, KayentaLike, Minute, Rule, ZTest
 from extproc.release.simulate.rows import Row, Stop, row
-from extproc.release.simulate.worlds import INPUT_TOKENS, Answer, World, answer, side
+from extproc.release.simulate.worlds import Answer, World, answer, side
 
 OURS: Final = "extproc"
 BEGIN: Final = 1_000_000_020.0
@@ -214,6 +214,7 @@ class _Release:
     def _outcome(self, request: _Request, final: bool) -> Outcome:
         """As the access log would tell it."""
         rollout, said = self._rollout, request.answer
+        answered = final and not said.failed
         return Outcome(
             stream_id=str(request.number),
             layer=rollout.layer,
@@ -229,16 +230,16 @@ class _Release:
             final=final,
             status=500 if said.failed else 429 if said.throttled else 200,
             failed=final and said.failed,
-            client_aborted=False,
+            client_aborted=final and said.aborted,
             throttled=said.throttled,
             attempts=1,
-            ttft=said.duration / 3 if final and not said.failed else None,
+            ttft=said.duration / 3 if answered else None,
             answered_by=rollout.canary if request.arm is Arm.CANARY else rollout.stable,
             model="",
-            input_tokens=INPUT_TOKENS if final and not said.failed else None,
-            cached_tokens=None,
-            output_tokens=said.written if final and not said.failed else None,
-            reasoning_tokens=None,
+            input_tokens=said.read if answered else None,
+            cached_tokens=said.cached if answered else None,
+            output_tokens=said.written if answered else None,
+            reasoning_tokens=said.reasoned if answered else None,
         )
 
     def _ask_peers(self, made: Run) -> None:

@@ -41,8 +41,8 @@ LATENCY_SIGMA: Final = 0.8
 """Of the logarithm of a latency."""
 COST_SIGMA: Final = 1.0
 """Of the logarithm of a cost: answers differ more than waits."""
-JUDGE_SPREAD: Final = 3.4
-"""a + b of the Beta distribution of scores: a standard deviation of .19 at a mean of .80."""
+JUDGE_SPREAD: Final = 3.0
+"""a + b of the Beta distribution of scores: a standard deviation of .20 at a mean of .80."""
 ENOUGH: Final = 200
 """Values of stable before its quantiles are believed."""
 

@@ -31,7 +31,16 @@ class Side:
     tokens: float = 1.0
     """Factor of the tokens that are written: cost follows."""
     tokens_sigma: float = 0.8
+    """The same spread for what is read and what is written."""
+    reads: float = 1.0
+    """Factor of the tokens that are read."""
+    cached: float = 0.5
+    """Share of them that comes from a cache."""
+    reasoning: float = 0.2
+    """Share of what is written."""
     throttled: float = 0.0
+    aborts: float = 0.0
+    """Share of requests that the client gives up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +115,21 @@ class Answer:
 
     failed: bool
     throttled: bool
+    aborted: bool
     duration: float
-    written: int
+    read: int
     """Tokens."""
+    cached: int
+    written: int
+    reasoned: int
 
 
 def answer(model: Side, frail: float, draw: Draw) -> Answer:
     """Of one request; `frail`: the least chance that it fails."""
     failed = draw.random() < max(model.errors, frail)
     throttled = not failed and model.throttled > 0 and draw.random() < model.throttled
+    aborted = not failed and model.aborts > 0 and draw.random() < model.aborts
     duration = model.error_after if failed else model.latency * math.exp(draw.gauss(0.0, model.latency_sigma))
-    written = int(OUTPUT_TOKENS * model.tokens * math.exp(draw.gauss(0.0, model.tokens_sigma))) + 1
-    return Answer(failed, throttled, duration, written)
+    longer = math.exp(draw.gauss(0.0, model.tokens_sigma))
+    read, written = int(INPUT_TOKENS * model.reads * longer) + 1, int(OUTPUT_TOKENS * model.tokens * longer) + 1
+    return Answer(failed, throttled, aborted, duration, read, int(read * model.cached), written, int(written * model.reasoning))
