@@ -232,9 +232,9 @@ class Evidence:
                 self._sort(member)
             self._look_late(member)
         for window in sorter.blinks(now):
-            self.capital.add_window(window, False)
+            self.capital.add_blink(window)
         for window in sorter.minutes(now):
-            self.capital.add_window(window, window.visit and window.stratum.generation == self.generation)
+            self.capital.add_minute(window, window.visit and window.stratum.generation == self.generation)
         self.past.renew()
 
     def _sort(self, member: Member) -> None:
@@ -246,7 +246,7 @@ class Evidence:
             if member.visit:
                 self.capital.ratio.add(member.stratum.cohort, member.router, member.arm)
         else:
-            member.limits = self.past.limits
+            member.limits, member.epochs = self.past.limits, self._sorter.epochs(member.start)
 
     def _look_early(self, member: Member, failed: bool) -> None:
         present = member.stratum.generation == self.generation

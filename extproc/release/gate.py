@@ -56,7 +56,7 @@ def weights(rollout: Rollout) -> dict[str, float]:
         for gate in phase.gates:
             found[gate.measure] = found.get(gate.measure, 0.0) + gate.weight
     total = sum(found.values())
-    return {name: weight / total for name, weight in found.items()}
+    return {name: weight / total for name, weight in found.items() if weight > 0}
 
 
 def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float | None] = NO_METRICS) -> tuple[Finding, ...]:
@@ -99,7 +99,7 @@ class _Blame:
         return self.log_e >= self.limit
 
     def _of(self, view: View) -> float:
-        return log_sum_exp([math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0])
+        return log_sum_exp([math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items()])
 
     def _together(self, everybody: float, alone: Sequence[float]) -> float:
         if not self._split:
@@ -124,11 +124,15 @@ class _Blame:
 
     def fails(self, measure: str) -> bool:
         """True where this gate brought E_together over its limit, or helped much."""
-        if not self.crossed:
-            return False
-        view = View(self.cohort) if self.cohort else EVERYBODY
-        parts = {name: math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0}
-        return parts[measure] >= max(parts.values()) - ACCOMPLICE
+        return self.crossed and self._part(measure) >= max(map(self._part, self._weights)) - ACCOMPLICE
+
+    def _part(self, measure: str) -> float:
+        """ln of what a gate adds to the e-value of the one who is to blame."""
+        log_weight, evidence = math.log(self._weights[measure]), self._evidence
+        if self.cohort:
+            return log_weight + evidence.log_e_harm(measure, View(self.cohort))
+        alone = [log_weight + evidence.log_e_harm(measure, View(cohort)) for cohort in evidence.cohorts] if self._split else []
+        return self._together(log_weight + evidence.log_e_harm(measure), alone)
 
 
 def _together(phase: Phase, blame: _Blame) -> Finding:

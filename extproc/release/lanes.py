@@ -124,7 +124,7 @@ def _mixed(vector: Vector, mixture: Sequence[float]) -> float:
 
 
 class Lane:
-    """E-processes of one scale. Subclasses say what a batch is."""
+    """E-processes of one scale; a panel feeds them."""
 
     def __init__(self, scale: Scale, size: int, weights: Sequence[float]) -> None:
         """`size`: number of measures; `weights` of the bets of each."""
@@ -143,10 +143,6 @@ class Lane:
         self._size = size
         self._mixture = [math.log(weight) for weight in weights]
 
-    def flush(self) -> None:
-        """Close every batch that has both arms, and forget the others."""
-        raise NotImplementedError
-
     def gain(self, cohort: str, index: int, gains: Vector) -> None:
         """A measure's bets have gained so much in a cohort."""
         if self._known:
@@ -158,8 +154,7 @@ class Lane:
         vectors[index] = [a + b for a, b in zip(before, gains, strict=True)] if before is not None else gains
 
     def begin(self, epoch: int) -> None:
-        """The next epoch; the one before it is folded."""
-        self.flush()
+        """The next epoch; the one before it is folded. Its last batch has been closed."""
         self._known.clear()
         self.closed = self._folded()
         self.done += self.met

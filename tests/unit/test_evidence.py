@@ -120,7 +120,8 @@ def test_at_the_deadline_only_whether_it_failed_tells_and_not_when() -> None:
     show(slow, [replace(one, duration=7.0 if one.failed else 0.1) for one in made])
     assert counted(soon) == counted(slow)
     assert soon.to_json()["harm"]["first"] == slow.to_json()["harm"]["first"]
-    assert soon.to_json()["harm"]["any"] == slow.to_json()["harm"]["any"]
+    for kind in ("any_of_blink", "any_of_minute"):
+        assert soon.to_json()["harm"][kind] == slow.to_json()["harm"][kind]
     assert soon.to_json()["safe"] == slow.to_json()["safe"]
     assert soon.to_json()["harm"]["early"] != slow.to_json()["harm"]["early"]
 
@@ -316,8 +317,23 @@ def test_what_happens_later_in_a_window_counts_as_well() -> None:
         again = replace(each, stream_id=f"{each.stream_id}-2", start=each.start + 0.5, failed=each.arm is Arm.CANARY)
         made += [each, again]
     show(one, made)
-    assert one.capital.first[-1].log_e(0) < 1e-9
+    assert one.capital.first.lanes[-1].log_e(0) < 1e-9
     assert harm(one) > math.log(1000)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_where_everybody_asks_once_windows_say_what_first_requests_say(share: float) -> None:
+    """Over minutes, at every scale, of events and of means: the same units in the same order are the same e-values, to the last bit."""
+    given = gated("errors", "latency_mean", "latency_p50")
+    given = replace(given, phases=tuple(replace(phase, share=share) for phase in given.phases))
+    one = evidence(PHASE_5, given)
+    draw = random.Random(1)
+    show(one, [replace(each, duration=draw.lognormvariate(-1, 0.5)) for each in traffic(150, share, 60, canary_errors=0.03, errors=0.01)])
+    capital = one.capital.to_json()["harm"]
+    assert capital["any_of_blink"] + capital["any_of_minute"] == capital["first"]
+    assert capital["means_of_blink"] + capital["means_of_minute"] == capital["first_means"]
+    assert [lane[0] for lane in capital["first"]] == [75, 4, 1, 1] or share == 0.05
+    assert capital["first_means"][1][1][0] is not None
 
 
 def test_units_that_may_never_come_back_count_for_ceilings_alone() -> None:
