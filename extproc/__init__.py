@@ -3,7 +3,7 @@
 The map. Four documents and four functions between them:
 
     compile  : Spec + State                     -> Snapshot     extproc.assign.compile     cold, once per change
-    assign   : Snapshot + Subject               -> Assignment   extproc.assign.snapshot    HOT, microseconds
+    assign   : Snapshot + Subject               -> Assignment   extproc.assign.assign      HOT, microseconds
     evaluate : Gate + Evidence                  -> Finding      extproc.release.gate       verdict + reason with numbers
     decide   : Rollout + State + Findings + now -> Decision     extproc.release.decide     then apply -> State, Journal
 

@@ -28,7 +28,7 @@ from report import markdown, write
 
 from extproc import spec as spec_room
 from extproc.demo.population import Person, answering_model, population, request_body
-from extproc.domain import Rollout, Spec
+from extproc.domain import Cohort, Rollout, Spec
 
 DONE = b"data: [DONE]\n\n"
 PATH = "/v1/chat/completions"
@@ -42,19 +42,21 @@ class Plan:
     """What to send and what to expect, read from the Spec."""
 
     def __init__(self, options: Any) -> None:
-        spec = spec_room.load(Path(options.spec).read_text())
+        spec = spec_room.read(options.spec)
         rollout = _rollout(spec, options.rollout)
         canary = spec.models[rollout.canary]
-        shares = {phase.name: phase.share for phase in rollout.phases}
-        if options.phase and options.phase not in shares:
-            raise SystemExit(f"--phase {options.phase}: rollout {rollout.name} has the phases {', '.join(shares)}")
-        self.rules = [_rule(cohort) for cohort in rollout.cohorts]
-        self.tier_header = spec.tier_header
-        self.country_header = spec.country_header if spec.listener.geoip_database is None else None
+        phases = [phase.name for phase in rollout.phases]
+        if options.phase and options.phase not in phases:
+            raise SystemExit(f"--phase {options.phase}: rollout {rollout.name} has the phases {', '.join(phases)}")
+        self.tier_header, self.geo_header = spec.identity.tier_header, spec.identity.country_header
+        self.rules = [_rule(cohort, (self.tier_header, self.geo_header)) for cohort in rollout.cohorts]
+        self.country_header = self.geo_header if spec.listener.geoip is None else None
         self.user_header = next((source.name for source in rollout.unit.sources if source.kind == "header"), None)
         self.ask_for = options.ask_for or next(iter(rollout.match.models), rollout.stable)
         self.people = itertools.cycle(population(options.people, options.people_seed, options.anonymous))
-        self.observations = Observations(shares.get(options.phase), canary.send_model or rollout.canary)
+        at = phases.index(options.phase) if options.phase else None
+        shares = {cohort.name: min(cohort.shares[at], 1 - rollout.holdback) for cohort in rollout.cohorts} if at is not None else None
+        self.observations = Observations(shares, canary.send_model or rollout.canary)
         self.settings = {"rollout": rollout.name, "phase": options.phase or "moving", "people": options.people, "seed": options.people_seed}
 
     def headers(self, person: Person, cookie: str) -> dict[str, str]:
@@ -68,6 +70,10 @@ class Plan:
             headers["cookie"] = cookie
         return headers
 
+    def cohort(self, person: Person) -> str:
+        """Where this person belongs."""
+        return cohort_of(self.rules, {self.tier_header: person.tier, self.geo_header: person.country})
+
 
 def _rollout(spec: Spec, name: str) -> Rollout:
     if name and name not in spec.rollouts:
@@ -75,10 +81,11 @@ def _rollout(spec: Spec, name: str) -> Rollout:
     return spec.rollouts[name] if name else next(iter(spec.rollouts.values()))
 
 
-def _rule(cohort: Any) -> CohortRule:
-    if cohort.headers or cohort.random is not None:
+def _rule(cohort: Cohort, headers: tuple[str, str]) -> CohortRule:
+    rule = CohortRule(cohort.name, cohort.selector, cohort.exclude)
+    if not rule.understood(headers):
         raise SystemExit(f"cohort {cohort.name}: the load test knows cohorts by tier and country only")
-    return CohortRule(cohort.name, cohort.tiers, cohort.countries)
+    return rule
 
 
 class Talker(FastHttpUser):
@@ -119,8 +126,7 @@ class Talker(FastHttpUser):
                 return ""
             response.success()
         known = person.id or cookie
-        cohort = cohort_of(self.plan.rules, person.tier, person.country)
-        self.plan.observations.good(cohort, known, answering_model(answer), seconds, first_token)
+        self.plan.observations.good(self.plan.cohort(person), known, answering_model(answer), seconds, first_token)
         return str(response.headers.get("set-cookie", "") or "").partition(";")[0]
 
     @staticmethod

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
+
+from extproc.domain import AllOf, Among, AnyOf, FactKind, Not, Selector
 
 DEVIATIONS: Final = 4.0
 CANARY: Final = "canary"
@@ -20,20 +22,50 @@ STABLE: Final = "stable"
 
 @dataclass(frozen=True, slots=True)
 class CohortRule:
-    """A cohort as the load test understands it, independently of extproc's own matchers: tiers and countries, empty for any."""
+    """A cohort as the load test understands it, independently of extproc's own matchers: selectors of a few headers, and no others."""
 
     name: str
-    tiers: tuple[str, ...]
-    countries: tuple[str, ...]
+    selector: Selector | None
+    """None: everybody."""
+    exclude: Selector | None
+    """None: nobody."""
 
-    def has(self, tier: str, country: str) -> bool:
-        """True where somebody of this tier and country belongs to it."""
-        return (not self.tiers or tier in self.tiers) and (not self.countries or country in self.countries)
+    def understood(self, headers: Collection[str]) -> bool:
+        """True where it depends on these headers alone."""
+        return all(_understood(one, headers) for one in (self.selector, self.exclude) if one is not None)
 
 
-def cohort_of(rules: Sequence[CohortRule], tier: str, country: str) -> str:
-    """The first cohort that matches, in the order written; empty for none."""
-    return next((rule.name for rule in rules if rule.has(tier, country)), "")
+def cohort_of(rules: Sequence[CohortRule], headers: Mapping[str, str]) -> str:
+    """The first cohort that matches somebody with these headers, in the order written; empty for none, and for who is excluded."""
+    for rule in rules:
+        if rule.selector is None or _met(rule.selector, headers):
+            return "" if rule.exclude is not None and _met(rule.exclude, headers) else rule.name
+    return ""
+
+
+def _understood(selector: Selector, headers: Collection[str]) -> bool:
+    match selector:
+        case Among(fact, _):
+            return fact.kind is FactKind.HEADER and fact.name in headers
+        case AllOf(parts) | AnyOf(parts):
+            return all(_understood(part, headers) for part in parts)
+        case Not(part):
+            return _understood(part, headers)
+        case _:
+            return False
+
+
+def _met(selector: Selector, headers: Mapping[str, str]) -> bool:
+    match selector:
+        case Among(fact, values):
+            return headers[fact.name] in values
+        case AllOf(parts):
+            return all(_met(part, headers) for part in parts)
+        case AnyOf(parts):
+            return any(_met(part, headers) for part in parts)
+        case Not(part):
+            return not _met(part, headers)
+    raise ValueError(f"{selector} is not understood")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +76,7 @@ class Split:
     people: int
     canary: int
     expected_share: float
-    """Share of the phase; NaN where the phase is not known."""
+    """Share of the cohort at the phase; NaN where the phase is not known."""
 
     @property
     def share(self) -> float:
@@ -79,9 +111,9 @@ class Arm:
 class Observations:
     """Collects while the load runs; `results` is asked at the end."""
 
-    def __init__(self, share: float | None, canary_model: str) -> None:
-        """`share`: the phase's; None: not known (a rollout that moves), then nothing is asked of the split."""
-        self._share = math.nan if share is None else share
+    def __init__(self, shares: Mapping[str, float] | None, canary_model: str) -> None:
+        """`shares`: of each cohort at the phase; None: not known (a rollout that moves), then nothing is asked of the split."""
+        self._shares = shares
         self._canary_model = canary_model
         self._sides: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._arms: dict[str, Arm] = {CANARY: Arm(), STABLE: Arm()}
@@ -106,9 +138,13 @@ class Observations:
     def splits(self) -> list[Split]:
         """Per cohort; a person who met both sides is counted in `movers` and, here, on the canary's."""
         return [
-            Split(cohort, len(people), sum(CANARY in sides for sides in people.values()), self._share)
+            Split(cohort, len(people), sum(CANARY in sides for sides in people.values()), self._expected(cohort))
             for cohort, people in sorted(self._sides.items())
         ]
+
+    def _expected(self, cohort: str) -> float:
+        # Who is in no cohort meets stable.
+        return math.nan if self._shares is None else self._shares.get(cohort, 0.0)
 
     @property
     def movers(self) -> int:
@@ -121,7 +157,7 @@ class Observations:
         found = [f"{count} requests failed: {kind}" for kind, count in sorted(self.errors.items())]
         if not self._models:
             found.append("there was no good answer at all")
-        if self.movers and not math.isnan(self._share):
+        if self.movers and self._shares is not None:
             found.append(f"{self.movers} people met both models")
         for split in self.splits:
             if not split.holds:

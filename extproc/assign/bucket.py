@@ -1,10 +1,11 @@
 """The ring: where a unit stands, and which part of it an arm takes. The one place that hashes units.
 
-The rules, reproducible in any language (test vectors in docs/hash.md):
+The rules, reproducible in any language (docs/hash.md has vectors):
 * point = top 32 bits of XXH3-64 (seed 0) over the UTF-8 bytes of `<layer>/<salt>/` followed by the unit's id.
 * canary is [0, a), control is [b, 2^32), rest lies between; a and b are integers from `thresholds`.
 * Both ends only grow with the share up to 50 %: nobody flips during a ramp, and control stays an equal-size group that was never
   treated. Above 50 % control shrinks to make room. A holdback keeps the last part of the ring on stable even at 100 %.
+* Slots of a layer divide another ring, `<layer>#/`: which slot has a unit is independent of where it stands in that slot's rollout.
 * A random cohort draws from another ring, `<layer>/<salt>#<cohort>/`: the hash that admits into a cohort is not the hash that picks
   the arm inside it. Names hold neither `/` nor `#`, so no two prefixes can be confused.
 """
@@ -15,8 +16,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
-RING = 1 << 32
-"""Number of points on the ring."""
+from extproc.domain import RING, ring_length
 
 
 class Thresholds(NamedTuple):
@@ -36,16 +36,14 @@ def cohort_prefix(layer: str, salt: str, cohort: str) -> bytes:
     return f"{layer}/{salt}#{cohort}/".encode()
 
 
+def slot_prefix(layer: str) -> bytes:
+    """Bytes hashed before a unit's id for the slots of a layer: one ring for all its rollouts."""
+    return f"{layer}#/".encode()
+
+
 def point(prefix: bytes, unit: bytes) -> int:
     """Where a unit stands on the ring of a prefix, in [0, RING)."""
     return xxh3_64_intdigest(prefix + unit) >> 32
-
-
-def ring_length(share: float) -> int:
-    """Points that a share takes: 0 is nobody, 1 everybody; never rounded to the other side."""
-    if not 0.0 <= share <= 1.0:
-        raise ValueError(f"a share lies between 0 and 1, not {share}")
-    return round(share * RING)
 
 
 def thresholds(share: float, holdback: float = 0.0) -> Thresholds:

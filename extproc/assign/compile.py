@@ -1,41 +1,58 @@
 """Spec + State -> Snapshot. Cold: once per change.
 
-`prepare` does what depends on the Spec alone (matchers, sources); `derive` what depends on State (thresholds, replies), so that a
-State change costs well under a millisecond. The encoder of reply bytes is passed in: this room does not know Envoy's messages.
+`prepare` does what depends on the Spec alone (matchers, sources, flags); `derive` what depends on State (thresholds, replies). A State
+change must not stop the loop that decides, however large the Spec: `derive_in_steps` yields after every few replies. The encoder of
+reply bytes is passed in: this room does not know Envoy's messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from extproc.assign.bucket import Thresholds, cohort_prefix, ring_length, ring_prefix, thresholds
-from extproc.assign.matchers import Headers, cohort_matcher, needed_headers, request_matcher, unit_source
-from extproc.assign.snapshot import Choice, CompiledCohort, CompiledRollout, Matcher, RandomShare, Snapshot, UnitSource
-from extproc.domain import Arm, Assignment, Cohort, Reason, Rollout, RolloutState, Spec, State, Status
+from xxhash import xxh3_64_intdigest
 
-Encoder = Callable[[Assignment, bool], bytes]
-"""(assignment, durable) -> reply bytes before the unit's hash."""
+from extproc import flags
+from extproc.assign.bucket import ring_prefix, slot_prefix
+from extproc.assign.deriving import Choices, Encoder, derive_rollout
+from extproc.assign.pools import Pool
+from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
+from extproc.assign.selectors import Compiler, Matcher, among, path_starts, reader, request_matcher
+from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
+from extproc.assign.tokens import Signer
+from extproc.assign.units import unit_source
+from extproc.domain import (
+    RING,
+    Bucketing,
+    Cohort,
+    Conversation,
+    Fact,
+    FactKind,
+    FlagSource,
+    FlagVendor,
+    Rollout,
+    Spec,
+    State,
+    flag_keys,
+    needed_headers,
+)
 
-OUTSIDE = ""
-"""Cohort of requests that match no cohort or have no unit."""
+REQUEST_STATE: Final = "extproc.request.state"
+"""Key inside a Subject, the same as in `contract` (a test keeps them equal)."""
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedRollout:
-    rollout: Rollout
-    matches: Matcher | None
-    sources: tuple[UnitSource, ...]
-    cohorts: tuple[tuple[Cohort, Matcher | None, RandomShare | None], ...]
+class Secrets:
+    """What only routers know. Never printed."""
+
+    conversation: bytes = field(repr=False, default=b"\0" * 32)
+    """Key of conversation tokens."""
+    qa: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+    """Rollout -> HMAC key of its QA headers; not there: they are ignored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """The part of a Snapshot that depends on the Spec alone."""
-
-    spec: Spec
-    layers: tuple[tuple[PreparedRollout, ...], ...]
-    needed_headers: frozenset[str]
+NO_SECRETS: Final = Secrets()
 
 
 def compile(spec: Spec, state: State, encode: Encoder) -> Snapshot:
@@ -43,96 +60,124 @@ def compile(spec: Spec, state: State, encode: Encoder) -> Snapshot:
     return derive(prepare(spec), state, encode)
 
 
-def prepare(spec: Spec) -> Prepared:
-    """Compile what does not change while the Spec stays."""
-    headers = Headers(tier=spec.tier_header, country=spec.country_header)
+# --------------------------------------------------------------------------------------------------------------------- prepare
+def prepare(spec: Spec, secrets: Secrets = NO_SECRETS, polled: Mapping[str, Mapping[str, Any]] | None = None) -> Prepared:
+    """Compile what does not change while the Spec stays. `polled`: flag source -> its last good document.
+
+    Raises flags.FlagError where a flag in a file cannot be evaluated as its vendor would. A polled flag that has never been read, or that
+    its document does not hold in a form that can be evaluated, brings nobody to the canary: whoever it would let in stays out, whoever it
+    might exclude is excluded. (The controller publishes no such document; the Spec may have come after it.)
+    """
+    compiled = _flags(spec, polled or {})
     layers: dict[str, list[PreparedRollout]] = {}
     for rollout in spec.rollouts.values():
-        layers.setdefault(rollout.layer, []).append(_prepare_rollout(rollout, headers))
-    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), needed_headers(spec))
+        layers.setdefault(rollout.layer, []).append(_prepare_rollout(spec, rollout, secrets, compiled))
+    by_hand = any(rollout.conversation is not None or rollout.overrides.qa_secret is not None for rollout in spec.rollouts.values())
+    needs_time = by_hand or any(flag.needs_time for one in compiled.values() for flag in one.values() if flag is not None)
+    pools = {
+        name: Pool([one.cluster for one in model.backends], [one.weight for one in model.backends])
+        for name, model in spec.models.items()
+        if len(model.backends) > 1
+    }
+    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), pools, needed_headers(spec), needs_time)
 
 
-def _prepare_rollout(rollout: Rollout, headers: Headers) -> PreparedRollout:
+Flags = Mapping[str, Mapping[str, flags.Flag | None]]
+"""Source -> key -> flag; None: not known."""
+
+
+def _flags(spec: Spec, polled: Mapping[str, Mapping[str, Any]]) -> Flags:
+    """Every flag that a cohort names, by source and key."""
+    compiled: dict[str, dict[str, flags.Flag | None]] = {}
+    for name, source in spec.flags.items():
+        compiled[name] = {key: _compiled(source, polled.get(name), key) for key in flag_keys(spec, name)}
+    return compiled
+
+
+def _compiled(source: FlagSource, polled: Mapping[str, Any] | None, key: str) -> flags.Flag | None:
+    if source.document is not None:
+        return flags.compile_flag(source.vendor, source.document, key)
+    try:
+        return flags.compile_flag(source.vendor, polled, key) if polled is not None else None
+    except flags.FlagError:
+        return None
+
+
+def _prepare_rollout(spec: Spec, rollout: Rollout, secrets: Secrets, compiled: Flags) -> PreparedRollout:
+    attributes = {name: source.attributes for name, source in spec.flags.items()}
+
+    def prepared(cohort: Cohort) -> tuple[Cohort, Matcher | None, Matcher | None]:
+        compiler = Compiler(rollout.layer, rollout.salt, cohort.name, compiled, attributes)
+        return cohort, compiler.matcher(cohort.selector, unread=False), compiler.matcher(cohort.exclude, unread=True)
+
+    overrides = rollout.overrides
     return PreparedRollout(
         rollout=rollout,
         matches=request_matcher(rollout.match),
+        slot=_slot(spec, rollout),
         sources=tuple(unit_source(source) for source in rollout.unit.sources),
-        cohorts=tuple((cohort, cohort_matcher(cohort, headers), _random_share(rollout, cohort)) for cohort in rollout.cohorts),
+        point=_point(rollout),
+        cohorts=tuple(prepared(cohort) for cohort in rollout.cohorts),
+        stable_ids=frozenset(one.encode() for one in overrides.stable.ids) if overrides.stable is not None else frozenset(),
+        canary_ids=frozenset(one.encode() for one in overrides.canary.ids) if overrides.canary is not None else frozenset(),
+        qa_secret=secrets.qa.get(rollout.name, b""),
+        conversation=_conversation(rollout, rollout.conversation, secrets) if rollout.conversation is not None else None,
     )
 
 
-def _random_share(rollout: Rollout, cohort: Cohort) -> RandomShare | None:
-    if cohort.random is None:
+def _slot(spec: Spec, rollout: Rollout) -> Slot | None:
+    if rollout.slot is None:
         return None
-    return RandomShare(cohort_prefix(rollout.layer, rollout.salt, cohort.name), ring_length(cohort.random))
+    begin, end = spec.layers[rollout.layer][rollout.slot]
+    # Both ends are rounded alike, so neighbours meet: no unit is in two slots, and none falls between them.
+    return Slot(slot_prefix(rollout.layer), round(begin * RING), round(end * RING))
 
 
+def _point(rollout: Rollout) -> Callable[[bytes], int]:
+    if rollout.bucket is not Bucketing.EXTPROC:
+        vendor = FlagVendor(rollout.bucket.value)
+        return flags.points(vendor, flags.seed_of(vendor, rollout.salt))
+    prefix = ring_prefix(rollout.layer, rollout.salt)
+    return lambda unit: xxh3_64_intdigest(prefix + unit) >> 32
+
+
+def _conversation(rollout: Rollout, conversation: Conversation, secrets: Secrets) -> PreparedConversation:
+    cookie = conversation.cookie
+    fact = Fact(FactKind.COOKIE, cookie.name) if cookie is not None else Fact(FactKind.HEADER, conversation.header or "")
+    in_body = among(Fact(FactKind.HEADER, REQUEST_STATE), frozenset((b"1",)))
+    in_path = path_starts(conversation.state_paths)
+    return PreparedConversation(
+        conversation=conversation,
+        signer=Signer(secrets.conversation, rollout.layer, rollout.salt, rollout.name),
+        token=reader(fact),
+        id=unit_source(conversation.id) if conversation.id is not None else None,
+        speaks_of_state=lambda subject, unit, now: in_body(subject, unit, now) or in_path(subject, unit, now),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------- derive
 def derive(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collection[str] = ()) -> Snapshot:
     """Thresholds and replies for a State; a rollout that State does not know serves stable.
 
     `withdrawn` names rollouts whose canary traffic goes to stable although State exposes them; one that is completed stays as it is.
     """
-    choices: list[Choice] = []
-
-    def derived(one: PreparedRollout) -> CompiledRollout:
-        name = one.rollout.name
-        return _derive_rollout(one, prepared.spec, state.rollouts.get(name), name in withdrawn, encode, choices)
-
-    layers = tuple(tuple(map(derived, layer)) for layer in prepared.layers)
-    return Snapshot(state.generation, layers, tuple(choices), prepared.needed_headers)
-
-
-def _derive_rollout(
-    prepared: PreparedRollout, spec: Spec, state: RolloutState | None, withdrawn: bool, encode: Encoder, choices: list[Choice]
-) -> CompiledRollout:
-    rollout = prepared.rollout
-    limits, reason = exposure(rollout, state, withdrawn)
-    phase = rollout.phases[state.phase].name if state is not None else rollout.phases[0].name
-    stable = Assignment(
-        layer=rollout.layer,
-        rollout=rollout.name,
-        generation=state.generation if state is not None else 0,
-        phase=phase,
-        cohort=OUTSIDE,
-        arm=Arm.REST,
-        reason=reason,
-        model=rollout.stable,
-        cluster=spec.models[rollout.stable].cluster,
-    )
-
-    def choice(assignment: Assignment) -> Choice:
-        made = Choice(assignment, encode(assignment, True), encode(assignment, False), len(choices))
-        choices.append(made)
-        return made
-
-    def compiled(cohort: Cohort, matches: Matcher | None, random: RandomShare | None) -> CompiledCohort:
-        # Outside of every cohort is outside of Evidence: units of the canary's share are among these, and belong to no arm meanwhile.
-        rest = replace(stable, cohort=OUTSIDE if reason is Reason.WITHDRAWN else cohort.name)
-        canary = replace(rest, arm=Arm.CANARY, model=rollout.canary, cluster=spec.models[rollout.canary].cluster)
-        control = replace(rest, arm=Arm.CONTROL)
-        return CompiledCohort(matches, random, limits.canary_below, limits.control_from, choice(canary), choice(control), choice(rest))
-
-    # At COMPLETED the canary is the default: those outside of every cohort, and those without a unit, get it too.
-    default = stable
-    if state is not None and state.status is Status.COMPLETED:
-        default = replace(stable, model=rollout.canary, cluster=spec.models[rollout.canary].cluster, arm=Arm.CANARY)
-    return CompiledRollout(
-        matches=prepared.matches,
-        sources=prepared.sources,
-        cookie=rollout.unit.cookie,
-        prefix=ring_prefix(rollout.layer, rollout.salt),
-        cohorts=tuple(compiled(*cohort) for cohort in prepared.cohorts),
-        no_cohort=choice(replace(default, reason=Reason.NO_COHORT)),
-        no_unit=choice(replace(default, reason=Reason.NO_UNIT)),
-    )
+    steps = derive_in_steps(prepared, state, encode, withdrawn)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            snapshot: Snapshot = end.value
+            return snapshot
 
 
-def exposure(rollout: Rollout, state: RolloutState | None, withdrawn: bool = False) -> tuple[Thresholds, Reason]:
-    """Both ends of the ring where a rollout stands, and the reason that goes with them."""
-    if state is None or not (state.status.exposes or state.status is Status.COMPLETED):
-        return thresholds(0.0), Reason.NOT_EXPOSED
-    if state.status is Status.COMPLETED:
-        return thresholds(1.0, rollout.holdback), Reason.COMPLETED
-    if withdrawn:
-        return thresholds(0.0), Reason.WITHDRAWN
-    return thresholds(rollout.phases[state.phase].share, rollout.holdback), Reason.RING
+def derive_in_steps(prepared: Prepared, state: State, encode: Encoder, withdrawn: Collection[str] = ()) -> Generator[None, None, Snapshot]:
+    """The same; between two yields it works for a fraction of a millisecond."""
+    choices = Choices(prepared, encode)
+    layers: list[tuple[CompiledRollout, ...]] = []
+    for layer in prepared.layers:
+        compiled: list[CompiledRollout] = []
+        for one in layer:
+            name = one.rollout.name
+            compiled.append((yield from derive_rollout(one, state.rollouts.get(name), name in withdrawn, choices)))
+        layers.append(tuple(compiled))
+    return Snapshot(state.generation, tuple(layers), tuple(choices.made), prepared.needed_headers, prepared.needs_time)

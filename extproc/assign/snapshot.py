@@ -1,8 +1,7 @@
-"""What a request meets: the compiled, immutable Snapshot, and `assign`, which looks a request up in it. HOT.
+"""What a request meets: the compiled, immutable Snapshot. `assign` looks a request up in it.
 
 Everything that does not depend on the request was done by `compile`: matchers are closures over sets of bytes, arms are integer
-thresholds, replies are bytes. `assign` draws no clock, writes no log and builds no string. One Snapshot is used for a whole
-decision; a change of State swaps the reference.
+thresholds, replies are bytes. One Snapshot is used for a whole decision; a change of State swaps the reference.
 """
 
 from __future__ import annotations
@@ -11,14 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
-from extproc.domain import Assignment, Cookie, Subject
-
-Matcher = Callable[[Subject], bool]
-"""True where the request meets all conditions."""
-UnitSource = Callable[[Subject], bytes | None]
-"""A unit's id from a request, or None (an empty value is none)."""
+from extproc.assign.pools import Pool
+from extproc.assign.selectors import Matcher, Reader
+from extproc.assign.tokens import Fate, Signer
+from extproc.assign.units import UnitSource
+from extproc.domain import Assignment, Cookie
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +27,91 @@ class Choice:
     transient_reply: bytes
     """The same for a unit that may never be seen again."""
     index: int
+    affinity: bool
+    """True where the reply must also carry the unit's hash as a header, for Envoy's hashing load balancer."""
 
 
 @dataclass(frozen=True, slots=True)
-class RandomShare:
-    """Membership of a random cohort: point on the cohort's own ring below a limit."""
+class Pooled:
+    """Answers that differ in the member of a pool alone."""
 
-    prefix: bytes
-    below: int
+    pool: Pool
+    choices: tuple[Choice, ...]
+
+
+Arms = Choice | Pooled
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledCohort:
     matches: Matcher | None
     """None: every request."""
-    random: RandomShare | None
+    excludes: Matcher | None
+    """None: nobody."""
     canary_below: int
     control_from: int
-    canary: Choice
-    control: Choice
-    rest: Choice
+    canary: Arms
+    control: Arms
+    rest: Arms
+    excluded: Arms
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledConversation:
+    """How open conversations are kept; None in a CompiledRollout where no token counts now."""
+
+    signer: Signer
+    token: Reader
+    id: UnitSource | None
+    speaks_of_state: Matcher
+    epoch: int
+    lifetime: int
+    """Seconds; 0: no token is handed out now, those that are out still count."""
+    canary: Arms
+    """For a token of the canary."""
+    stable: Arms
+    cookie: Cookie | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledOverrides:
+    """Who is put on an arm by hand."""
+
+    qa: Reader | None
+    secret: bytes
+    stable_ids: frozenset[bytes]
+    canary_ids: frozenset[bytes]
+    """Empty while nobody is exposed."""
+    qa_canary: Arms
+    qa_stable: Arms
+    forced_canary: Arms
+    forced_stable: Arms
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Units whose point on the layer's own ring is in [begin, end)."""
+
+    prefix: bytes
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRollout:
+    name: str
     matches: Matcher | None
     """None: every request that the listener sends here."""
+    slot: Slot | None
     sources: tuple[UnitSource, ...]
     cookie: Cookie | None
-    prefix: bytes
+    point: Callable[[bytes], int]
+    """Where a unit stands on the rollout's ring."""
     cohorts: tuple[CompiledCohort, ...]
-    no_cohort: Choice
-    no_unit: Choice
+    overrides: CompiledOverrides | None
+    conversation: CompiledConversation | None
+    no_cohort: Arms
+    no_unit: Arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +123,21 @@ class Snapshot:
     choices: tuple[Choice, ...]
     needed_headers: frozenset[str]
     """What the processor must see of a request, pseudo headers included."""
+    needs_time: bool
+    """True where an answer may depend on the time: only then is a clock read."""
+
+
+class Note(NamedTuple):
+    """What is rare in an answer."""
+
+    rollout: str
+    fate: Fate
+    """Of the conversation's token; NONE where there was none."""
+    qa: Fate
+    token: bytes
+    """To hand out; empty for none."""
+    cookie: Cookie | None
+    """In which it goes; None: the header."""
 
 
 class Answer(NamedTuple):
@@ -87,39 +151,4 @@ class Answer(NamedTuple):
     """Set where the anonymous unit should be given a cookie with its id."""
     point: int
     """-1 where no ring was asked."""
-
-
-_answer = tuple.__new__
-"""A NamedTuple made without the Python function that would make it: a quarter of a microsecond per decision."""
-
-
-def assign(layer: tuple[CompiledRollout, ...], subject: Subject, request_id: bytes | None) -> Answer | None:
-    """The answer of one layer: the first rollout that matches decides; None if none does (the request keeps its own route)."""
-    for rollout in layer:
-        if rollout.matches is None or rollout.matches(subject):
-            return _assign_in(rollout, subject, request_id)
-    return None
-
-
-def _assign_in(rollout: CompiledRollout, subject: Subject, request_id: bytes | None) -> Answer:
-    durable, cookie = True, None
-    for source in rollout.sources:
-        unit = source(subject)
-        if unit is not None:
-            break
-    else:
-        # Anonymous: the first request's unit is Envoy's own request id, and the cookie that Envoy sets is that value, so the
-        # arm is the same from the first request on; there is never one shared bucket.
-        if not request_id:
-            return _answer(Answer, (rollout.no_unit, b"", False, None, -1))
-        unit, durable, cookie = request_id, False, rollout.cookie
-    for cohort in rollout.cohorts:
-        if cohort.matches is not None and not cohort.matches(subject):
-            continue
-        random = cohort.random
-        if random is not None and xxh3_64_intdigest(random.prefix + unit) >> 32 >= random.below:
-            continue
-        point = xxh3_64_intdigest(rollout.prefix + unit) >> 32
-        choice = cohort.canary if point < cohort.canary_below else cohort.control if point >= cohort.control_from else cohort.rest
-        return _answer(Answer, (choice, unit, durable, cookie, point))
-    return _answer(Answer, (rollout.no_cohort, unit, durable, cookie, -1))
+    note: Note | None

@@ -1,4 +1,4 @@
-"""The command `extproc`: write, run, watch, act."""
+"""The command `extproc`: write, run, who, watch, act."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from extproc.errors import ExtprocError
 
 WRITE = "Write: make and check files"
 RUN = "Run: start processes"
+WHO = "Who: which model a request meets, and why"
 WATCH = "Watch: see what is going on"
 ACT = "Act: move a rollout, or stop it"
 
@@ -27,9 +28,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, demo, doctor, health, render, run, watch, write
+    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, render, run, watch, write
 
-    for room in (write, render, run, backup, demo, watch, health, doctor, act):
+    for room in (write, render, run, backup, demo, explain, exposures, watch, health, doctor, act):
         room.register(app)
     try:
         app()

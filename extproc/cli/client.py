@@ -39,10 +39,14 @@ class Client:
         entries: list[dict[str, Any]] = self._ask("GET", "/v1/journal", params=parameters)["entries"]
         return entries
 
-    def act(self, rollout: str, action: str, why: str, actor: str) -> dict[str, Any]:
+    def explain(self, question: dict[str, Any]) -> dict[str, Any]:
+        """See controller.explaining, for the shape of both."""
+        return self._ask("POST", "/v1/explain", json=question)
+
+    def act(self, rollout: str, action: str, why: str, actor: str, **options: str) -> dict[str, Any]:
         """Move a rollout; returns when that is committed."""
         # With a name of its own it can be asked again: where the API was replaced between question and answer, nothing is done twice.
-        body = {"why": why, "actor": actor, "request": uuid.uuid4().hex}
+        body = {"why": why, "actor": actor, "request": uuid.uuid4().hex, **options}
         return self._ask("POST", f"/v1/rollouts/{rollout}/{action}", json=body)
 
     def _ask(self, method: str, path: str, tries: int = 2, **arguments: Any) -> dict[str, Any]:

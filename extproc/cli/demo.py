@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
+from rich.table import Table
 from rich.text import Text
 
 from extproc.cli.picture import picture
+
+if TYPE_CHECKING:
+    from extproc.demo.crowd import Crowd
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +30,15 @@ def demo(
     scenario: Annotated[
         str,
         typer.Option(
-            help="healthy: the canary ends as the default. errors: it breaks, and is rolled back. crash-router, crash-controller, blind: "
-            "extproc itself is killed, frozen, cut off."
+            help="healthy: the canary ends as the default. errors, slow, costly, hang, late-fault: it breaks in one way, and is rolled "
+            "back. one-country: for one country alone. incident: stable breaks with it. low-traffic: too few people to tell. crash-router, "
+            "crash-controller, blind: extproc itself is killed, frozen, cut off. cohorts: staff first, then countries, tiers, everyone."
         ),
     ] = "healthy",
     fast: Annotated[bool, typer.Option("--fast", help="Shorter dwells and more traffic; nothing else.")] = False,
-    people: Annotated[int, typer.Option(min=100, help="How many people use the application.")] = 20_000,
+    people: Annotated[
+        int | None, typer.Option(min=100, help="How many people use the application; else as the scenario says.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another crowd.")] = 1,
 ) -> None:
     """A whole rollout on the real Envoy with simulated models, live; ends by itself and compares its books with the models' ledgers."""
@@ -39,13 +46,15 @@ def demo(
     from extproc.demo.scenarios import scenario_named
 
     console = Console()
-    settings = DemoSettings(scenario_named(scenario), fast, people, seed)
+    settings = DemoSettings(scenario_named(scenario), fast, people or 0, seed)
     console.print(f"[bold]{settings.scenario.name}[/bold]: {settings.scenario.sentence}", highlight=False)
     with _Screen(console) as screen:
         try:
             result = asyncio.run(run(settings, screen.show, screen.say))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+    if result.who is not None:
+        console.print(Panel(crowd_table(result.who), title="Who got what, and why", title_align="left"))
     style = "red" if result.problems else "green"
     console.print(Panel(Text(result.story), title="What happened", title_align="left", border_style=style))
     for problem in result.problems:
@@ -53,6 +62,29 @@ def demo(
     if result.problems:
         raise typer.Exit(1)
     console.print("[green]✔ extproc's books and the models' ledgers agree, and the scenario ended as it should.[/green]", highlight=False)
+
+
+_WHY = {
+    "ring": "by the ring",
+    "not_yet": "before its phase",
+    "cohort_out": "rolled back by itself",
+    "completed": "the default now",
+}
+
+
+def crowd_table(who: Crowd) -> Table:
+    """A line for each cohort at each phase: its people, the share of them that was to meet the canary, the share that did."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in ("phase", "cohort", "people", "answers", "canary", "seen", "why"):
+        table.add_column(column, justify="left" if column in ("phase", "cohort", "why") else "right", no_wrap=True)
+    before = ""
+    for row in who.rows:
+        shown = Text(row.phase, style="bold") if row.phase != before else Text()
+        style = "green" if row.on_canary else "dim"
+        figures = (f"{len(row.people):,}", f"{row.requests:,}", f"{row.expected:.1%}", Text(f"{row.seen:.1%}", style=style))
+        table.add_row(shown, row.cohort, *figures, _WHY.get(row.reason, row.reason))
+        before = row.phase
+    return table
 
 
 class _Screen:

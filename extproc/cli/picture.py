@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +11,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-BAR = 30
-SAFE_LIMIT = math.log(20.0)
+from extproc.cli.findings import bar, findings_picture
+
 EXPOSED = ("progressing", "paused", "awaiting_approval")
 STYLES = {
     "pending": "dim",
@@ -23,11 +22,10 @@ STYLES = {
     "completed": "bold green",
     "rolled_back": "bold red",
 }
-VERDICTS = {"pass": ("✔", "green"), "fail": ("✘", "bold red"), "inconclusive": ("…", "yellow"), "no_data": ("∅", "dim")}
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
-    """What is wrong with the Spec's file and with the store, every rollout, the routers, and the newest lines of the Journal."""
+    """What is wrong with the Spec's file, the store and polled flags, every rollout, the routers, and the newest lines of the Journal."""
     parts: list[RenderableType] = []
     if (file := status["spec_file"])["problems"]:
         told = "is not in force, the last good one stays: mend the file or undo the change"
@@ -36,7 +34,10 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
         failures = ", ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in store["failures"].items() if count)
         told = f"cannot be used: nothing moves until it can (failures so far: {failures})"
         parts.append(_wrong(f"Store {store['url']}", told, [store["problem"]]))
+    parts += [_wrong(f"Flags {name}", _flags_told(one), one["problems"]) for name, one in status["flags"].items() if one["problems"]]
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
+    if status["flags"]:
+        parts.append(Panel(_flags(status), title="Flags", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -52,6 +53,22 @@ def _wrong(title: str, told: str, problems: Sequence[dict[str, Any]]) -> Rendera
     return Panel(Group(*lines), title=Text(title, style="bold"), title_align="left", border_style="bold red", padding=(0, 1))
 
 
+def _flags_told(source: dict[str, Any]) -> str:
+    if source["digest"] is None:
+        return "have never been read: whoever they would let in stays on stable, whoever they might exclude is excluded"
+    return f"are not the service's last answer: the last good ones stay ({source['failures']:,} answers of no use so far)"
+
+
+def _flags(status: dict[str, Any]) -> RenderableType:
+    """One line for each polled source."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, source in status["flags"].items():
+        good = source["good_at"]
+        said = f"read {duration(max(0.0, status['at'] - good))} ago" if good is not None else "not read since the controller has started"
+        table.add_row(name, source["vendor"], source["digest"] or "-", Text(said, "" if good is not None else "yellow"))
+    return table
+
+
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     style = STYLES.get(rollout["status"], "")
     head = Text.assemble(
@@ -62,14 +79,31 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     )
     parts: list[RenderableType] = [head, _track(rollout), _arms(rollout)]
     if rollout["findings"]:
-        parts.append(_evidence(rollout))
-    now = rollout["now"] if rollout["status"] in ("progressing", "pending") or rollout["page"] else rollout["why"]
-    parts.append(Text.assemble(("PAGE " if rollout["page"] else "", "bold white on red"), (now, "bold red" if rollout["page"] else "")))
+        parts.append(findings_picture(rollout))
+    parts += _told(rollout)
     if rollout["restart"] is not None and rollout["status"] in EXPOSED:
         parts.append(Text(restart(rollout["restart"]), style="dim"))
     if rollout["advice"]:
         parts.append(Text(rollout["advice"], style="yellow"))
     return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))
+
+
+def _told(rollout: dict[str, Any]) -> list[RenderableType]:
+    """What is done or waited for now; who is out; for how long a person answers for missing evidence."""
+    parts: list[RenderableType] = []
+    if rollout["page"]:
+        parts.append(Text.assemble(("PAGE ", "bold white on red"), (rollout["now"], "bold red")))
+    elif rollout["status"] == "progressing" and rollout["waiting_for"]:
+        parts.append(Text("waits for", style="bold"))
+        parts += [Text(f"  · {one}") for one in rollout["waiting_for"]]
+    else:
+        parts.append(Text(rollout["now"] if rollout["status"] in ("progressing", "pending") else rollout["why"]))
+    if rollout["cohorts_out"]:
+        parts.append(Text(f"on stable, rolled back by themselves: {', '.join(rollout['cohorts_out'])}", style="bold yellow"))
+    if rollout["override"] is not None:
+        left = duration(rollout["override"]["seconds"])
+        parts.append(Text(f"a person answers for missing evidence, for {left} more; harm still rolls back", style="bold yellow"))
+    return parts
 
 
 def _routers(status: dict[str, Any]) -> RenderableType:
@@ -167,26 +201,6 @@ def _arms(rollout: dict[str, Any]) -> Table:
     return table
 
 
-def _evidence(rollout: dict[str, Any]) -> Table:
-    """One line per gate: E-values on a logarithmic scale against the limits that decide."""
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in rollout["findings"]:
-        mark, style = VERDICTS[finding["verdict"]]
-        harm, limit = finding["log_e_harm"], finding["log_e_limit"] or rollout["harm_limit"]
-        row: list[RenderableType] = [
-            Text(f"{mark} {finding['gate']}", style=style),
-            "harm",
-            bar(harm / limit, BAR, "red"),
-            f"E {e_value(harm)} of {e_value(limit)} rolls back",
-        ]
-        table.add_row(*row)
-        if finding["within"]:
-            safe = finding["log_e_safe"]
-            text = f"E {e_value(safe)} of {e_value(SAFE_LIMIT)} shows it is within {finding['within']}"
-            table.add_row("", "safety", bar(safe / SAFE_LIMIT, BAR, "green"), text)
-    return table
-
-
 def journal_table(entries: Sequence[dict[str, Any]]) -> Table:
     """Entries, newest first."""
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -209,20 +223,6 @@ def restart(found: dict[str, Any]) -> str:
     return f"restarted {at}: outcomes of {seconds(found['seconds'])} not looked at (about {found['outcomes']:,})"
 
 
-def bar(share: float, width: int, style: str) -> Text:
-    """A bar that is full at 1."""
-    full = round(max(0.0, min(1.0, share)) * width)
-    return Text.assemble(("━" * full, style), ("─" * (width - full), "dim"))
-
-
-def e_value(log_e: float) -> str:
-    """An e-value as people read it."""
-    if log_e > math.log(1e5):
-        return f"10^{log_e / math.log(10):.0f}"
-    value = math.exp(log_e)
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
-
-
 def seconds(value: float | None) -> str:
     """`340 ms`, `2.1 s`, or `-`."""
     if value is None:
@@ -231,10 +231,12 @@ def seconds(value: float | None) -> str:
 
 
 def duration(value: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
+    """`45 s`, `12 min 00 s`, `3 h 20 min`, `6 d 4 h`."""
     whole = int(value)
     if whole < 120:
         return f"{whole} s"
     if whole < 7200:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 172800:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

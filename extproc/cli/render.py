@@ -31,15 +31,17 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WRITE
+    from extproc.cli.flags import flags
 
     render = typer.Typer(no_args_is_help=True)
     render.callback()(_render)
     render.command()(envoy)
+    render.command()(flags)
     app.add_typer(render, name="render", rich_help_panel=WRITE)
 
 
 def _render() -> None:
-    """Write what runs around extproc from the Spec: Envoy's configuration."""
+    """Write what runs around extproc from the Spec: Envoy's configuration, feature flags."""
 
 
 def envoy(

@@ -34,6 +34,8 @@ LogFormatOption = Annotated[
     ),
 ]
 LogLevelOption = Annotated[logs.Level, typer.Option(envvar=contract.LOG_LEVEL_ENVIRONMENT, help="The least that is logged.")]
+DaysOption = Annotated[int, typer.Option("--exposures-days", min=1, max=3650, help="Days for which it is kept who met a canary.")]
+MibOption = Annotated[int, typer.Option("--exposures-mib", min=16, max=1 << 20, help="MiB that this may take; the oldest goes first.")]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
 
@@ -53,6 +55,8 @@ def serve(
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
+    exposures_days: DaysOption = 30,
+    exposures_mib: MibOption = 2048,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
     tls_cert: CertificateOption = "",
     tls_key: KeyOption = "",
@@ -68,6 +72,7 @@ def serve(
     logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--api-port", str(api_port)]
+    arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
 
@@ -102,15 +107,19 @@ def controller(
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
+    exposures_days: DaysOption = 30,
+    exposures_mib: MibOption = 2048,
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = logs.Level.INFO,
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """The brain: collect outcomes, evaluate gates, decide, write State."""
     from extproc.controller.process import ControllerSettings, main
+    from extproc.store.exposures.retention import DAY, MIB, Keep
 
     logs.start("controller", log_format, log_level)
-    main(ControllerSettings(str(spec), store, collector, api_port, ends_with_stdin=tied))
+    keep = Keep(exposures_days * DAY, exposures_mib * MIB)
+    main(ControllerSettings(str(spec), store, collector, api_port, keep, ends_with_stdin=tied))
 
 
 def _router_settings(

@@ -2,15 +2,22 @@
 
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
-    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}
-                                               action: start, pause, resume, promote, rollback
+    GET  /v1/exposures?rollout=...             who met a canary, as lines of JSON (controller.exposure_lists says what else)
+    POST /v1/explain                           which model a request meets, and why (controller.explaining has its shape); a POST,
+                                               because ids of users belong in no address: those are logged by whoever stands between
+    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}, and the act's own options
+                                               start     retry: yes (another attempt of one that was rolled back), no
+                                               pause, resume, promote, revoke
+                                               return    to: name of an earlier phase; the one before unless it is given
+                                               override  for: 2h
+                                               rollback  cohort: name (that one alone); conversations: drain, move
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.
 
 It runs beside the evaluate loop, in a process of its own, and asks that process (the brain) over a socket. Where the brain does not
 answer, status is the last one known and says in `stale` for how many seconds there was no newer; /healthz is 503; /metrics has only
-this process's own series; an act is refused, with what a person can do instead. The Journal is read from the store.
+this process's own series; an act is refused, with what a person can do instead. Journal, exposures and explanations are read from files.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -29,7 +36,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from extproc import contract
+from extproc.controller import explaining
 from extproc.controller.ask import BrainClient, SilentError, Watch
+from extproc.controller.explainer import StoredExplainer
+from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
 from extproc.controller.talk import ACTIONS, Act, Ask
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
@@ -50,6 +60,8 @@ class Api:
         self._client = client
         self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
         self._entries = journal
+        self._explainer = StoredExplainer(journal.url)
+        self._exposures = ExposureLists(journal.url)
         self._token = token.encode()
         self._registry = CollectorRegistry()
         self._up = Gauge(contract.METRIC_CONTROLLER_UP, "1 while the controller answers; else only this is shown.", registry=self._registry)
@@ -62,9 +74,16 @@ class Api:
             Route("/metrics", self._exposition),
             Route("/v1/status", self._guarded(self._status)),
             Route("/v1/journal", self._guarded(self._journal)),
+            Route("/v1/exposures", self._guarded(self._exposures.answer)),
+            Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
         ]
         return Starlette(routes=routes)
+
+    def close(self) -> None:
+        """Give back what was opened to answer."""
+        self._explainer.close()
+        self._exposures.close()
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:
@@ -113,6 +132,22 @@ class Api:
         entries = await self._entries.read(request.query_params.get("rollout"), max(1, min(limit, 1000)), before or None)
         return _json(200, {"entries": entries})
 
+    async def _explain(self, request: Request) -> Response:
+        try:
+            question, now = explaining.read(await _body(request))
+        except ValueError as error:
+            hint = 'send {"headers": {"x-user-id": "..."}, "path": "/v1/..."}'
+            raise SettingsError(Problem("api.body", request.url.path, f"cannot be understood: {error}", hint)) from error
+        routers: list[dict[str, Any]] = []
+        try:
+            known = await self._status_watch.look()
+            stale, routers = known.stale, known.document["routers"]
+        except SilentError:
+            stale = self._client.silent
+        document = await self._explainer.explain(question, now, stale)
+        away = [f"{one['router']} sends canary traffic of {', '.join(one['withdrawn'])} to stable" for one in routers if one["withdrawn"]]
+        return _json(200, {**document, "notes": [*document["notes"], *away], "stale": stale})
+
     async def _act(self, request: Request) -> Response:
         name, word = request.path_params["name"], request.path_params["action"]
         if word not in ACTIONS:
@@ -120,7 +155,7 @@ class Api:
         if len(name) > LONGEST_TEXT:
             return _refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
         given = await _given(request)
-        act = Act(name, word, given["actor"], given["why"], given["request"])
+        act = Act(name, word, given.pop("actor"), given.pop("why"), given.pop("request"), given)
         try:
             return _json(200, await self._client.act(act))
         except SilentError as error:
@@ -145,18 +180,24 @@ class Api:
         return Problem(problem.id, act.rollout, f"{problem.message}; {became}", hint)
 
 
-async def _given(request: Request) -> dict[str, str]:
-    """why, actor and request of an act; raises SettingsError where the body is not as it should be."""
+async def _body(request: Request) -> bytes:
+    """All of it; raises SettingsError where it is too long."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_BODY:
             raise SettingsError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
+    return body
+
+
+async def _given(request: Request) -> dict[str, str]:
+    """why, actor, request and options of an act; raises SettingsError where the body is not as it should be."""
+    body = await _body(request)
     try:
         document = orjson.loads(body)
-        given = {"why": document["why"], "actor": document.get("actor", "api"), "request": document.get("request", "")}
+        given = {"actor": "api", "request": "", "why": document["why"], **document}
         if not all(isinstance(text, str) and len(text) <= LONGEST_TEXT for text in given.values()) or not given["actor"].strip():
-            raise ValueError("why, actor and request are texts")
+            raise ValueError("why, actor, request and options are texts")
         if len(given["request"]) > LONGEST_REQUEST:
             raise ValueError(f"request has at most {LONGEST_REQUEST} characters")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

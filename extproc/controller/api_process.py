@@ -62,7 +62,8 @@ async def _serve(settings: ApiSettings, lines: asyncio.StreamReader) -> None:
     listener = socket.socket(fileno=settings.listener)
     host, port = listener.getsockname()[:2]
     client = BrainClient(Path(contract.brain_path(settings.store)))
-    server = HttpServer(Api(client, journal, settings.token).app(), host, port, listener)
+    api = Api(client, journal, settings.token)
+    server = HttpServer(api.app(), host, port, listener)
     await server.start()
     try:
         _say()
@@ -71,6 +72,7 @@ async def _serve(settings: ApiSettings, lines: asyncio.StreamReader) -> None:
     finally:
         await server.stop()
         journal.close()
+        api.close()
 
 
 def _say() -> None:

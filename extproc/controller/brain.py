@@ -7,8 +7,10 @@ from typing import Any
 
 from extproc.controller import talk
 from extproc.controller.collector import Collector
+from extproc.controller.exposures import Exposures
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
 from extproc.controller.talk import Act, Ask, LateError, Question
 from extproc.controller.view import status_document
@@ -34,6 +36,8 @@ class Brain:
         metrics: ControllerMetrics,
         vitals: Vitals,
         vital_metrics: VitalMetrics,
+        poller: Poller,
+        exposures: Exposures,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -42,6 +46,8 @@ class Brain:
         self._metrics = metrics
         self._vitals = vitals
         self._vital_metrics = vital_metrics
+        self._poller = poller
+        self._exposures = exposures
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line; raises ValueError for what is no question."""
@@ -59,9 +65,13 @@ class Brain:
             case Ask.STATUS:
                 document = status_document(self._loop, self._collector, self._routers.documents(now), time.time())
                 admin = self._loop.spec.listener.admin_port
+                document["flags"] = self._poller.document()
+                document["exposures"] = self._exposures.document()
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
-                return (self._metrics.exposition(self._loop, self._routers.counted(now)) + self._vital_metrics.exposition(now)).decode()
+                own = self._metrics.exposition(self._loop, self._routers.counted(now))
+                beside = self._vital_metrics.exposition(now), self._poller.exposition(), self._exposures.exposition()
+                return b"".join((own, *beside)).decode()
             case Ask.HEALTH:
                 return self._health()
         assert question.act is not None
@@ -81,9 +91,12 @@ class Brain:
         if request and act.rollout in self._loop.state.rollouts:
             for entry in self._store.journal(act.rollout, LOOK_BACK):
                 if entry.numbers.get("request") == request:
-                    return {"generation": entry.generation, "status": entry.numbers["to"]["status"], "why": entry.why, "repeated": True}
-        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request)
-        return {"generation": self._loop.state.generation, "status": state.status.value, "why": state.why}
+                    there = {**entry.numbers["to"], "attempt": entry.numbers["attempt"], "why": entry.why}
+                    return {"generation": entry.generation, **there, "repeated": True}
+        state = self._loop.act(act.rollout, talk.ACTIONS[act.action], act.actor, act.why, time.time(), request, act.options)
+        phase = self._loop.desks[act.rollout].rollout.phases[state.phase].name
+        stands = {"status": state.status.value, "phase": phase, "attempt": state.attempt, "why": state.why}
+        return {"generation": self._loop.state.generation, **stands}
 
 
 def _check_time(question: Question) -> None:

@@ -15,7 +15,7 @@ class JournalReader:
     """One connection, opened when it is first needed, used by one thread."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         self._store: Store | None = None
         self._thread = ThreadPoolExecutor(1, "journal")
 
@@ -31,7 +31,7 @@ class JournalReader:
 
     def _read(self, rollout: str | None, limit: int, before: int | None) -> list[dict[str, Any]]:
         if self._store is None:
-            self._store = open_store(self._url)
+            self._store = open_store(self.url)
         return [journal_document(entry) for entry in self._store.journal(rollout, limit, before)]
 
 

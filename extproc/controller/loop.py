@@ -9,13 +9,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
+from extproc.controller.acts import wished
+from extproc.controller.leftovers import LOOK_BACK, Leftovers
 from extproc.controller.sight import Blindness, Sight
-from extproc.domain import Action, Decision, Finding, Heartbeat, JournalEntry, Outcome, Prices, Rollout, RolloutState, Spec, State
+from extproc.domain import (
+    Action,
+    Decision,
+    Finding,
+    Heartbeat,
+    JournalEntry,
+    Outcome,
+    Prices,
+    Rollout,
+    RolloutState,
+    Spec,
+    State,
+    Verdict,
+    reads_flags,
+)
 from extproc.errors import Problem, RefusedError, StoreError
 from extproc.release import Evidence
 from extproc.runtime import FileState
@@ -32,11 +50,34 @@ LONGEST_TICK: Final = 3.0
 CLOCK_SET: Final = 1.0
 """Seconds by which our two clocks may differ between two ticks; more means that somebody has set one."""
 
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 LOWERING: Final = frozenset({Action.ROLL_BACK, Action.ROLL_BACK_COHORT, Action.RETURN})
 """What may be done blindly: there is less canary afterwards."""
 NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
+
+
+class Readings(Protocol):
+    """Values of metric gates, fetched by somebody else."""
+
+    def values(self, rollout: str, generation: int, /) -> Mapping[str, float | None]:
+        """By metric, of this visit of a phase."""
+
+    def document(self, rollout: str, /) -> dict[str, Any]:
+        """For `status`."""
+
+
+class NoReadings:
+    """Where nobody fetches."""
+
+    def values(self, _rollout: str, _generation: int) -> Mapping[str, float | None]:
+        """None."""
+        return {}
+
+    def document(self, _rollout: str) -> dict[str, Any]:
+        """Nothing."""
+        return {}
 
 
 @dataclass(slots=True)
@@ -61,11 +102,13 @@ class Loop:
         self.spec_file = FileState("")
         """What became of changes of the Spec's file, for those who look."""
         self.desks: dict[str, Desk] = {}
+        self.readings: Readings = NoReadings()
         self.sight = Sight(self.spec.application.watch_lease)
         self.blind: dict[str, Blindness] = {}
         """Rollouts whose decisions are not heard of again, and what is missing."""
         self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
         """The last one that was written."""
+        self._leftovers = Leftovers(store.journal(limit=LOOK_BACK))
         before = store.read_state()
         old = spec_room.load(store.read_spec(before.spec_digest)) if before is not None else None
         self.state: State = self._commit_spec(before, old, spec_text, self.spec, now)
@@ -88,12 +131,46 @@ class Loop:
         if spec.digest == self.state.spec_digest:
             return False
         state = self._commit_spec(self.state, self.spec, text, spec, now)
-        # A deadline can only have changed where nothing runs; Evidence that was made under another one is read again under this one.
-        same = spec.application.sla.latency_p99 == self.spec.application.sla.latency_p99
-        kept = {name: desk for name, desk in self.desks.items() if same and desk.rollout == spec.rollouts.get(name)}
+        kept = self._kept(spec)
         self.spec, self.state = spec, state
         self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
+        return True
+
+    def _kept(self, spec: Spec) -> dict[str, Desk]:
+        """Desks whose Evidence is good under another Spec as it stands, each with its rollout as it is there: when it may go on can have
+        changed. Evidence that was made under another deadline, or at other prices, is read again."""
+        if spec.application.sla.latency_p99 != self.spec.application.sla.latency_p99 or prices_of(spec) != prices_of(self.spec):
+            return {}
+        kept = {}
+        for name, desk in self.desks.items():
+            rollout = spec.rollouts.get(name)
+            if rollout is not None and spec_room.fingerprint(rollout) == spec_room.fingerprint(desk.rollout):
+                desk.rollout = rollout
+                kept[name] = desk
+        return kept
+
+    def adopt_flags(self, source: str, text: str, now: float) -> bool:
+        """Put a polled document of flags in force (it can be evaluated: the poller has looked); False where it is the present one.
+
+        Raises StoreError and has then changed nothing.
+        """
+        digest = sha256(text.encode()).hexdigest()[:16]
+        before = self.state.flags.get(source)
+        if digest == before:
+            return False
+        state = replace(self.state, generation=self.state.generation + 1, flags={**self.state.flags, source: digest})
+        numbers = {"source": source, "digest": digest, "before": before}
+        why = f"flags {digest} of {source} are in force"
+        entries = [
+            JournalEntry(0, now, name, release.AUTOMATION, Action.ADOPT, why, state.generation, numbers)
+            for name, rollout in self.spec.rollouts.items()
+            if reads_flags(rollout, source)
+        ]
+        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, self._leftovers.ripe(state))
+        self._leftovers.changed(self.state, state)
+        self.state = state
+        log.info("flags %s of %s are in force", digest, source)
         return True
 
     def _commit_spec(self, before: State | None, old: Spec | None, text: str, spec: Spec, now: float) -> State:
@@ -106,7 +183,9 @@ class Loop:
                 for name in spec.rollouts
             ]
             desks = self.desks.values()
-            self._store.commit(state, before.generation if before is not None else 0, entries, _unsaved(desks), {spec.digest: text})
+            expected, ripe = before.generation if before is not None else 0, self._leftovers.ripe(state)
+            self._store.commit(state, expected, entries, _unsaved(desks), {spec.digest: text}, ripe)
+            self._leftovers.changed(before, state)
             _are_saved(desks)
         return state
 
@@ -126,16 +205,11 @@ class Loop:
         try:
             document = saved.document(rollout.name, attempt, stored)
             if document is not None:
-                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, self._prices)
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, prices_of(self.spec))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
             log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
-        return Evidence(rollout, deadline, attempt, now + WARM_UP, self._prices)
-
-    @property
-    def _prices(self) -> dict[str, Prices]:
-        """By cluster that answers."""
-        return {model.cluster: model.prices for model in self.spec.models.values() if model.prices is not None}
+        return Evidence(rollout, deadline, attempt, now + WARM_UP, prices_of(self.spec))
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
     def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
@@ -187,12 +261,12 @@ class Loop:
     def _evaluate(self, name: str, desk: Desk, now: float) -> bool:
         """One rollout; False where what was decided could not be carried out."""
         state, paged = self.state.rollouts[name], desk.decision.page
-        desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
+        desk.findings = self._found(desk, state)
         desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
         if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
-            said = "%s: %s; look at both models, then `extproc resume %s` or `extproc rollback %s`"
+            said = "%s: %s; find out why, then `extproc resume %s` (the phase is looked at anew) or `extproc rollback %s`"
             log.error(said, name, desk.decision.why, name, name, extra={"rollout": name, "generation": self.state.generation})
         if desk.decision.action is Action.HOLD:
             return True
@@ -243,16 +317,20 @@ class Loop:
         return self._store.health
 
     # ------------------------------------------------------------------------------------------------------------------ people
-    def act(self, name: str, action: Action, actor: str, why: str, now: float, request: str = "") -> RolloutState:
+    def act(
+        self, name: str, action: Action, actor: str, why: str, now: float, request: str = "", options: Mapping[str, str] = NO_OPTIONS
+    ) -> RolloutState:
         """What a person asks for; committed when this returns. Raises RefusedError or StoreError and has then changed nothing.
 
-        `request`: the asker's name for this act, for the Journal.
+        `request`: the asker's name for this act, for the Journal. `options`: see `acts.OPTIONS`.
         """
         desk = self.desks.get(name)
         if desk is None:
             known = ", ".join(self.desks) or "none"
             raise RefusedError(Problem("act.unknown-rollout", name, "there is no such rollout", f"there are: {known}"))
-        decision = release.human(desk.rollout, self.state.rollouts[name], action, why)
+        meant, wish = wished(desk.rollout, action, options, now)
+        wish = replace(wish, held=any(finding.verdict is Verdict.FAIL for finding in desk.findings))
+        decision = release.human(desk.rollout, self.state.rollouts[name], meant, why, wish, now)
         if desk.findings:
             decision = replace(decision, findings=desk.findings)
         self._carry_out(desk, decision, actor, now, request)
@@ -275,10 +353,20 @@ class Loop:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""
         state, desk = self.state.rollouts[name], self.desks[name]
         if desk.evidence.attempt != state.attempt:
-            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=self._prices)
+            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=prices_of(self.spec))
         if state.status.exposes and desk.evidence.generation != state.generation:
             desk.evidence.begin_visit(state.generation, state.phase, state.cohorts_out)
-        desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
+        desk.findings = self._found(desk, state)
+
+    def _found(self, desk: Desk, state: RolloutState) -> tuple[Finding, ...]:
+        if not state.status.exposes:
+            return ()
+        return release.evaluate(desk.rollout, desk.evidence, self.readings.values(desk.rollout.name, state.generation))
+
+
+def prices_of(spec: Spec) -> dict[str, Prices]:
+    """By cluster that answers."""
+    return {backend.cluster: model.prices for model in spec.models.values() if model.prices is not None for backend in model.backends}
 
 
 def _unsaved(desks: Iterable[Desk]) -> dict[str, str]:

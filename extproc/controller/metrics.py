@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
-from extproc.domain import Arm, Outcome, Status, Undecided
+from extproc.domain import Arm, Outcome, Status, Undecided, Verdict
+from extproc.release import harm_limit
 from extproc.store import FAILURE_KINDS
 
 SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
@@ -40,6 +41,12 @@ class ControllerMetrics:
         self._phase = Gauge(contract.METRIC_PHASE, "Index of the phase, from 1; 0 outside of one.", ["rollout"], registry=registry)
         self._share = Gauge(contract.METRIC_SHARE, "Share of units that meet the canary.", ["rollout"], registry=registry)
         self._status = Gauge(contract.METRIC_STATUS, "1 for the present status.", ["rollout", "status"], registry=registry)
+        self._verdict = Gauge(contract.METRIC_VERDICT, "1 for the present verdict.", ["rollout", "gate", "verdict"], registry=registry)
+        self._page = Gauge(contract.METRIC_PAGE, "1 while it is held and somebody has to look.", ["rollout"], registry=registry)
+        self._out = Gauge(contract.METRIC_COHORT_OUT, "1 while rolled back by itself.", ["rollout", "cohort"], registry=registry)
+        self._override = Gauge(
+            contract.METRIC_OVERRIDE, "Seconds for which a person answers for missing evidence.", ["rollout"], registry=registry
+        )
         self._e = Gauge(contract.METRIC_E_VALUE, "E-value against a null: harm or safe.", ["rollout", "gate", "null"], registry=registry)
         self._limit = Gauge(contract.METRIC_E_LIMIT, "The e-value of harm that rolls back.", ["rollout"], registry=registry)
         self._reloads_shown = 0
@@ -94,8 +101,13 @@ class ControllerMetrics:
         for kind, count in loop.store_health.failures.items():
             self._store_failures.labels(kind).inc(count - self._store_shown[kind])
             self._store_shown[kind] = count
-        # A rollout that a new Spec no longer has must not be shown as it last was.
-        for gauge in (self._blind, self._e, self._late, self._phase, self._share, self._status, self._limit):
+        self._expose(loop)
+        return generate_latest(self._registry)
+
+    def _expose(self, loop: Loop) -> None:
+        """Gauges of rollouts. One that a new Spec no longer has, or a gate of a phase that was left, must not be shown as it last was."""
+        of_rollouts = (self._blind, self._late, self._phase, self._share, self._status, self._limit, self._page, self._out, self._override)
+        for gauge in (*of_rollouts, self._e, self._verdict):
             gauge.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]
@@ -103,20 +115,18 @@ class ControllerMetrics:
             self._late.labels(name).set(desk.evidence.late_outcomes)
             self._phase.labels(name).set(state.phase + 1 if state.status.exposes else 0)
             self._share.labels(name).set(share_now(desk, state))
+            self._page.labels(name).set(desk.decision.page)
+            self._override.labels(name).set(max(0.0, state.override_until - loop.last_tick) if state.status.exposes else 0.0)
+            self._limit.labels(name).set(e_value(harm_limit(desk.rollout, desk.evidence.attempt)))
+            for cohort in state.cohorts_out:
+                self._out.labels(name, cohort).set(1)
             for status in Status:
                 self._status.labels(name, status.value).set(state.status is status)
             for finding in desk.findings:
                 self._e.labels(name, finding.gate, "harm").set(e_value(finding.log_e_harm))
                 self._e.labels(name, finding.gate, "safe").set(e_value(finding.log_e_safe))
-            self._limit.labels(name).set(e_value(_limit(loop, name)))
-        return generate_latest(self._registry)
-
-
-def _limit(loop: Loop, name: str) -> float:
-    from extproc.release import harm_limit
-
-    desk = loop.desks[name]
-    return harm_limit(desk.rollout, desk.evidence.attempt)
+                for verdict in Verdict:
+                    self._verdict.labels(name, finding.gate, verdict.value).set(finding.verdict is verdict)
 
 
 def _result(outcome: Outcome) -> str:

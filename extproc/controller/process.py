@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
@@ -20,9 +20,12 @@ from extproc import contract
 from extproc.controller.api_process import ApiSettings, command
 from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
+from extproc.controller.exposures import Exposures
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
+from extproc.controller.metric_gates import MetricGates
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.token import server_token
@@ -31,12 +34,15 @@ from extproc.domain import Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
 from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.runtime.http import listening
+from extproc.store.exposures import Keep
 from extproc.transport import parse_address
 
 API_HOST = "127.0.0.1"
 READY_TIMEOUT = 30.0
 """Seconds after which an API that does not serve yet is complained about."""
 STOP_TIMEOUT = 5.0
+LAST_BATCH = 2.0
+"""Seconds that the last exposures have to be written; a disk that takes longer loses them, and the next start says so."""
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +56,8 @@ class ControllerSettings:
     collector: str = contract.DEFAULT_COLLECTOR_LISTEN
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
+    keep: Keep = field(default_factory=Keep)
+    """How many exposures are kept."""
     ends_with_stdin: bool = False
     """End when standard input closes: a child must not outlive the process that started it."""
 
@@ -72,23 +80,28 @@ async def _run(settings: ControllerSettings) -> None:
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
             loop.receive(outcomes, time.time())
+            exposures.receive(outcomes, undecided, time.time())
 
         routers = Routers(loop.count_decisions)
         presence = PresenceSocket(
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
         collector = Collector(address, receive)
+        exposures = Exposures(loop, settings.keep, time.time())
         await collector.start()
         presence.start()
         listener = await listening(API_HOST, settings.api_port)
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts))
+        poller = Poller(loop)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
-        beside = [asyncio.create_task(work) for work in (followed.follow(), api.keep(), _announce(api, listener))]
+        exposures.start()
+        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep()
+        beside = [asyncio.create_task(work) for work in works]
         try:
-            await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals)))
+            await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
         finally:
             await api.stop(STOP_TIMEOUT)
             for task in beside:
@@ -98,6 +111,7 @@ async def _run(settings: ControllerSettings) -> None:
             presence.stop()
             await collector.stop()
             loop.save()
+            await exposures.stop(LAST_BATCH)
     finally:
         store.close()
 
@@ -137,14 +151,16 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-async def _evaluate(loop: Loop, vitals: Vitals) -> None:
+async def _evaluate(loop: Loop, vitals: Vitals, exposures: Exposures, collector: Collector) -> None:
     """One tick a second, on the clock's grid; a late one is followed at once and its lateness is a metric."""
     last = time.monotonic()
     while True:
         await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
         began = time.monotonic()
-        loop.tick(time.time(), began - last)
+        now = time.time()
+        loop.tick(now, began - last)
         vitals.ticked(began, time.monotonic())
+        exposures.tick(now, began - last, collector.bad_messages)
         last = began
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def opened(path: str, url: str, now: float) -> tuple[Loop, Store]:
     """The loop and its store, open for writing. Raises SpecError, SettingsError, RefusedError or StoreError."""
-    file = FileState.of(path)
+    file = FileState.of(path, spec_room.beside(path))
     try:
         text, _ = _checked(path)
     except ExtprocError as error:
@@ -82,6 +82,7 @@ class _SpecFile:
         """Read, check, adopt."""
         loop = self._loop
         self._tried_at, self._store_refused = loop.state.generation, False
+        loop.spec_file.beside = await asyncio.to_thread(spec_room.beside, loop.spec_file.path)
         text, spec = await asyncio.to_thread(_checked, loop.spec_file.path)
         before = loop.spec.digest
         try:

@@ -1,7 +1,7 @@
 """What the API process and the brain say to each other: a line of JSON each way, one question at a time per connection.
 
     {"ask": "status" | "metrics" | "health", "until": SECONDS}
-    {"ask": "act", "until": SECONDS, "act": {"rollout", "action", "actor", "why", "request"}}
+    {"ask": "act", "until": SECONDS, "act": {"rollout", "action", "actor", "why", "request", "options"}}
     -> {"said": ...}  or  {"refused": KIND, "problems": [...]}
 
 * `until` is an instant of the machine's monotonic clock, which all its processes share. A question that the brain meets later is not
@@ -16,7 +16,7 @@ Pure: bytes in, values out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
@@ -34,7 +34,10 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "pause": Action.PAUSE,
     "resume": Action.RESUME,
     "promote": Action.ADVANCE,
+    "return": Action.RETURN,
+    "override": Action.OVERRIDE,
     "rollback": Action.ROLL_BACK,
+    "revoke": Action.REVOKE,
 }
 """What people call the acts."""
 
@@ -63,6 +66,8 @@ class Act:
     why: str
     request: str
     """The asker's own name for this act, empty where there is none."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """What the act leaves open, such as {"conversations": "drain"}; `acts.OPTIONS` has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,8 @@ def _act(given: object) -> Act:
     except TypeError as error:
         raise ValueError("an act has other fields") from error
     texts = (act.rollout, act.action, act.actor, act.why, act.request)
-    if not all(isinstance(text, str) for text in texts) or act.action not in ACTIONS:
+    options = act.options.items() if isinstance(act.options, dict) else [(None, None)]
+    if not all(isinstance(text, str) for text in (*texts, *(text for pair in options for text in pair))) or act.action not in ACTIONS:
         raise ValueError("an act is made of texts and an action that exists")
     return act
 

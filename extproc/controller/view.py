@@ -10,8 +10,9 @@ from typing import Any
 from extproc import release
 from extproc.controller.collector import Collector
 from extproc.controller.loop import WARM_UP, Desk, Loop
-from extproc.domain import RolloutState, Status
+from extproc.domain import RolloutState, Status, Verdict
 from extproc.release.evidence import Gap
+from extproc.release.gate import TOGETHER
 from extproc.release.totals import ArmTotals
 
 
@@ -44,7 +45,10 @@ def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[
             "blind": {name: str(blindness) for name, blindness in loop.blind.items()},
         },
         "routers": routers,
-        "rollouts": {name: _rollout(desk, loop.state.rollouts[name], now) for name, desk in loop.desks.items()},
+        "rollouts": {
+            name: {**_rollout(desk, loop.state.rollouts[name], now), "metrics": loop.readings.document(name)}
+            for name, desk in loop.desks.items()
+        },
     }
 
 
@@ -64,6 +68,11 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "since": state.since,
         "seconds": now - state.since,
         "why": state.why,
+        "cohorts": [cohort.name for cohort in rollout.cohorts],
+        "cohorts_out": list(state.cohorts_out),
+        "override": _override(state, now),
+        "waiting_for": _waiting_for(desk, state, now),
+        "verdict": max((one.verdict for one in desk.findings), key=lambda one: one.rank).value if desk.findings else None,
         "now": desk.decision.why,
         "page": desk.decision.page,
         "watched": evidence.watched,
@@ -79,8 +88,34 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "restart": _restart(evidence.gap),
         "findings": [asdict(finding) for finding in desk.findings],
         "harm_limit": release.harm_limit(rollout, evidence.attempt),
-        "advice": _advice(state, rollout.name),
+        "together": _together(desk),
+        "advice": _advice(desk, state),
     }
+
+
+def _override(state: RolloutState, now: float) -> dict[str, Any] | None:
+    """Until when a person answers for missing evidence; None where nobody does."""
+    if now >= state.override_until or not state.status.exposes:
+        return None
+    return {"until": state.override_until, "seconds": state.override_until - now}
+
+
+def _waiting_for(desk: Desk, state: RolloutState, now: float) -> list[str]:
+    """What the next phase still needs, one sentence each; empty where there is none, or nothing is missing."""
+    if not state.status.exposes:
+        return []
+    phase = desk.rollout.phases[state.phase]
+    if now < state.override_until:
+        return list(release.unmet(phase, desk.evidence))
+    return list(release.waiting_for(phase, desk.findings, desk.evidence))
+
+
+def _together(desk: Desk) -> dict[str, Any] | None:
+    """E_tot, the e-value of all comparisons, against its limit; None where nothing is compared."""
+    for one in desk.findings:
+        if one.gate == TOGETHER:
+            return {"log_e": one.log_e_harm, "log_e_limit": one.log_e_limit, "verdict": one.verdict.value, "cohort": one.cohort}
+    return None
 
 
 def _restart(gap: Gap | None) -> dict[str, Any] | None:
@@ -94,7 +129,7 @@ def share_now(desk: Desk, state: RolloutState) -> float:
     """Share of units that meet the canary."""
     if state.status is Status.COMPLETED:
         return 1.0 - desk.rollout.holdback
-    return desk.evidence.share(state.phase) if state.status.exposes else 0.0
+    return min(desk.rollout.phases[state.phase].share, 1.0 - desk.rollout.holdback) if state.status.exposes else 0.0
 
 
 def _arm(arm: ArmTotals) -> dict[str, Any]:
@@ -113,8 +148,9 @@ def _arm(arm: ArmTotals) -> dict[str, Any]:
     }
 
 
-def _advice(state: RolloutState, name: str) -> str:
+def _advice(desk: Desk, state: RolloutState) -> str:
     """The next step of a person, empty where there is none."""
+    name = desk.rollout.name
     if state.status is Status.COMPLETED:
         return (
             "stable must keep its full capacity until Envoy's own default has moved: requests that Envoy answers without a decision "
@@ -122,6 +158,10 @@ def _advice(state: RolloutState, name: str) -> str:
         )
     if state.status is Status.AWAITING_APPROVAL:
         return f"decide: extproc promote {name}, extproc resume {name}, or extproc rollback {name}"
+    if state.status is Status.ROLLED_BACK:
+        return f"once it is mended: extproc start {name} --retry (attempt {state.attempt + 1}, with half of this one's alpha)"
+    if state.status is Status.PROGRESSING and any(one.verdict is Verdict.FAIL for one in desk.findings):
+        return f"when it is over: extproc resume {name} (the phase is looked at anew), or extproc rollback {name}"
     if state.status is Status.PAUSED:
         return f"go on with: extproc resume {name}"
     return ""

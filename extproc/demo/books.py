@@ -10,7 +10,8 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import contract
-from extproc.demo.scenarios import Act, Scenario, Withdrawal
+from extproc.demo.crowd import Crowd
+from extproc.demo.story import Act, Fault, Scenario, Withdrawal
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +100,76 @@ def disagreements(
     return found
 
 
+def miscounted(who: Crowd, stable: Mapping[str, Any], canary: Mapping[str, Any]) -> list[str]:
+    """Whether the table of who got what holds every good answer of the models."""
+    counted, good = sum(row.requests for row in who.rows) + who.outside, stable["ok"] + canary["ok"]
+    return [f"clients wrote down {counted:,} good answers, the models gave {good:,}"] if counted != good else []
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of the rollout, in its status."""
+
+    status: str
+    why: str = ""
+    """The sentence with which it ended."""
+    paged: frozenset[str] = frozenset()
+    """Sentences with which somebody was called."""
+    out: tuple[str, ...] = ()
+    """Cohorts that were rolled back by themselves."""
+    untold: tuple[str, ...] = ()
+    """Turns that never came."""
+
+
 def shortcomings(
-    scenario: Scenario, status: str, belief: Belief, canary: dict[str, Any], clients: dict[str, Any], acts: Mapping[Act, float]
+    scenario: Scenario,
+    seen: Seen,
+    belief: Belief,
+    stable: dict[str, Any],
+    canary: dict[str, Any],
+    clients: dict[str, Any],
+    acts: Mapping[Act, float],
 ) -> list[str]:
     """Why the story did not end as the scenario says; empty where it did. `acts`: when each was done, Unix seconds."""
     found = [f"{turn.act} was never done" for turn in scenario.script if turn.act is not None and turn.act not in acts]
-    if status != scenario.ends:
-        found.append(f"the rollout ended {status.replace('_', ' ')}, not {scenario.ends.replace('_', ' ')}")
-    failed = sum(clients["errors"].values())
-    if scenario.promise is None:
-        if failed:
-            found.append(f"{failed:,} requests of clients failed: {clients['errors']}")
-        if scenario.withdrawal is not None and not found:
-            found += _withdrawal_problems(scenario.withdrawal, canary, acts)
-        elif clients["flips"] > belief.undecided:
-            moved = f"{clients['flips']:,} requests of people who had met the canary were answered by stable"
-            found.append(f"{moved}, and only {belief.undecided:,} had no decision")
-        return found
-    took = rollback_seconds(canary)
-    if took is None:
-        found.append("the canary never failed")
-    elif took > scenario.promise:
-        found.append(f"the last canary request came {took:.1f} s after the first failing response; promised are {scenario.promise:g} s")
-    if failed != canary["errors"]:
-        found.append(f"clients saw {failed:,} failures, the canary failed {canary['errors']:,} times")
+    found += [f"it never came to this: {sentence}" for sentence in seen.untold]
+    if seen.status != scenario.ends:
+        found.append(f"the rollout ended {seen.status.replace('_', ' ')}, not {scenario.ends.replace('_', ' ')}")
+    found += [f"it ended with {seen.why!r}, and not a word of {word!r}" for word in scenario.says if word not in seen.why]
+    wanted = (scenario.out,) if scenario.out else ()
+    if seen.out != wanted:
+        found.append(f"rolled back by themselves were {', '.join(seen.out) or 'nobody'}, not {', '.join(wanted) or 'nobody'}")
+    if scenario.page and not any(scenario.page in sentence for sentence in seen.paged):
+        found.append(f"nobody was called for an {scenario.page}")
+    found += _client_problems(scenario, stable, canary, clients)
+    if scenario.withdrawal is not None and not found:
+        return _withdrawal_problems(scenario.withdrawal, canary, acts)
+    if scenario.fault is not None:
+        return found + _fault_problems(scenario, scenario.fault, canary)
+    if scenario.withdrawal is None and clients["flips"] > belief.undecided:
+        moved = f"{clients['flips']:,} requests of people who had met the canary were answered by stable"
+        found.append(f"{moved}, and only {belief.undecided:,} had no decision")
     return found
+
+
+def _client_problems(scenario: Scenario, stable: dict[str, Any], canary: dict[str, Any], clients: dict[str, Any]) -> list[str]:
+    """Clients may see what the models did on purpose, and nothing else."""
+    failed = sum(clients["errors"].values())
+    meant = sum(ledger[what] for ledger in (stable, canary) for what in ("errors", "aborted"))
+    if scenario.fault is None and not scenario.page:
+        return [f"{failed:,} requests of clients failed: {clients['errors']}"] if failed else []
+    if failed != meant:
+        return [f"clients saw {failed:,} failures {clients['errors']}, the models failed or hung {meant:,} times"]
+    return []
+
+
+def _fault_problems(scenario: Scenario, fault: Fault, canary: dict[str, Any]) -> list[str]:
+    took = rollback_seconds(canary, fault)
+    if took is None:
+        return ["the canary never failed"]
+    if scenario.promise is not None and took > scenario.promise:
+        return [f"the last canary request came {took:.1f} s after {fault}; promised are {scenario.promise:g} s"]
+    return []
 
 
 def _withdrawal_problems(withdrawal: Withdrawal, canary: dict[str, Any], acts: Mapping[Act, float]) -> list[str]:
@@ -134,12 +180,13 @@ def _withdrawal_problems(withdrawal: Withdrawal, canary: dict[str, Any], acts: M
     return ["the canary came back before there was reason to"] if end < acts[withdrawal.ends] else []
 
 
-def rollback_seconds(canary: dict[str, Any]) -> float | None:
-    """Seconds from the first failing canary response to the last canary request, by the model's own clock; None without a failure."""
+def rollback_seconds(canary: dict[str, Any], fault: Fault = Fault.FAILS) -> float | None:
+    """Seconds from the fault to the last canary request that it concerns, by the model's own clock; None without one."""
     since = canary["since"]
-    if since["first_error"] is None or since["last_request"] is None:
+    begin = since["first_error"] if fault is Fault.FAILS else since["at"]
+    if not begin or since["last_request"] is None:
         return None
-    return max(0.0, float(since["last_request"] - since["first_error"]))
+    return max(0.0, float(since["last_request"] - begin))
 
 
 def told(
@@ -161,18 +208,12 @@ def told(
         f"{canary['requests']:,} met {rollout['canary']}. The rollout went through {moves} phases and is "
         f"{rollout['status'].replace('_', ' ')}: {last['why']}."
     )
-    took = rollback_seconds(canary)
-    if scenario.promise is not None and took is not None:
-        text += (
-            f" From the first failing response of the canary to its last request {took:.1f} s passed, in which "
-            f"{canary['since']['errors']:,} requests failed."
-        )
-    elif not sum(clients["errors"].values()):
-        text += " No client saw an error"
-        if belief.undecided:
-            text += f"; {belief.undecided:,} requests got no decision in time, and stable answered."
-        else:
-            text += "." if scenario.withdrawal is not None else ", and nobody was moved back."
+    text += _fault_told(scenario, canary, clients) or _clients_told(scenario, clients, belief)
+    if rollout["cohorts_out"]:
+        out = next(entry for entry in journal if entry["action"] == "roll_back_cohort")
+        text += f" Cohort {', '.join(rollout['cohorts_out'])} was rolled back by itself: {out['why']}."
+    if Act.RESUME in acts:
+        text += " Until a person resumed it, nothing moved, in either direction."
     if scenario.withdrawal is not None and scenario.withdrawal.begins in acts:
         begin, end = canary["silence"]
         text += (
@@ -182,3 +223,27 @@ def told(
     if scenario.unheard:
         text += f" Of {clients['sent'] - belief.canary - belief.stable:,} requests extproc heard nothing: that is what the fault cost."
     return text
+
+
+def _fault_told(scenario: Scenario, canary: dict[str, Any], clients: dict[str, Any]) -> str:
+    if scenario.fault is None:
+        return ""
+    took, since = rollback_seconds(canary, scenario.fault), canary["since"]
+    if took is None:
+        return ""
+    concerned = f" of those from {scenario.out.title()}" if scenario.out else ""
+    if scenario.fault is Fault.FAILS:
+        cost = f"{since['errors']:,} requests failed"
+        return f" From the first failing response of the canary to its last request{concerned} {took:.1f} s passed, in which {cost}."
+    failed = sum(clients["errors"].values())
+    cost = f"{since['requests']:,} requests met it so" + (f", and {failed:,} of them never got an answer" if failed else "")
+    return f" From the change of the canary to its last request {took:.1f} s passed, in which {cost}."
+
+
+def _clients_told(scenario: Scenario, clients: dict[str, Any], belief: Belief) -> str:
+    failed = sum(clients["errors"].values())
+    if failed:
+        return f" {failed:,} requests failed, of both models alike, and nobody was moved because of it."
+    if belief.undecided:
+        return f" No client saw an error; {belief.undecided:,} requests got no decision in time, and stable answered."
+    return " No client saw an error" + ("." if scenario.withdrawal is not None else ", and nobody was moved back.")

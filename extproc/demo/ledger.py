@@ -19,7 +19,7 @@ class Window:
     first_error: float | None = None
     """When the first failing response was sent."""
     last_request: float | None = None
-    """When the last request arrived."""
+    """When the last request arrived, of those whom the knobs concern."""
 
 
 @dataclass(slots=True)
@@ -54,8 +54,8 @@ class Ledger:
         """Requests that are being answered."""
         return self.requests - self.ok - self.errors - self.aborted
 
-    def arrived(self, now: float, asked_for: str, stream: bool, foreign: bool) -> None:
-        """A request came in."""
+    def arrived(self, now: float, asked_for: str, stream: bool, foreign: bool, concerned: bool = True) -> None:
+        """A request came in; `concerned`: what fails may fail for it."""
         self.requests += 1
         self.streams += stream
         self.foreign_headers += foreign
@@ -64,8 +64,10 @@ class Ledger:
             self.first_request = now
         elif self.last_request is not None and now - self.last_request > self.silence[1] - self.silence[0]:
             self.silence = (self.last_request, now)
-        self.last_request = self.since.last_request = now
-        self.since.requests += 1
+        self.last_request = now
+        if concerned:
+            self.since.last_request = now
+            self.since.requests += 1
 
     def served(self, input_tokens: int, output_tokens: int) -> None:
         """A good answer is complete."""

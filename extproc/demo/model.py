@@ -51,14 +51,23 @@ class Knobs:
     error_status: int = 500
     hang_rate: float = 0.0
     """Share of requests that never get an answer."""
+    country: str = ""
+    """`error_rate` and `hang_rate` concern only requests whose body says in `metadata.country` that they come from here; empty: all."""
+
+    def concern(self, country: str) -> bool:
+        """True where what fails may fail for a request from there."""
+        return self.country in ("", country)
 
     def changed(self, change: dict[str, Any]) -> Knobs:
-        """These knobs with some of them turned; raises ValueError for an unknown name or a value that is not a number."""
+        """These knobs with some of them turned; raises ValueError for an unknown name or a value that is none."""
         known = {field.name for field in fields(self)}
         for name, value in change.items():
             if name not in known:
                 raise ValueError(f"no knob {name!r}; there are {', '.join(sorted(known))}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            if name == "country":
+                if not isinstance(value, str):
+                    raise ValueError(f"knob 'country' needs a text, not {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"knob {name!r} needs a number from 0, not {value!r}")
         return replace(self, **change)
 
@@ -112,12 +121,15 @@ class SimulatedModel:
             asked = orjson.loads(body)
             stream = bool(asked.get("stream", False))
             model = str(asked.get("model", ""))
+            country = str((asked.get("metadata") or {}).get("country", ""))
         except (orjson.JSONDecodeError, AttributeError):
             await _reply(send, 400, _error("the body is not a JSON object", "invalid_request_error"))
             return
         self._last = {"headers": headers, "body": body}
-        self.ledger.arrived(time.time(), model, stream, bool(self._foreign) and any(name.startswith(self._foreign) for name, _ in headers))
-        answer = self._draw(len(body))
+        foreign = bool(self._foreign) and any(name.startswith(self._foreign) for name, _ in headers)
+        concerned = self.knobs.concern(country)
+        self.ledger.arrived(time.time(), model, stream, foreign, concerned)
+        answer = self._draw(len(body), concerned)
         gone = asyncio.ensure_future(_disconnect(receive))
         try:
             if answer.status == 0:
@@ -141,13 +153,14 @@ class SimulatedModel:
             self.ledger.failed(time.time())
             await _reply(send, answer.status, _error("the simulated model failed, as it was told to", "server_error"))
 
-    def _draw(self, body_length: int) -> Answer:
+    def _draw(self, body_length: int, concerned: bool) -> Answer:
         """Chance decides in a fixed order, so that a seed and an order of arrival give the same answers."""
         knobs, random = self.knobs, self._random
         fate = random.random()
         wait = _lognormal(random, knobs.ttft, knobs.spread)
         tokens = max(1, round(_lognormal(random, knobs.output_tokens, 0.5)))
-        status = 0 if fate < knobs.hang_rate else knobs.error_status if fate < knobs.hang_rate + knobs.error_rate else 200
+        hangs, fails = (knobs.hang_rate, knobs.hang_rate + knobs.error_rate) if concerned else (0.0, 0.0)
+        status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
         return Answer(wait, writing, body_length // BYTES_PER_TOKEN + 1, tokens, status)
 

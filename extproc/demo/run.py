@@ -13,16 +13,21 @@ from typing import Any, Final
 
 import httpx
 
-from extproc.demo import books, family, stand
+from extproc import spec as spec_room
+from extproc.demo import books, crowd, family, stand
 from extproc.demo.cable import Cable
+from extproc.demo.crowd import Crowd
 from extproc.demo.processes import Child, DemoError, Processes
-from extproc.demo.scenarios import Act, Scenario, Script, Turn
+from extproc.demo.story import Act, Fault, Scenario, Script, Turn
 from extproc.demo.traffic import TrafficSettings
+from extproc.errors import Problem
 
 RATE: Final = 250.0
 FAST_RATE: Final = 400.0
 """Requests per second that two cores carry with room to spare, the models and the clients included."""
 FAST_DWELL: Final = "5s"
+SHORTER: Final = 1 / 3
+"""What --fast makes of dwells that a scenario has asked for."""
 LOOK_EVERY: Final = 0.2
 AFTERMATH: Final = 4.0
 """Seconds that the traffic goes on after the end: nobody may meet a rolled-back canary in them."""
@@ -34,6 +39,7 @@ LONGEST: Final = 840.0
 PATIENCE: Final = 20.0
 """Seconds that the API may be silent; a controller that was killed is back in about one."""
 WORKERS: Final = 2
+CHAT: Final = "/v1/chat/completions"
 KNOBS: Final = {"ttft": 0.06, "tokens_per_second": 800.0, "output_tokens": 60.0}
 
 Show = Callable[[dict[str, Any], list[dict[str, Any]], str], None]
@@ -47,7 +53,8 @@ class DemoSettings:
     scenario: Scenario
     fast: bool = False
     """Shorter dwells and more traffic; nothing else."""
-    people: int = 20_000
+    people: int = 0
+    """0: as many as the scenario says."""
     seed: int = 1
 
 
@@ -60,6 +67,8 @@ class Result:
     """Empty where extproc's books agree with the models' and the scenario ended as it should."""
     rollback_seconds: float | None
     seconds: float
+    who: Crowd | None = None
+    """Who got what, where the scenario is about that."""
 
 
 class Demo:
@@ -67,6 +76,9 @@ class Demo:
 
     def __init__(self, settings: DemoSettings, processes: Processes, show: Show, say: Callable[[str], None]) -> None:
         self._settings = settings
+        self._scenario = settings.scenario.shortened(SHORTER) if settings.fast else settings.scenario
+        self._script = Script(self._scenario.script)
+        self._paged: set[str] = set()
         self._processes = processes
         self._show = show
         self._say = say
@@ -74,6 +86,7 @@ class Demo:
         self._news = ""
         self._rollout = self._stable = self._canary = ""
         self._rate = 0.0
+        self._record = processes.directory / "answers.jsonl"
         self._serve: Child
         self._cable: Cable
         self._acts: dict[Act, float] = {}
@@ -91,34 +104,42 @@ class Demo:
             telling = asyncio.create_task(_last_line(traffic))
             status = await self._watch(api, traffic)
             traffic.close_input()
-            clients = await asyncio.wait_for(telling, LAST_ANSWERS)
+            clients, ended = await asyncio.wait_for(telling, LAST_ANSWERS), time.time()
             await asyncio.sleep(SETTLE)
             belief = books.Belief.together([*self._earlier, books.Belief.read((await api.get("/metrics")).text)])
             journal = await _journal(api)
         await self._cable.cut()
         stable, canary = [await self._models[name].ledger() for name in (self._stable, self._canary)]
-        scenario = self._settings.scenario
+        scenario = self._scenario
         problems = books.disagreements(belief, stable, canary, clients, scenario.unheard * self._rate)
-        problems += books.shortcomings(scenario, status["status"], belief, canary, clients, self._acts)
+        untold = tuple(turn.sentence for turn in self._script.untold)
+        seen = books.Seen(status["status"], status["why"], frozenset(self._paged), tuple(status["cohorts_out"]), untold)
+        problems += books.shortcomings(scenario, seen, belief, stable, canary, clients, self._acts)
+        who = self._who(journal, ended) if scenario.who else None
+        if who is not None:
+            problems += [*who.problems(belief.undecided), *books.miscounted(who, stable, canary)]
         seconds = time.monotonic() - begun
         story = books.told(scenario, status, journal, canary, clients, belief, self._acts, seconds)
-        return Result(story, problems, books.rollback_seconds(canary), seconds)
+        return Result(story, problems, books.rollback_seconds(canary, scenario.fault or Fault.FAILS), seconds, who)
+
+    def _who(self, journal: list[dict[str, Any]], ended: float) -> Crowd:
+        """Every answer that clients wrote down, beside what the Spec gives."""
+        spec = spec_room.read(str(self._processes.directory / "release.yaml"))
+        with self._record.open("rb") as lines:
+            stood = crowd.stands(spec, self._rollout, journal, ended)
+            return crowd.crowd(spec, self._rollout, stood, CHAT, crowd.read(lines), self._scenario.out)
 
     # ------------------------------------------------------------------------------------------------------------------ start
     async def _start(self) -> tuple[dict[str, Any], stand.Ports]:
-        document, ports = stand.template(), stand.Ports.free(self._processes.directory)
+        document = stand.template(self._scenario.spec)
+        ports = stand.Ports.free(self._processes.directory)
         ((self._rollout, rollout),) = document["rollouts"].items()
         self._stable, self._canary = rollout["stable"], rollout["canary"]
         self._say("starting two simulated models")
         for index, name in enumerate(document["models"]):
             self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, KNOBS)
         stand.fill(document, ports, {name: model.port for name, model in self._models.items()})
-        if self._settings.fast:
-            for rollout in document["rollouts"].values():
-                for phase in rollout["phases"]:
-                    phase["min_dwell"] = FAST_DWELL
-        if self._settings.scenario.lease:
-            document["application"]["watch_lease"] = self._settings.scenario.lease
+        self._change(document)
         spec = stand.write_spec(document, self._processes.directory)
         self._say("starting extproc: two router workers, controller, embedded store")
         self._serve = await stand.start_serve(self._processes, spec, ports, WORKERS)
@@ -127,23 +148,41 @@ class Demo:
         await stand.start_envoy(self._processes, spec, await self._through_cable(ports), WORKERS)
         return document, ports
 
+    def _change(self, document: dict[str, Any]) -> None:
+        """What speed and scenario make of the Spec."""
+        scenario = self._scenario
+        if scenario.change is not None:
+            scenario.change(document)
+        for phase in document["rollouts"][self._rollout]["phases"]:
+            if self._settings.fast:
+                phase["min_dwell"] = FAST_DWELL
+            if phase["share"] in scenario.dwell:
+                phase["min_dwell"] = f"{scenario.dwell[phase['share']]:g}s"
+            if scenario.max_dwell:
+                phase["max_dwell"] = f"{scenario.max_dwell:g}s"
+        if scenario.lease:
+            document["application"]["watch_lease"] = scenario.lease
+
     async def _through_cable(self, ports: stand.Ports) -> stand.Ports:
         """Envoy's access log takes the way that the script can cut, where it does; else it goes straight to the controller."""
-        if not any(turn.act is Act.CUT_ACCESS_LOG for turn in self._settings.scenario.script):
+        if not any(turn.act is Act.CUT_ACCESS_LOG for turn in self._scenario.script):
             return ports
         await self._cable.mend()
         return replace(ports, collector=f"unix:{self._processes.directory}/cable.sock")
 
     async def _start_traffic(self, document: dict[str, Any], ports: stand.Ports) -> Child:
-        self._rate = FAST_RATE if self._settings.fast else RATE
+        people = self._settings.people or self._scenario.people
+        self._rate = (self._scenario.rate or RATE) * (FAST_RATE / RATE if self._settings.fast else 1.0)
         settings = TrafficSettings(
-            url=f"http://127.0.0.1:{ports.listener}/v1/chat/completions",
+            url=f"http://127.0.0.1:{ports.listener}{CHAT}",
             rate=self._rate,
             canary_model=self._canary,
             model=self._stable,
             seed=self._settings.seed,
-            people=self._settings.people,
+            people=people,
+            timeout=self._scenario.patience,
             tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+            record=str(self._record) if self._scenario.who else "",
         )
         self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")
         child = await self._processes.start("traffic", [sys.executable, "-m", "extproc.demo.traffic"], speaks=True)
@@ -153,7 +192,6 @@ class Demo:
     # ------------------------------------------------------------------------------------------------------------------ watch
     async def _watch(self, api: httpx.AsyncClient, traffic: Child) -> dict[str, Any]:
         """Show and steer until the rollout has ended and a little longer; the rollout's last status."""
-        script = Script(self._settings.scenario.script)
         loop = asyncio.get_running_loop()
         last, ended = loop.time(), 0.0
         deadline = last + LONGEST
@@ -173,8 +211,10 @@ class Demo:
             last = now
             rollout: dict[str, Any] = status["rollouts"][self._rollout]
             self._show(status, journal, self._news)
+            if rollout["page"]:
+                self._paged.add(rollout["now"])
             if rollout["status"] == "progressing":
-                for turn in script.due(rollout["phase"], now):
+                for turn in self._script.due(rollout["phase"], now):
                     await self._turn(turn, rollout, traffic, api)
             if rollout["status"] in ("completed", "rolled_back"):
                 ended = ended or now
@@ -190,7 +230,9 @@ class Demo:
             self._rate = min(self._rate, turn.canary_rate / rollout["share"])
             await traffic.tell({"rate": self._rate})
         if turn.arm:
-            await self._models[self._canary if turn.arm == "canary" else self._stable].turn(turn.knobs)
+            arms = {"canary": self._canary, "stable": self._stable}
+            whose = list(arms.values()) if turn.arm == "both" else [arms[turn.arm]]
+            await asyncio.gather(*(self._models[name].turn(turn.knobs) for name in whose))
         if turn.act is not None:
             await self._act(turn.act, api)
 
@@ -212,6 +254,19 @@ class Demo:
                 await self._cable.cut()
             case Act.MEND_ACCESS_LOG:
                 await self._cable.mend()
+            case Act.RESUME:
+                await self._resume(str(api.base_url))
+
+    async def _resume(self, address: str) -> None:
+        """A person, by the command that people use."""
+        token = self._processes.directory / "extproc.db.token"
+        words = ["resume", self._rollout, "--why", "incident 4711 is over", "--api", address, "--token-file", str(token)]
+        process = await asyncio.create_subprocess_exec(
+            *stand.EXTPROC, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        if process.returncode:
+            raise DemoError(Problem("demo.refused", "extproc resume", said.decode(errors="replace").strip(), "this is a defect: report it"))
 
 
 async def _journal(api: httpx.AsyncClient) -> list[dict[str, Any]]:

@@ -1,85 +1,16 @@
-"""What happens in a demo: a table of scenarios, each with its script and the end it must come to.
-
-A script is a list of Turns. A Turn is due when the rollout has been in a phase for some seconds; each happens once, in the order
-written. Scripts turn knobs of the simulated models and the rate of the traffic, and kill, stop or cut off processes; they never ask
-extproc for anything.
-"""
+"""What happens in a demo: a table of scenarios, each with its script and the end it must come to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from extproc.demo.changes import GERMANY, germany, one_in_ten, watch_cost, watch_latency
 from extproc.demo.processes import DemoError
+from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
 from extproc.errors import Problem
-
-
-class Act(StrEnum):
-    """What a script does to a process."""
-
-    KILL_WORKERS = "kill -9 of every router worker"
-    KILL_CONTROLLER = "kill -9 of the controller"
-    FREEZE_CONTROLLER = "SIGSTOP of the controller"
-    THAW_CONTROLLER = "SIGCONT of the controller"
-    CUT_ACCESS_LOG = "the access log is cut off"
-    MEND_ACCESS_LOG = "the access log arrives again"
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One change of the world."""
-
-    phase: str
-    """Name of the phase in which it happens."""
-    after: float
-    """Seconds in that phase."""
-    sentence: str
-    """What happens, for the one who watches."""
-    arm: str = ""
-    """`canary` or `stable`: whose knobs; empty for none."""
-    knobs: Mapping[str, float] = field(default_factory=dict)
-    canary_rate: float | None = None
-    """Slow the traffic until so many requests per second meet the canary; it is never made faster."""
-    breaks: bool = False
-    """True where the fault that the scenario is about begins."""
-    act: Act | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
-    """Canary traffic goes to stable while nobody watches, and comes back."""
-
-    begins: Act
-    ends: Act
-    within: float
-    """Seconds from the beginning to the last canary request that are promised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One story."""
-
-    name: str
-    sentence: str
-    script: tuple[Turn, ...]
-    ends: Status
-    promise: float | None = None
-    """Seconds from the first failing canary response to the last canary request that are promised; None where nothing breaks."""
-    lease: str = ""
-    """The Spec's `watch_lease`; empty: as it stands."""
-    unheard: float = 0.0
-    """Seconds of traffic of which extproc may know nothing: what a kill or a cut costs. Its books are below the models' by no more."""
-    withdrawal: Withdrawal | None = None
-    """What must have been seen of *no watcher, no canary* and *no outcomes, no canary*."""
-
-    def at_phase(self, phase: str) -> Scenario:
-        """The same story, told in another phase."""
-        return replace(self, script=tuple(replace(turn, phase=phase) for turn in self.script))
-
 
 BREAKING_PHASE: Final = "25%"
 """The phase at which scenarios break something unless told otherwise: large enough to matter, small enough to have a control."""
@@ -99,6 +30,7 @@ _ALL: Final = (
             Turn(BREAKING_PHASE, 4.0, "the canary breaks: every answer is a 500", arm="canary", knobs={"error_rate": 1.0}, breaks=True),
         ),
         ends=Status.ROLLED_BACK,
+        fault=Fault.FAILS,
         promise=5.0,
     ),
     Scenario(
@@ -140,6 +72,146 @@ _ALL: Final = (
         unheard=20.0,
         withdrawal=Withdrawal(Act.CUT_ACCESS_LOG, Act.MEND_ACCESS_LOG, 9.0),
     ),
+    Scenario(
+        name="cohorts",
+        sentence="staff meet the canary first, then two countries, then those who pay, then everyone; who got what, and why",
+        script=(),
+        ends=Status.COMPLETED,
+        spec="cohorts.yaml",
+        who=True,
+    ),
+    Scenario(
+        name="slow",
+        sentence="the canary becomes half again as slow, without an error, and is rolled back for that",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes slow: first token and every further one take half again as long",
+                arm="canary",
+                knobs={"ttft": 0.09, "tokens_per_second": 533.0},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=30.0,
+        change=watch_latency,
+        says=("latency_",),
+    ),
+    Scenario(
+        name="costly",
+        sentence="the canary writes twice as many tokens at the same price, and is rolled back for its cost",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes wordy: answers are twice as long, and cost twice as much",
+                arm="canary",
+                knobs={"output_tokens": 120.0},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=30.0,
+        change=watch_cost,
+        says=("cost",),
+    ),
+    Scenario(
+        name="hang",
+        sentence="some requests to the canary never get an answer: open past the deadline is failed, and it is rolled back",
+        script=(
+            Turn(BREAKING_PHASE, 0.0, "the traffic slows down: 20 requests per second meet the canary", canary_rate=20.0),
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "three of ten requests to the canary hang: no answer, no error, nothing",
+                arm="canary",
+                knobs={"hang_rate": 0.3},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=12.0,
+        patience=12.0,
+        says=("errors",),
+    ),
+    Scenario(
+        name="one-country",
+        sentence="the canary fails in Germany alone: Germans go back to stable, and nobody else notices",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary breaks for Germans: every answer to them is a 500",
+                arm="canary",
+                knobs={"error_rate": 1.0, "country": "DE"},
+                breaks=True,
+            ),
+        ),
+        ends=Status.COMPLETED,
+        fault=Fault.FAILS,
+        promise=8.0,
+        change=germany,
+        who=True,
+        out=GERMANY,
+    ),
+    Scenario(
+        name="incident",
+        sentence="both models fail together: that is no fault of the canary; held, somebody is called, and it goes on afterwards",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                3.0,
+                "both models fail: what they share is broken",
+                arm="both",
+                knobs={"error_rate": 0.6},
+            ),
+            Turn(
+                BREAKING_PHASE,
+                11.0,
+                "both models are well again; nothing moves before somebody has looked",
+                arm="both",
+                knobs={"error_rate": 0.0},
+            ),
+            Turn(BREAKING_PHASE, 16.0, f'a person has looked: {Act.RESUME} --why "incident 4711 is over"', act=Act.RESUME),
+        ),
+        ends=Status.COMPLETED,
+        page="incident in both arms",
+    ),
+    Scenario(
+        name="late-fault",
+        sentence="the canary is good for a long quiet time, and then fails: what was good before does not hide it",
+        script=(
+            Turn(BREAKING_PHASE, 0.0, "the traffic slows down: 20 requests per second meet the canary", quiet=60.0, canary_rate=20.0),
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "after all that time the canary breaks: every answer is a 500",
+                quiet=60.0,
+                arm="canary",
+                knobs={"error_rate": 1.0},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.FAILS,
+        promise=5.0,
+        dwell={BREAKING_PHASE: 90.0},
+    ),
+    Scenario(
+        name="low-traffic",
+        sentence="too few people for the evidence that is asked for: held, then a person is asked, and told what is missing",
+        script=(),
+        ends=Status.AWAITING_APPROVAL,
+        people=400,
+        rate=8.0,
+        max_dwell=60.0,
+        change=one_in_ten,
+        says=("max dwell is over", "more distinct canary units", "evidence that errors stays within"),
+    ),
 )
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
 """All scenarios by name."""
@@ -151,26 +223,3 @@ def scenario_named(name: str) -> Scenario:
         known = "; ".join(f"{one.name}: {one.sentence}" for one in _ALL)
         raise DemoError(Problem("demo.unknown-scenario", "--scenario", f"there is no scenario {name!r}", known))
     return SCENARIOS[name]
-
-
-class Script:
-    """Where a script stands. Time is an argument: nothing here looks at a clock."""
-
-    def __init__(self, turns: Sequence[Turn]) -> None:
-        self._left = list(turns)
-        self._phase = ""
-        self._since = 0.0
-
-    def due(self, phase: str, now: float) -> list[Turn]:
-        """Turns that are due while the rollout is in `phase` at monotonic time `now`."""
-        if phase != self._phase:
-            self._phase, self._since = phase, now
-        due: list[Turn] = []
-        while self._left and self._left[0].phase == phase and now - self._since >= self._left[0].after:
-            due.append(self._left.pop(0))
-        return due
-
-    @property
-    def untold(self) -> list[Turn]:
-        """Turns that have not been due."""
-        return list(self._left)

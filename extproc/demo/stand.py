@@ -61,7 +61,7 @@ class ModelHandle:
         return int(self.address.rpartition(":")[2])
 
     @classmethod
-    async def start(cls, processes: Processes, name: str, seed: int, knobs: Mapping[str, float]) -> ModelHandle:
+    async def start(cls, processes: Processes, name: str, seed: int, knobs: Mapping[str, float | str]) -> ModelHandle:
         """Start one and wait for its address. It counts requests in which a header of ours reached it."""
         command = [sys.executable, "-m", "extproc.demo.model", "--with-parent", "--name", name, "--seed", str(seed)]
         command += ["--foreign-prefix", contract.HEADER_PREFIX]
@@ -71,7 +71,7 @@ class ModelHandle:
         await handle.turn(knobs)
         return handle
 
-    async def turn(self, knobs: Mapping[str, float]) -> float:
+    async def turn(self, knobs: Mapping[str, float | str]) -> float:
         """Turn knobs; returns the instant (Unix seconds) from which they hold."""
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
             answer = await client.post(f"{self._control}/knobs", json=dict(knobs))
@@ -87,9 +87,9 @@ class ModelHandle:
 
 
 # ----------------------------------------------------------------------------------------------------------------------- Spec
-def template() -> dict[str, Any]:
-    """The demo's own Spec, as its YAML says it."""
-    text = resources.files("extproc.demo").joinpath("release.yaml").read_text()
+def template(name: str = "release.yaml") -> dict[str, Any]:
+    """A Spec of the demo's own, as its YAML says it."""
+    text = resources.files("extproc.demo").joinpath(name).read_text()
     document: dict[str, Any] = yaml.safe_load(text)
     return document
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
 import aiohttp
 import orjson
 
-from extproc.demo.population import Person, answering_model, population, request_body
+from extproc.demo.population import COUNTRY_NETWORKS, Person, answering_model, population, request_body
 from extproc.demo.tally import Tally
 
 TICK: Final = 0.005
@@ -50,14 +52,17 @@ class TrafficSettings:
     most_requests: int = 2_000_000
     most_open: int = 1_500
     timeout: float = 30.0
+    record: str = ""
+    """File that gets a line for each good answer: demo.crowd.Met as a JSON list; empty for none."""
 
 
 class Client:
     """A person at the keyboard: keeps the cookies that were set, and remembers whether it has met the canary."""
 
-    __slots__ = ("cookie", "headers", "met_canary", "waiting_for_cookie")
+    __slots__ = ("cookie", "headers", "met_canary", "person", "waiting_for_cookie")
 
     def __init__(self, person: Person, settings: TrafficSettings) -> None:
+        self.person = person
         self.headers = {settings.tier_header: person.tier, settings.country_header: person.country, "x-forwarded-for": person.address}
         self.headers["content-type"] = JSON
         if person.id:
@@ -87,8 +92,13 @@ class Traffic:
         self._settings = settings
         self._random = Random(settings.seed)
         self._clients = [Client(person, settings) for person in population(settings.people, settings.seed, settings.anonymous)]
-        self._bodies = {stream: [request_body(settings.model, stream, words) for words in (8, 20, 60)] for stream in (False, True)}
+        self._bodies = {
+            (stream, country): [request_body(settings.model, stream, words, country) for words in (8, 20, 60)]
+            for stream in (False, True)
+            for country in COUNTRY_NETWORKS
+        }
         self._open: set[asyncio.Task[None]] = set()
+        self._record = Path(settings.record).open("wb") if settings.record else None  # noqa: SIM115 - closed by `run`
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until told to stop or a bound is reached, then wait for what is open."""
@@ -98,6 +108,8 @@ class Traffic:
             await self._arrivals(session, stop)
             while self._open:
                 await asyncio.wait(self._open)
+        if self._record is not None:
+            self._record.close()
 
     async def _arrivals(self, session: aiohttp.ClientSession, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -115,7 +127,7 @@ class Traffic:
     def _send(self, session: aiohttp.ClientSession) -> None:
         client = self._random.choice(self._clients)
         stream = self._random.random() < self._settings.streaming
-        body = self._random.choice(self._bodies[stream])
+        body = self._random.choice(self._bodies[stream, client.person.country])
         if len(self._open) >= self._settings.most_open:
             self.tally.held += 1
             return
@@ -129,6 +141,7 @@ class Traffic:
 
     async def _request(self, session: aiohttp.ClientSession, client: Client, body: bytes) -> None:
         begin = asyncio.get_running_loop().time()
+        sent, cookie = time.time(), client.cookie
         had_met = client.met_canary
         try:
             async with session.post(self._settings.url, data=body, headers=client.request_headers()) as response:
@@ -147,6 +160,9 @@ class Traffic:
             return
         model = answering_model(answer)
         self.tally.good(asyncio.get_running_loop().time() - begin, model)
+        if self._record is not None:
+            person = client.person
+            self._record.write(orjson.dumps([sent, time.time(), person.tier, person.country, person.id, cookie, model]) + b"\n")
         client.met_canary = client.met_canary or model == self._settings.canary_model
         self.tally.flips += had_met and model != self._settings.canary_model
 

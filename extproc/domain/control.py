@@ -40,6 +40,8 @@ class Action(StrEnum):
     """Max dwell is over and the evidence decides nothing, or the next share needs approval: a person decides."""
     ADOPT = "adopt"
     """A new Spec is in force."""
+    REVOKE = "revoke"
+    """All conversation tokens end at once; the share stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Decision:
     why: str
     to_phase: int | None = None
     findings: tuple[Finding, ...] = ()
+    drains: bool = False
+    """Of a rollback: open conversations on the canary may end there."""
     page: bool = False
     """Somebody has to look: an incident that holds the release."""
     cohort: str = ""

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
 from decimal import Decimal
+from typing import Any
 
-from extproc.domain.words import ApplicationType, Infrastructure, ListenerKind, Reaction, SourceKind, StartMode
+from extproc.domain.gates import ChangeWindow, Freeze, Phase
+from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.words import (
+    AffinityPolicy,
+    ApplicationType,
+    AttributeType,
+    Bucketing,
+    FlagVendor,
+    Infrastructure,
+    ListenerKind,
+    OnFailure,
+    RollbackPolicy,
+    SourceKind,
+    StartMode,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,28 @@ class Application:
 
 
 @dataclass(frozen=True, slots=True)
+class Geoip:
+    """MaxMind-schema databases, as paths on Envoy's machine; each None where it is not there."""
+
+    country: str | None
+    city: str | None
+    """Has the region, and the country too where there is no country database."""
+    asn: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Tokens that Envoy verifies; their claims are believed. A request without a valid one passes, without claims."""
+
+    issuer: str
+    audiences: tuple[str, ...]
+    """Any of them; empty: not looked at."""
+    jwks_file: str | None
+    """Keys in a file on Envoy's machine; else `jwks_uri`."""
+    jwks_uri: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """The Envoy listener in front of the application."""
 
@@ -41,8 +77,9 @@ class Listener:
     port: int
     trusted_hops: int
     """Proxies in front of Envoy whose x-forwarded-for entries are believed (Envoy's xff_num_trusted_hops)."""
-    geoip_database: str | None
-    """Path of a MaxMind-schema country database, or None: the country header is then set by `set_by`, or nobody."""
+    geoip: Geoip | None
+    """None: the geo headers are set by `set_by`, or nobody."""
+    jwt: Jwt | None
     set_by: Mapping[str, str]
     """Identity header -> who sets it in front of Envoy and overwrites what clients send; only these survive an edge listener."""
     admin_port: int
@@ -90,13 +127,33 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
-    name: str
+class Backend:
+    """One Envoy cluster that serves a model."""
+
     cluster: str
-    """Envoy cluster name; also the value of x-llm-cluster."""
+    """Its name; also the value of x-llm-cluster."""
+    weight: float
+    """Its share of the model's units is weight / sum of weights; above 0."""
     endpoints: tuple[Endpoint, ...]
     """Empty where the cluster is defined elsewhere (a snippet for an existing Envoy)."""
     host_rewrite: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """Requests of one conversation go to the same replica, which holds its KV cache."""
+
+    policy: AffinityPolicy
+    header: str | None
+    """Request header with the conversation's id; None: the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    name: str
+    backends: tuple[Backend, ...]
+    """One, or a pool: a unit stays on one of them by weighted rendezvous hashing."""
+    affinity: Affinity | None
     path_rewrite: PathRewrite | None
     credential: Credential | None
     send_model: str | None
@@ -138,112 +195,55 @@ class Unit:
     """What is kept on one side: sources are tried in order; the anonymous are recognised by the cookie from their second request on."""
 
     kind: str
-    """`user` (the word used in reports)."""
+    """`user`, `tenant`, `conversation`, `request`, or another word for reports."""
     sources: tuple[Source, ...]
+    """Empty: each request is a unit of its own."""
     cookie: Cookie | None
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderRule:
-    name: str
-    values: tuple[str, ...]
-    """Exact values, any of which matches."""
-
-
-@dataclass(frozen=True, slots=True)
 class Cohort:
-    """A named slice of traffic: every condition given must hold; the first cohort that matches, in the order written, has the request."""
+    """A named slice of traffic; the first cohort that matches, in the order written, has the request."""
 
     name: str
-    countries: tuple[str, ...]
-    """ISO 3166-1 alpha-2, upper case."""
-    tiers: tuple[str, ...]
-    headers: tuple[HeaderRule, ...]
-    random: float | None
-    """A random share of units (own hash, independent of the ring), or None."""
+    selector: Selector | None
+    """None: everybody."""
+    exclude: Selector | None
+    """Who is never in, at no phase: stable, and outside of Evidence. None: nobody."""
+    shares: tuple[float, ...]
+    """Share of the canary by phase, never falling; 0 in phases before the one from which the cohort takes part."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """A comparison of canary with stable on one measure."""
+class Conversation:
+    """An open conversation keeps its model while a rollout moves: Envoy hands out a signed token that the client brings back."""
 
-    measure: str
-    margin: float
-    """ADVANCE needs evidence that the canary is worse than stable by no more: in the measure's unit, or as a share of stable's value
-    where the measure says so."""
-    weight: float
-    """Share of the release's alpha; weights sum to 1 over a phase's gates."""
-    tolerance: float | None = None
-    """Share of stable's value by which the canary may be worse before that is harm; None: the measure's default. That of the first
-    phase with this gate is good for the whole release."""
-    guardrail: bool | None = None
-    """False: it rolls back on harm, but asks for no evidence of safety. None: the measure's default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ceiling:
-    """An absolute limit. Canary alone over it: ROLL_BACK. Both arms over: HOLD and page."""
-
-    measure: str
-    limit: float
-    name: str = ""
-    """Where a phase has several for one measure; empty: the measure's."""
+    header: str | None
+    """Request and response header of the token; else `cookie`."""
+    cookie: Cookie | None
+    id: Source | None
+    """Names the conversation: a token is good for that one alone. None: for whatever the client does meanwhile."""
+    lifetime: float
+    """Seconds from the first answer; after that the ring decides again."""
+    on_quality_rollback: RollbackPolicy
+    """What a rollback for quality or cost does to conversations on the canary. For errors, latency or a lost watcher they always move."""
+    state_fields: tuple[str, ...]
+    """Keys of the request's body that speak of state kept by the provider (`previous_response_id`)."""
+    state_paths: tuple[str, ...]
+    """Path prefixes that do. Where there is provider-side state, a token is good beyond its lifetime."""
 
 
 @dataclass(frozen=True, slots=True)
-class MetricGate:
-    """A Prometheus query with a bound, for business metrics. Somebody else fetches the value."""
+class Overrides:
+    """Who is put on an arm by hand: counted apart, kept out of Evidence."""
 
-    name: str
-    query: str
-    bound: float
-    more_is_worse: bool = True
-    """True: the value must not be above the bound; False: not below it."""
-    rolls_back: bool = False
-    """What a broken bound does; False: it holds and pages. One reading has no error control: see the guide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    name: str
-    share: float
-    min_dwell: float
-    max_dwell: float
-    min_units: int
-    """Distinct canary units before ADVANCE."""
-    min_requests: int
-    """Canary requests before ADVANCE."""
-    gates: tuple[Gate, ...]
-    ceilings: tuple[Ceiling, ...]
-    metrics: tuple[MetricGate, ...] = ()
-    on_fail: Reaction = Reaction.ROLL_BACK
-    """What a FAIL does: ROLL_BACK, or RETURN to the phase before."""
-    on_inconclusive: Reaction = Reaction.ASK
-    """What INCONCLUSIVE does once max dwell is over; until then it holds."""
-    on_no_data: Reaction = Reaction.ASK
-    """The same for NO_DATA."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeWindow:
-    """When automation may raise exposure: on these weekdays between two times of day, in one zone."""
-
-    days: tuple[int, ...]
-    """0 is Monday."""
-    begin: float
-    """Seconds after midnight."""
-    end: float
-    """The same; not after midnight: two windows make a night."""
-    zone: tzinfo
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """When it may not, whatever the windows say."""
-
-    begin: float
-    end: float
-    why: str
+    qa_header: str
+    qa_secret: Credential | None
+    """HMAC key of signed QA headers, by reference; None: there are none."""
+    stable: Ids | None
+    """Units that always meet stable."""
+    canary: Ids | None
+    """Units that meet the canary while the rollout exposes anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +253,19 @@ class Rollout:
     match: Match
     stable: str
     canary: str
-    """Names of models."""
+    """Names of models; of variants in every layer but `model`."""
     unit: Unit
     cohorts: tuple[Cohort, ...]
     phases: tuple[Phase, ...]
     holdback: float
     """Share of units kept on stable at 100 %, for long-horizon comparison; 0 for none."""
     salt: str
+    slot: str | None
+    """Exclusive slot of the layer that this rollout has; None: the whole layer."""
+    bucket: Bucketing
+    conversation: Conversation | None
+    overrides: Overrides
+    on_canary_failure: OnFailure
     start: StartMode
     alpha: float
     """Probability of rolling back a harmless canary, over the whole release."""
@@ -271,14 +277,75 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """Where a flag's attribute comes from."""
+
+    fact: Fact | None
+    """None: the unit's id."""
+    type: AttributeType
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A flag service's own HTTP API, asked by the controller."""
+
+    url: str
+    credential: Credential | None
+    every: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSource:
+    """Feature flags of another system, evaluated here as its own SDK would."""
+
+    name: str
+    vendor: FlagVendor
+    document: Mapping[str, Any] | None
+    """The flags, where they are in a file; None: polled."""
+    poll: Poll | None
+    attributes: Mapping[str, Attribute]
+    """The vendor's attribute name -> where its value comes from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """Where the queries of metric gates are asked; the controller asks."""
+
+    url: str
+    credential: Credential | None
+    every: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Names of the headers that say who a user is."""
+
+    tier_header: str
+    country_header: str
+    region_header: str
+    asn_header: str
+
+    @property
+    def geo(self) -> tuple[str, ...]:
+        """Those that a geoip lookup sets."""
+        return self.country_header, self.region_header, self.asn_header
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the operator wants. Immutable under its digest."""
 
     application: Application
     listener: Listener
+    identity: Identity
     models: Mapping[str, Model]
+    layers: Mapping[str, Mapping[str, tuple[float, float]]]
+    """Layer -> slot -> the part of the layer's units that it has, as [begin, end) of 1. Only layers with slots are here."""
+    flags: Mapping[str, FlagSource]
     rollouts: Mapping[str, Rollout]
-    tier_header: str
-    country_header: str
     digest: str
-    """SHA-256 of the parsed document in canonical JSON, 16 hex digits."""
+    """SHA-256 of the parsed document and of the files that it names, 16 hex digits."""
+    prometheus: Prometheus | None = None
+    """None: no rollout has a metric gate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from extproc.domain.words import Status
 
@@ -24,6 +24,8 @@ class RolloutState:
     """The sentence that explains the present status."""
     fingerprint: str
     """Digest of the rollout's own part of the Spec: while it runs, that part is immutable."""
+    epoch: int = 0
+    """Raised to end all conversation tokens at once."""
     cohorts_out: tuple[str, ...] = ()
     """Cohorts that were rolled back by themselves in this attempt."""
     override_until: float = 0.0
@@ -37,6 +39,8 @@ class State:
     generation: int
     spec_digest: str
     rollouts: Mapping[str, RolloutState]
+    flags: Mapping[str, str] = field(default_factory=dict)
+    """Polled flag source -> digest of the last good document, kept in the store beside the Specs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Outcome:
     phase: str
     cohort: str
     arm: Arm
+    reason: Reason
+    """Only RING, and COMPLETED with a holdback, is Evidence."""
     unit: str
     """Keyed hash, 16 hex digits."""
     durable: bool
@@ -63,6 +65,8 @@ class Outcome:
     cached_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
+    router: str = ""
+    """Which worker decided; empty where it did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +78,12 @@ class Undecided:
     model: str
     failed: bool
     output_tokens: int | None
+    stream_id: str = ""
+    start: float = 0.0
+    duration: float = 0.0
+    status: int = 0
+    client_aborted: bool = False
+    throttled: bool = False
+    input_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None

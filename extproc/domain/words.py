@@ -31,6 +31,7 @@ class SourceKind(StrEnum):
     HEADER = "header"
     API_KEY = "api_key"
     COOKIE = "cookie"
+    CLAIM = "claim"
 
 
 class Arm(StrEnum):
@@ -80,11 +81,69 @@ class Reason(StrEnum):
     """Nobody watches the canary, or its outcomes do not arrive: stable for everyone, and outside of Evidence, until that has ended."""
     COMPLETED = "completed"
     """The canary is the default now (holdback apart)."""
+    NOT_YET = "not_yet"
+    """The unit's cohort takes part from a later phase on: stable, and outside of Evidence."""
+    EXCLUDED = "excluded"
+    """The cohort names the unit among those who are never in: stable, and outside of Evidence."""
+    COHORT_OUT = "cohort_out"
+    """The unit's cohort was rolled back by itself: stable, and outside of Evidence."""
+    PINNED = "pinned"
+    """A token keeps the open conversation on a model that the ring would not give it by now. Outside of Evidence."""
+    OVERRIDE = "override"
+    """A signed QA header names the arm. Outside of Evidence."""
+    FORCED = "forced"
+    """A list in the Spec names the unit. Outside of Evidence."""
 
 
 class StartMode(StrEnum):
     AUTOMATIC = "automatic"
     MANUAL = "manual"
+
+
+class AffinityPolicy(StrEnum):
+    """Envoy's load balancers that keep a key on a replica."""
+
+    RING_HASH = "ring_hash"
+    MAGLEV = "maglev"
+
+
+class AttributeType(StrEnum):
+    """As what a flag sees an attribute. A value that is none of its type is not there."""
+
+    STRING = "string"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+
+
+class FlagVendor(StrEnum):
+    UNLEASH = "unleash"
+    LAUNCHDARKLY = "launchdarkly"
+    GROWTHBOOK = "growthbook"
+    FLAGD = "flagd"
+
+
+class Bucketing(StrEnum):
+    """Which hash places units on the ring: extproc's own, or a flag vendor's, so that a flag in the code sees the same people."""
+
+    EXTPROC = "extproc"
+    UNLEASH = "unleash"
+    LAUNCHDARKLY = "launchdarkly"
+    GROWTHBOOK = "growthbook"
+    FLAGD = "flagd"
+
+
+class RollbackPolicy(StrEnum):
+    """drain: an open conversation on the canary may end there. move: it goes to stable at once."""
+
+    DRAIN = "drain"
+    MOVE = "move"
+
+
+class OnFailure(StrEnum):
+    """What a client gets where the canary fails before its first byte: the failure, or an answer of stable."""
+
+    ANSWER = "answer"
+    STABLE = "stable"
 
 
 class Reaction(StrEnum):

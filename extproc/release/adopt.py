@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from extproc.domain import Rollout, RolloutState, Spec, State, Status
+from extproc.domain import FlagIs, Rollout, RolloutState, Spec, State, Status, leaves
 from extproc.errors import Problem, RefusedError
 
 
@@ -16,7 +16,7 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
     every rollout whose running part was changed or taken away.
     """
     if state is None:
-        return State(1, new.digest, {name: _pending(fingerprints[name], now) for name in new.rollouts})
+        return State(1, new.digest, {name: _pending(fingerprints[name], now, 0) for name in new.rollouts})
     if state.spec_digest == new.digest:
         return state
     problems: list[Problem] = []
@@ -26,11 +26,22 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
             problems += [conflict] if conflict is not None else _moved(name, one, old, new)
     if problems:
         raise RefusedError(problems)
-    rollouts = {
-        name: _adopted(state.rollouts.get(name), old.rollouts.get(name) if old is not None else None, rollout, fingerprints[name], now)
-        for name, rollout in new.rollouts.items()
-    }
-    return State(state.generation + 1, new.digest, rollouts)
+    rollouts: dict[str, RolloutState] = {}
+    for name, rollout in new.rollouts.items():
+        stood = state.rollouts.get(name)
+        # Epochs rise by one with a write of State at most: a rollout that was removed and comes back has none that it had before.
+        begun = _pending(fingerprints[name], now, stood.epoch if stood is not None else state.generation + 1)
+        rollouts[name] = _adopted(stood, old.rollouts.get(name) if old is not None else None, rollout, begun)
+    kept = {name: digest for name, digest in state.flags.items() if _still_read(name, old, new)}
+    return State(state.generation + 1, new.digest, rollouts, kept)
+
+
+def _still_read(source: str, old: Spec | None, new: Spec) -> bool:
+    """True where a polled document is good for the new Spec too: it is of the same vendor, and still polled (from wherever)."""
+    there = new.flags.get(source)
+    if there is None or there.poll is None:
+        return False
+    return old is None or source not in old.flags or old.flags[source].vendor is there.vendor
 
 
 def _conflict(name: str, state: RolloutState, fingerprints: Mapping[str, str]) -> Problem | None:
@@ -57,28 +68,31 @@ def _moved(name: str, state: RolloutState, old: Spec | None, new: Spec) -> Itera
 
 
 def _foundation(spec: Spec, rollout: Rollout) -> dict[str, object]:
-    """By path in the document: both models as requests meet them, the headers that make its cohorts, the deadline of its Evidence."""
-    found: dict[str, object] = {
-        f"models.{name}": replace(spec.models[name], prices=None, credential=None) for name in (rollout.stable, rollout.canary)
-    }
-    if any(cohort.tiers for cohort in rollout.cohorts):
-        found["identity.tier_header"] = spec.tier_header
-    if any(cohort.countries for cohort in rollout.cohorts):
-        found["identity.country_header"] = spec.country_header
+    """By path in the document: both models as requests meet them, the slots of its layer, where the flags of its cohorts look, the deadline
+    of its Evidence. Names of headers are in the rollout's own selectors."""
+    models = {name: spec.models[name] for name in (rollout.stable, rollout.canary) if name in spec.models}
+    found: dict[str, object] = {f"models.{name}": replace(model, prices=None, credential=None) for name, model in models.items()}
+    if rollout.slot is not None:
+        found[f"layers.{rollout.layer}.slots"] = spec.layers[rollout.layer]
+    selectors = [selector for cohort in rollout.cohorts for selector in (cohort.selector, cohort.exclude)]
+    for source in sorted({leaf.source for selector in selectors for leaf in leaves(selector) if isinstance(leaf, FlagIs)}):
+        flags = spec.flags[source]
+        found[f"flags.{source}"] = flags.vendor, flags.document, flags.attributes
     return found | {"application.sla.latency_p99": spec.application.sla.latency_p99}
 
 
-def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, fingerprint: str, now: float) -> RolloutState:
+def _adopted(state: RolloutState | None, old: Rollout | None, new: Rollout, begun: RolloutState) -> RolloutState:
+    """Where a rollout stands under its new part of the Spec; `begun`: as a new one. Tokens that were revoked stay so in both cases."""
     if state is None:
-        return _pending(fingerprint, now)
-    if state.fingerprint == fingerprint:
+        return begun
+    if state.fingerprint == begun.fingerprint:
         return state
     # A completed rollout stays the default while its models stay: an edited dwell must not send everybody back to stable.
     same_models = old is not None and (old.stable, old.canary) == (new.stable, new.canary)
     if state.status.terminal and same_models:
-        return replace(state, phase=min(state.phase, len(new.phases) - 1), fingerprint=fingerprint)
-    return _pending(fingerprint, now)
+        return replace(state, phase=min(state.phase, len(new.phases) - 1), fingerprint=begun.fingerprint)
+    return begun
 
 
-def _pending(fingerprint: str, now: float) -> RolloutState:
-    return RolloutState(Status.PENDING, 0, now, 0, 1, "has not been started", fingerprint)
+def _pending(fingerprint: str, now: float, epoch: int) -> RolloutState:
+    return RolloutState(Status.PENDING, 0, now, 0, 1, "has not been started", fingerprint, epoch)

@@ -19,6 +19,7 @@ def apply(state: State, rollout: Rollout, decision: Decision, actor: str, now: f
         "to": {"status": changed.status.value, "phase": rollout.phases[changed.phase].name},
         "share": rollout.phases[changed.phase].share if changed.status.exposes else 1.0 if changed.status is Status.COMPLETED else 0.0,
         "attempt": changed.attempt,
+        "epoch": changed.epoch,
         "findings": [asdict(finding) for finding in decision.findings],
     }
     if decision.cohort:
@@ -36,8 +37,8 @@ def _next(old: RolloutState, decision: Decision, actor: str, generation: int, no
     new = replace(old, why=decision.why)
     match decision.action:
         case Action.START:
-            attempt = old.attempt + (old.status is Status.ROLLED_BACK)
-            begun = replace(new, cohorts_out=(), override_until=0.0, attempt=attempt)
+            again = old.status is Status.ROLLED_BACK
+            begun = replace(new, cohorts_out=(), override_until=0.0, attempt=old.attempt + again, epoch=old.epoch + again)
             return replace(begun, status=Status.PROGRESSING, phase=0, since=now, generation=generation)
         case Action.ADVANCE:
             assert decision.to_phase is not None
@@ -48,11 +49,11 @@ def _next(old: RolloutState, decision: Decision, actor: str, generation: int, no
             status = Status.AWAITING_APPROVAL if actor == AUTOMATION else Status.PROGRESSING
             attempt = old.attempt + decision.fresh
             back = replace(new, status=status, phase=decision.to_phase, since=now, generation=generation)
-            return replace(back, attempt=attempt, override_until=0.0)
+            return replace(back, attempt=attempt, override_until=0.0, epoch=old.epoch + (not decision.drains))
         case Action.COMPLETE:
             return replace(new, status=Status.COMPLETED, since=now, generation=generation)
         case Action.ROLL_BACK:
-            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation)
+            return replace(new, status=Status.ROLLED_BACK, since=now, generation=generation, epoch=old.epoch + (not decision.drains))
         case Action.ROLL_BACK_COHORT:
             return replace(new, cohorts_out=(*old.cohorts_out, decision.cohort), since=now, generation=generation)
         case Action.PAUSE:
@@ -62,6 +63,11 @@ def _next(old: RolloutState, decision: Decision, actor: str, generation: int, no
         case Action.OVERRIDE:
             return replace(new, override_until=decision.until)
         case Action.RESUME:
-            # The clock of max dwell begins anew: who resumes has just been asked.
-            return replace(new, status=Status.PROGRESSING, since=now)
+            # The clock of max dwell begins anew: who resumes has just been asked. What has held a release that was going on is over for
+            # him: e-values do not forget, so the phase is looked at anew.
+            anew = generation if old.status is Status.PROGRESSING else old.generation
+            return replace(new, status=Status.PROGRESSING, since=now, generation=anew)
+        case Action.REVOKE:
+            # Where the rollout stands is explained as before.
+            return replace(old, epoch=old.epoch + 1)
     raise AssertionError(f"{decision.action} changes no rollout")

@@ -18,33 +18,41 @@ The law, one row per event (everything else is refused or holds):
                                           as planned; a metric that only holds is broken
     progressing, awaiting                 a person pauses                                  PAUSE             paused
     paused, awaiting                      a person resumes                                 RESUME            progressing
+    progressing                           a person says that what held it is over          RESUME            progressing, the same phase
+                                                                                                             looked at anew
     progressing, paused, awaiting         a person promotes                                ADVANCE/COMPLETE
     progressing, paused, awaiting         a person returns to an earlier phase             RETURN            progressing, that phase
+    progressing, paused, awaiting         a person takes one cohort out                    ROLL_BACK_COHORT  (unchanged), cohort out
     progressing, paused, awaiting         a person answers for the missing evidence        OVERRIDE          (unchanged), for a while
     any but pending and rolled_back       a person rolls back                              ROLL_BACK         rolled_back
     rolled_back                           a person starts it again: attempt + 1            START             progressing, phase 1
+    any but pending                       a person revokes all conversation tokens         REVOKE            (unchanged)
 
 Automation may always lower exposure; only in `progressing` does it raise it, inside the change windows, never against a person. A PAUSE
-keeps the share: whoever wants it gone rolls back. A failed attempt is never tried again by itself.
+keeps the share: whoever wants it gone rolls back. A failed attempt is never tried again by itself. Conversation tokens end (epoch + 1)
+with a RETURN, with a ROLL_BACK that does not drain, with another attempt, and with a REVOKE.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from extproc.domain import Action, Decision, Finding, Reaction, Rollout, RolloutState, StartMode, Status, Verdict
+from extproc.domain import Action, Decision, Finding, Reaction, RollbackPolicy, Rollout, RolloutState, StartMode, Status, Verdict
 from extproc.errors import Problem, RefusedError
+from extproc.measures import MEASURES
 from extproc.release import calendar
 from extproc.release.evidence import Evidence
-from extproc.release.gate import unmet, waiting_for
-from extproc.release.sentences import duration, percent
+from extproc.release.gate import has_no_source, unmet, waiting_for
+from extproc.release.sentences import percent
 
 AUTOMATION: Final = "extproc"
 """The actor of every decision that no person made."""
 LONGEST_OVERRIDE: Final = 7 * 86400.0
 """Seconds: whoever needs longer says so again."""
+DRAINING: Final = frozenset({"judge", "thumbs", "cost"})
+"""Groups of measures that are about quality and cost."""
 _SEVERITY: Final = (Reaction.HOLD, Reaction.ASK, Reaction.RETURN, Reaction.ROLL_BACK)
 
 
@@ -76,7 +84,7 @@ def _harm(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], no
     alone = [one for one in failed if not one.both_arms and not one.cohort and one.reaction is not Reaction.HOLD]
     if alone:
         reaction = max((one.reaction for one in alone), key=_SEVERITY.index)
-        return _back(state, reaction, _sentences(alone), fresh=True)
+        return replace(_back(state, reaction, _sentences(alone), fresh=True), drains=_drains(rollout, alone))
     cohorts = [one for one in failed if one.cohort and not one.both_arms]
     if cohorts:
         out = cohorts[0].cohort
@@ -88,6 +96,14 @@ def _harm(rollout: Rollout, state: RolloutState, findings: Sequence[Finding], no
         return Decision(Action.HOLD, f"incident in both arms, held: {_sentences(incident)}", page=True)
     held = [one for one in failed if not (_overridden(state, now) and one.gate.startswith("metric:"))]
     return Decision(Action.HOLD, f"held: {_sentences(held)}", page=True) if held else None
+
+
+def _drains(rollout: Rollout, failed: Sequence[Finding]) -> bool:
+    """True where open conversations may end on the canary: it answers, and in time; only how well, or for how much, is not good enough."""
+    conversation = rollout.conversation
+    if conversation is None or conversation.on_quality_rollback is not RollbackPolicy.DRAIN:
+        return False
+    return all(one.gate in MEASURES and MEASURES[one.gate].group in DRAINING for one in failed)
 
 
 def _back(state: RolloutState, reaction: Reaction, why: str, fresh: bool) -> Decision:
@@ -104,7 +120,7 @@ def _progress(rollout: Rollout, state: RolloutState, findings: Sequence[Finding]
     if now - state.since < phase.max_dwell:
         return Decision(Action.HOLD, "needs " + "; ".join(missing))
     why = f"max dwell is over and there is no decision; missing: {'; '.join(missing)}"
-    verdicts = {finding.verdict for finding in findings}
+    verdicts = {finding.verdict for finding in findings if not has_no_source(finding)}
     declared = [(Verdict.INCONCLUSIVE, phase.on_inconclusive), (Verdict.NO_DATA, phase.on_no_data)]
     reactions = [reaction for verdict, reaction in declared if verdict in verdicts and not overridden]
     reaction = max(reactions, key=_SEVERITY.index, default=Reaction.ASK)
@@ -153,8 +169,10 @@ _ALLOWED: Mapping[Action, frozenset[Status]] = {
     Action.RESUME: frozenset({Status.PAUSED, Status.AWAITING_APPROVAL}),
     Action.ADVANCE: _EXPOSED,
     Action.RETURN: _EXPOSED,
+    Action.ROLL_BACK_COHORT: _EXPOSED,
     Action.OVERRIDE: _EXPOSED,
     Action.ROLL_BACK: _EXPOSED | {Status.COMPLETED},
+    Action.REVOKE: frozenset(Status) - {Status.PENDING, Status.SHADOW},
 }
 _WORDS = {
     Action.START: "start",
@@ -162,33 +180,67 @@ _WORDS = {
     Action.RESUME: "resume",
     Action.ADVANCE: "promote",
     Action.RETURN: "return",
+    Action.ROLL_BACK_COHORT: "rollback --cohort",
     Action.OVERRIDE: "override",
     Action.ROLL_BACK: "rollback",
+    Action.REVOKE: "revoke",
 }
 
 
-def human(
-    rollout: Rollout, state: RolloutState, action: Action, why: str, *, to_phase: int | None = None, now: float = 0.0, until: float = 0.0
-) -> Decision:
-    """A person's decision; raises RefusedError where it makes no sense, or gives no reason.
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person's act leaves open."""
 
-    `to_phase`: of RETURN, the phase before unless it is given. `now`, `until`: of OVERRIDE.
-    """
+    to_phase: int | None = None
+    """Of RETURN: the phase before unless it is given."""
+    cohort: str = ""
+    """Of ROLL_BACK_COHORT."""
+    drains: bool = False
+    """Of ROLL_BACK: open conversations on the canary may end there."""
+    until: float = 0.0
+    """Of OVERRIDE: when it ends."""
+    retry: bool | None = None
+    """Of START: True where another attempt is meant, False where a first one is; None: whichever it is."""
+    held: bool = False
+    """Of RESUME: something has failed that only holds (an incident in both arms), so even a rollout that progresses can go on."""
+
+
+PLAIN: Final = Wish()
+
+
+def human(rollout: Rollout, state: RolloutState, action: Action, why: str, wish: Wish = PLAIN, now: float = 0.0) -> Decision:
+    """A person's decision; raises RefusedError where it makes no sense, or gives no reason."""
     if not why.strip():
         raise RefusedError(Problem("act.why", rollout.name, "no reason is given", 'say why, such as --why "incident 4711"'))
-    if state.status not in _ALLOWED[action]:
+    over = action is Action.RESUME and state.status is Status.PROGRESSING and wish.held
+    if state.status not in _ALLOWED[action] and not over:
         possible = [_WORDS[other] for other, statuses in _ALLOWED.items() if state.status in statuses]
         message = f"cannot {_WORDS[action]} while it is {state.status.value}: {state.why}"
         hint = f"possible now: {', '.join(possible)}" if possible else "nothing can be done from here"
         raise RefusedError(Problem("act.refused", rollout.name, message, hint))
     match action:
+        case Action.START:
+            return _begin(rollout, state, why, wish.retry)
         case Action.ADVANCE:
             return _forward(rollout, state, why)
         case Action.RETURN:
-            return _return(rollout, state, why, state.phase - 1 if to_phase is None else to_phase)
+            return _return(rollout, state, why, state.phase - 1 if wish.to_phase is None else wish.to_phase)
+        case Action.ROLL_BACK_COHORT:
+            return _cohort_out(rollout, state, why, wish.cohort)
         case Action.OVERRIDE:
-            return _override(rollout, why, now, until)
-    return Decision(action, why, 0 if action is Action.START else None)
+            return _override(rollout, why, now, wish.until)
+    return Decision(action, why, drains=wish.drains and action is Action.ROLL_BACK)
+
+
+def _begin(rollout: Rollout, state: RolloutState, why: str, retry: bool | None) -> Decision:
+    failed = state.status is Status.ROLLED_BACK
+    if failed and retry is False:
+        message = f"attempt {state.attempt} was rolled back: {state.why}"
+        hint = f"add --retry to try again: attempt {state.attempt + 1}, which has half of this one's alpha"
+        raise RefusedError(Problem("act.retry", rollout.name, message, hint))
+    if retry and not failed:
+        raise RefusedError(Problem("act.retry", rollout.name, "it has not been tried yet", "start it without --retry"))
+    return Decision(Action.START, why, 0)
 
 
 def _return(rollout: Rollout, state: RolloutState, why: str, to_phase: int) -> Decision:
@@ -199,8 +251,16 @@ def _return(rollout: Rollout, state: RolloutState, why: str, to_phase: int) -> D
     return Decision(Action.RETURN, why, to_phase)
 
 
+def _cohort_out(rollout: Rollout, state: RolloutState, why: str, cohort: str) -> Decision:
+    there = [one.name for one in rollout.cohorts if one.name not in state.cohorts_out]
+    if cohort not in there:
+        hint = f"still in: {', '.join(there)}" if there else "no cohort is left: roll the whole rollout back"
+        raise RefusedError(Problem("act.cohort", rollout.name, f"cohort {cohort!r} is not in the rollout, or out already", hint))
+    return Decision(Action.ROLL_BACK_COHORT, why, cohort=cohort)
+
+
 def _override(rollout: Rollout, why: str, now: float, until: float) -> Decision:
     if not now < until <= now + LONGEST_OVERRIDE:
-        message = f"it must end within {duration(LONGEST_OVERRIDE)}, and after now"
+        message = f"it must end within {LONGEST_OVERRIDE / 86400:g} days, and after now"
         raise RefusedError(Problem("act.override", rollout.name, message, "say how long, such as --for 2h"))
     return Decision(Action.OVERRIDE, why, until=until)

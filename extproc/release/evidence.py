@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from extproc.domain import Arm, Outcome, Prices, Rollout
+from extproc.domain import Arm, Outcome, Prices, Reason, Rollout
 from extproc.release.capital import Capital
 from extproc.release.flight import GRACE, Flight, Member
 from extproc.release.guards import CANARY, STABLE
@@ -28,6 +28,8 @@ from extproc.release.totals import ArmMoments, ArmTotals, Moments
 from extproc.release.units import unit_key
 from extproc.release.watched import Watched
 
+COUNTED: Final = frozenset((Reason.RING, Reason.COMPLETED))
+"""Only where the ring decided are the arms comparable: not overrides, pinned conversations, or whoever is excluded."""
 UNITS_KEPT: Final = 20_000
 """Distinct units are counted up to here; no phase may ask for more."""
 RATE_OVER: Final = 10.0
@@ -116,8 +118,7 @@ class Evidence:
         self._early = {CANARY: Moments(), STABLE: Moments()}
         self.last_outcome = 0.0
         self._sorter.begin_visit()
-        shares = {cohort: self.share(self.phase, cohort) for cohort in self.cohorts}
-        self.capital.begin_visit(self._rollout.phases[self.phase], shares)
+        self.capital.begin_visit(self._rollout.phases[self.phase], self.shares(self.phase))
 
     # ------------------------------------------------------------------------------------------------------------------ visits
     def begin_visit(self, generation: int, phase: int, excluded: tuple[str, ...] = ()) -> None:
@@ -145,15 +146,16 @@ class Evidence:
         self._flight.clear()
         self._sorter.clear()
 
-    def share(self, phase: int, cohort: str = "") -> float:
-        """Share of units that meet the canary in a phase, holdback taken off; of one cohort, or of all that have no share of their own."""
-        del cohort
-        return min(self._rollout.phases[phase].share, 1 - self._rollout.holdback)
+    def shares(self, phase: int) -> dict[str, float]:
+        """Share of each cohort's units that meet the canary in a phase, holdback taken off."""
+        most = 1 - self._rollout.holdback
+        return {cohort.name: min(cohort.shares[phase], most) for cohort in self._rollout.cohorts}
 
     @property
-    def compared(self) -> bool:
-        """False where nobody is left to compare with: at 100 % without a holdback."""
-        return any(0.0 < self.share(self.phase, cohort) < 1.0 for cohort in self.cohorts)
+    def compares(self) -> bool:
+        """True while there is a cohort in which both arms have units: one at 0 or 100 % has nobody to compare with."""
+        shares = self.shares(self.phase)
+        return any(0 < shares[cohort] < 1 for cohort in self.cohorts)
 
     @property
     def cohorts(self) -> tuple[str, ...]:
@@ -166,7 +168,7 @@ class Evidence:
         if found is None:
             phase = self._visits[generation]
             measures = frozenset(gate.measure for gate in self._rollout.phases[phase].gates)
-            found = self._strata[key] = Stratum(generation, phase, cohort, self.share(phase, cohort), measures)
+            found = self._strata[key] = Stratum(generation, phase, cohort, self.shares(phase).get(cohort, 0.0), measures)
         return found
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
@@ -174,7 +176,7 @@ class Evidence:
         """One access-log entry: a request that ended, or one that is still open."""
         self.as_of = max(self.as_of, now)
         self._ended += outcome.final
-        if not outcome.cohort:
+        if not outcome.cohort or outcome.reason not in COUNTED:
             return
         if outcome.generation not in self._visits or outcome.start < self._not_before or outcome.cohort in self.excluded:
             self.foreign += 1

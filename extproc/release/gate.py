@@ -65,15 +65,18 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
     phase = rollout.phases[evidence.phase]
     limit = harm_limit(rollout, evidence.attempt)
     findings: list[Finding] = []
+    blame = None
     # At 100 % without a holdback nobody is left to compare with: the phase stands on its ceilings.
-    if evidence.compared:
+    if evidence.compares:
         if phase.gates:
             blame = _Blame(rollout, evidence, limit)
             findings.extend(_comparison(gate, phase, evidence, blame) for gate in phase.gates)
             findings.append(_together(phase, blame))
         if any(evidence.capital.ratio.counts()):
             findings.append(_sample_ratio(evidence.capital.ratio))
-    findings.extend(_ceiling(index, ceiling, phase, evidence, limit) for index, ceiling in enumerate(phase.ceilings))
+    # What one cohort alone is to blame for breaks the canary's ceilings too: that is its fault, and nobody else's.
+    culprits = [blame.cohort if blame is not None and blame.fails(one.measure) else "" for one in phase.ceilings]
+    findings.extend(_ceiling(index, one, phase, evidence, limit, culprits[index]) for index, one in enumerate(phase.ceilings))
     findings.extend(_metric(metric, metrics.get(metric.name)) for metric in phase.metrics)
     return tuple(findings)
 
@@ -124,6 +127,8 @@ class _Blame:
 
     def fails(self, measure: str) -> bool:
         """True where this gate brought E_together over its limit, or helped much."""
+        if measure not in self._weights:
+            return False
         return self.crossed and self._part(measure) >= max(map(self._part, self._weights)) - ACCOMPLICE
 
     def _part(self, measure: str) -> float:
@@ -228,7 +233,7 @@ def _said(
 
 
 # -------------------------------------------------------------------------------------------------------------------- ceilings
-def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float) -> Finding:
+def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float, culprit: str) -> Finding:
     measure, guards = MEASURES[ceiling.measure], evidence.capital.guards
     over, stable_over = guards.log_e(index, CANARY), guards.log_e(index, STABLE)
     early = measure is ERRORS and guards.log_e_early(index, CANARY) > max(CALM, guards.log_e_late(index, CANARY))
@@ -242,6 +247,8 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     sentence = f"{name}: canary {said(canary)}, ceiling {sentences.value(measure, ceiling.limit)}; E {e_value(over)} of {e_value(limit)}"
     if both:
         sentence += f"; stable is over it too ({said(stable)}, E {e_value(stable_over)})"
+    elif culprit and verdict is Verdict.FAIL:
+        sentence += f"; it is cohort {culprit} alone"
     return _finding(
         f"ceiling:{name}",
         verdict,
@@ -253,6 +260,7 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
         harm=over,
         limit=limit,
         both_arms=both,
+        cohort=culprit if verdict is Verdict.FAIL and not both else "",
         reaction=phase.on_fail,
     )
 
@@ -357,9 +365,16 @@ def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
     return tuple(missing)
 
 
+def has_no_source(finding: Finding) -> bool:
+    """True for a gate that guards against harm alone, of which neither arm has told anything: this Envoy does not measure it (the core
+    profile has no time to first token), and a release that waited for it would wait for ever. Where one arm has, it is waited for."""
+    guards_only = finding.gate in MEASURES and not finding.within
+    return guards_only and finding.verdict is Verdict.NO_DATA and not finding.canary_samples and not finding.stable_samples
+
+
 def _wish(finding: Finding) -> str:
     if finding.verdict is Verdict.NO_DATA:
-        return f"data for {finding.gate}"
+        return "" if has_no_source(finding) else f"data for {finding.gate}"
     if finding.verdict is not Verdict.INCONCLUSIVE:
         return ""
     if finding.gate == TOGETHER:

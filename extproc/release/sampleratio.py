@@ -24,6 +24,8 @@ EVERY_ROUTER: Final = ""
 
 Cell = tuple[str, str]
 """(cohort, router)."""
+Plan = tuple[float, float, float]
+"""Shares of canary, control and rest."""
 
 
 class SampleRatio:
@@ -118,7 +120,7 @@ class SampleRatio:
         self.cells = {}
 
 
-def _plan(share: float) -> tuple[float, float, float]:
+def _plan(share: float) -> Plan:
     control = min(share, 1 - share)
     return share, control, max(0.0, 1 - share - control)
 

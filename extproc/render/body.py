@@ -1,10 +1,11 @@
-"""Writing the model's name into a request body, on the routes to that model only: other bodies stay byte for byte as they came."""
+"""Writing the model's name into a request body, on the way to that model only: other bodies stay byte for byte as they came."""
 
 from __future__ import annotations
 
 import json
 from typing import Final
 
+from extproc.render.lua import TOP_KEYS, lua_string
 from extproc.render.settings import Profile
 from extproc.render.yamltext import Block, typed
 
@@ -13,41 +14,16 @@ LUA: Final = "envoy.filters.http.lua"
 
 _SCRIPT: Final = """\
 -- Replaces the value of the top-level key "model" in a JSON body; every other byte stays as it is.
-local wanted = %(model)s
-local function string_end(text, start)
-  local at = start + 1
-  while true do
-    at = text:find('["\\\\]', at)
-    if not at then return nil end
-    if text:sub(at, at) == '"' then return at end
-    at = at + 2
-  end
-end
+local wanted = {model}
+{top_keys}
 local function with_model(text)
-  local parts, copied, depth, at = {}, 1, 0, 1
-  while true do
-    local start = text:find('["{}%%[%%]]', at)
-    if not start then break end
-    local sign = text:sub(start, start)
-    at = start + 1
-    if sign == '"' then
-      local stop = string_end(text, start)
+  local parts, copied = {{}}, 1
+  for key, value in top_keys(text) do
+    if key == '"model"' and text:sub(value, value) == '"' then
+      local stop = string_end(text, value)
       if not stop then return nil end
-      at = stop + 1
-      if depth == 1 and text:sub(start, stop) == '"model"' then
-        local _, colon = text:find('^%%s*:%%s*', at)
-        if colon and text:sub(colon + 1, colon + 1) == '"' then
-          local value_end = string_end(text, colon + 1)
-          if not value_end then return nil end
-          parts[#parts + 1] = text:sub(copied, colon) .. wanted
-          copied = value_end + 1
-          at = copied
-        end
-      end
-    elseif sign == '{' or sign == '[' then
-      depth = depth + 1
-    else
-      depth = depth - 1
+      parts[#parts + 1] = text:sub(copied, value - 1) .. wanted
+      copied = stop + 1
     end
   end
   if #parts == 0 then return nil end
@@ -77,10 +53,9 @@ def send_model(name: str, profile: Profile) -> Block:
         merge = {"action": "MERGE", "body_format": {"json_format": {"model": name.replace("%", "%%")}}}
         config = typed("filters.http.transform.v3.TransformConfig", request_transformation={"body_transformation": merge})
         return {TRANSFORM: config}
-    script = _SCRIPT % {"model": lua_string(json.dumps(name, ensure_ascii=False))}
-    return {LUA: typed("filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})}
+    return {LUA: typed("filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": send_model_script(name)})}
 
 
-def lua_string(text: str) -> str:
-    """A Lua literal of these characters (control characters cannot be in a Spec)."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def send_model_script(name: str) -> str:
+    """Lua that writes this name into bodies: for a route in the core profile, for a cluster where another one may have been tried first."""
+    return _SCRIPT.format(model=lua_string(json.dumps(name, ensure_ascii=False)), top_keys=TOP_KEYS.rstrip())

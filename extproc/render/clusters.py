@@ -1,4 +1,4 @@
-"""Clusters: a model each, the router, the collector."""
+"""Clusters: one for each of a model's backends, the router, the collector, the keys of tokens."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ from ipaddress import ip_address
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import Credential, Model, Spec
-from extproc.render.body import lua_string
-from extproc.render.headers import kept_from_models
-from extproc.render.settings import EnvoySettings, Profile, RouterTls, routed_models
+from extproc.domain import AffinityPolicy, Backend, Model, Spec
+from extproc.render.failover import failing_over
+from extproc.render.identity import JWKS_CLUSTER, jwks_address
+from extproc.render.settings import EnvoySettings, RouterTls, routed_models
+from extproc.render.upstream import upstream_filters
 from extproc.render.yamltext import Block, typed
 
 MANY: Final = 10_000
-"""Requests to a model that may be open at once: answers take seconds, and Envoy's default of 1,024 would refuse the next (503)."""
+"""Requests to a model that may be open at once: answers take seconds, and Envoy's default of 1,024 would refuse the next (503). As many
+may be second attempts, where stable answers for the canary: the default of 3 would let an outage through."""
 WAITING: Final = 128
 """Decisions that may be waited for at once, for each worker; the next request goes to stable without waiting (seen on 1.40). A worker makes
 that many in 2 ms, so they are a burst; more are a queue, and whoever stands at its end would wait for `message_timeout` and get nothing."""
-_PREFIX_SCRIPT: Final = """\
--- Envoy 1.36 puts no prefix before a key, and sends the newline at the end of a key file, which it then refuses itself.
-function envoy_on_request(handle)
-  local key = handle:headers():get({header})
-  if key then handle:headers():replace({header}, {prefix} .. key:gsub('%s+$', '')) end
-end
-"""
+_BALANCERS: Final = {AffinityPolicy.RING_HASH: "RING_HASH", AffinityPolicy.MAGLEV: "MAGLEV"}
 
 
 def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
     """All clusters, with comments between them."""
-    models = [model_cluster(spec, model, settings) for model in routed_models(spec) if model.endpoints]
-    return [
-        "# One cluster per model. Keys are read by Envoy from a file or its environment; they are not in this file.",
-        *models,
+    backends = [(model, backend) for model in routed_models(spec) for backend in model.backends if backend.endpoints]
+    found = [
+        "# One cluster per model, or several where it is a pool. Keys are read by Envoy from a file or its environment; they are not here.",
+        *(model_cluster(spec, model, backend, settings) for model, backend in backends),
         "# extproc's workers, one endpoint each. A dead or frozen worker costs no decision while another one lives.",
         router_cluster(settings),
         "# extproc's collector: what became of each request.",
         {**_gathered(contract.COLLECTOR_CLUSTER, [_address(settings.collector)]), "connect_timeout": "1s", **_protocol(_http2())},
     ]
+    address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
+    if address is not None:
+        found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
+    return found
 
 
 def router_cluster(settings: EnvoySettings) -> Block:
@@ -79,73 +79,31 @@ def _router_tls(tls: RouterTls) -> Block:
     return {"transport_socket": _tls(tls.name, tls.ca, common)}
 
 
-def model_cluster(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
+def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySettings) -> Block:
     """The way to a model: addresses, TLS, and the last look at a request before it leaves."""
-    tls = model.endpoints[0].tls
+    tls = backend.endpoints[0].tls
     protocol: Block = {"auto_config": {}} if tls is not None else {"explicit_http_config": {"http_protocol_options": {}}}
+    limits = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}
+    if model.name in failing_over(spec):
+        limits["max_retries"] = MANY
     cluster = {
-        **_gathered(model.cluster, [_socket(one.host, one.port) for one in model.endpoints]),
+        **_gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints]),
         "connect_timeout": "5s",
-        "lb_policy": "LEAST_REQUEST",
-        "circuit_breakers": {"thresholds": [{"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}]},
-        **_protocol({**protocol, "http_filters": upstream_filters(spec, model, settings)}),
+        "lb_policy": _BALANCERS[model.affinity.policy] if model.affinity is not None else "LEAST_REQUEST",
+        "circuit_breakers": {"thresholds": [limits]},
+        **_protocol({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
     }
     if tls is not None:
         cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle, {})
     return cluster
 
 
-def upstream_filters(spec: Spec, model: Model, settings: EnvoySettings) -> list[Any]:
-    """Filters of the cluster: they run after routing and rewriting, so nothing that Envoy itself adds escapes them."""
-    prefixes = (contract.HEADER_PREFIX, "x-envoy-", "x-forwarded-")
-    mutations: list[Block] = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in prefixes]
-    mutations += [{"remove": name} for name in kept_from_models(spec) if not name.startswith(prefixes)]
-    filters: list[Any] = [_mutate("extproc.keep_from_model", mutations)]
-    if model.credential is not None:
-        filters += _inject(model, model.credential, settings.profile)
-    filters.append(
-        {"name": "envoy.filters.http.upstream_codec", "typed_config": typed("filters.http.upstream_codec.v3.UpstreamCodec")},
-    )
-    return filters
-
-
-def secrets(spec: Spec) -> list[Block]:
-    """The models' keys, by reference; Envoy reads each once, when it starts."""
-    return [
-        {"name": _secret_name(model), "generic_secret": {"secret": _source(model.credential)}}
-        for model in routed_models(spec)
-        if model.credential is not None and model.endpoints
-    ]
-
-
-def _inject(model: Model, credential: Credential, profile: Profile) -> list[Block]:
-    generic = typed("http.injected_credentials.generic.v3.Generic", credential={"name": _secret_name(model)}, header=credential.header)
-    if credential.prefix and profile is Profile.FULL:
-        generic["header_value_prefix"] = credential.prefix
-    injector = typed(
-        "filters.http.credential_injector.v3.CredentialInjector",
-        overwrite=True,
-        credential={"name": "envoy.http.injected_credentials.generic", "typed_config": generic},
-    )
-    filters: list[Block] = [{"name": "envoy.filters.http.credential_injector", "typed_config": injector}]
-    if profile is Profile.CORE:
-        script = _PREFIX_SCRIPT.format(header=lua_string(credential.header), prefix=lua_string(credential.prefix))
-        config = typed("filters.http.lua.v3.Lua", default_source_code={"inline_string": script})
-        filters.append({"name": "envoy.filters.http.lua", "typed_config": config})
-    return filters
-
-
-def _secret_name(model: Model) -> str:
-    return f"{model.cluster}.key"
-
-
-def _source(credential: Credential) -> Block:
-    return {"filename": credential.file} if credential.file is not None else {"environment_variable": credential.env}
-
-
-def _mutate(name: str, mutations: list[Block]) -> Block:
-    config = typed("filters.http.header_mutation.v3.HeaderMutation", mutations={"request_mutations": mutations})
-    return {"name": name, "typed_config": config}
+def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:
+    return {
+        **_gathered(JWKS_CLUSTER, [_socket(host, port)]),
+        "connect_timeout": "5s",
+        "transport_socket": _tls(host, settings.ca_bundle, {}),
+    }
 
 
 def _tls(name: str, ca_file: str, common: Block) -> Block:

@@ -6,10 +6,12 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import SourceKind, Spec
-from extproc.render.clusters import clusters, secrets
+from extproc.render.clusters import clusters
 from extproc.render.filters import access_log, early_mutations, http_filters, router_filter
+from extproc.render.refused import refuse_what_cannot_work
 from extproc.render.routes import BODY_LIMIT, rollout_routes, virtual_host
-from extproc.render.settings import EnvoySettings, Profile, refuse_what_cannot_work
+from extproc.render.settings import EnvoySettings, Profile
+from extproc.render.upstream import secrets
 from extproc.render.yamltext import Block, dump, typed
 
 IDLE_TIMEOUT: Final = "300s"
@@ -21,15 +23,15 @@ LOG_OPTIONS: Final[Block] = {"access_log_flush_interval": "1s"}
 def envoy_yaml(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
     """A whole static configuration. `made_by` is the command that made it; it is in the file's first lines.
 
-    Raises RenderError where a model has no endpoint.
+    Raises RenderError with everything that keeps it from being made, such as a model without endpoint.
     """
-    refuse_what_cannot_work(spec, snippet=False)
+    refuse_what_cannot_work(spec, settings.profile, snippet=False)
     return dump(_bootstrap(spec, settings), _heading(spec, settings, made_by, "Run it: envoy --config-path THIS_FILE"))
 
 
 def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
-    """The parts that an Envoy of your own needs, each under a key that says where it belongs."""
-    refuse_what_cannot_work(spec, snippet=True)
+    """The parts that an Envoy of your own needs, each under a key that says where it belongs. Raises RenderError."""
+    refuse_what_cannot_work(spec, settings.profile, snippet=True)
     manager = {
         "use_remote_address": True,
         "xff_num_trusted_hops": spec.listener.trusted_hops,
@@ -71,7 +73,9 @@ def lost_features(settings: EnvoySettings) -> tuple[str, ...]:
         "token usage of streamed (SSE) answers, and of other answer formats than OpenAI's",
         "time to first token",
         "latency and status of the decision in access-log entries",
-        "the country from the client's address (geoip): let a CDN set the country header, and name it in listener.set_by",
+        "country, region and network from the client's address (geoip): let a CDN set the headers, and name them in listener.set_by",
+        "affinity to the replicas of a model whose cluster is defined elsewhere",
+        "an answer of stable where the canary fails (on_canary_failure: stable): a Spec that asks for it is refused",
     )
 
 
@@ -123,7 +127,8 @@ def _heading(spec: Spec, settings: EnvoySettings, made_by: str, use: str) -> str
     lost = lost_features(settings)
     if lost:
         lines += ["This profile does without:", *(f"  * {feature}" for feature in lost)]
-    keys = sorted({s.name for r in spec.rollouts.values() for s in r.unit.sources if s.kind is SourceKind.API_KEY})
+    clients = {s.name for r in spec.rollouts.values() for s in r.unit.sources if s.kind is SourceKind.API_KEY}
+    keys = sorted(clients | ({"authorization"} if spec.listener.jwt is not None else set()))
     if keys:
         lines.append(f"Clients' own keys ({', '.join(keys)}) stay here: a model that needs one has a `credential` in the Spec.")
     if contract.MODEL_LAYER not in {rollout.layer for rollout in spec.rollouts.values()}:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from extproc import contract
-from extproc.domain import ListenerKind, Spec
+from extproc.domain import ListenerKind, Spec, claims, needed_headers, reads_model, state_fields
+from extproc.render.affinity import affinity_filter, affinity_headers
+from extproc.render.asked import json_to_metadata, reads_requests, state_filter, token_usage
 from extproc.render.body import send_model_filter
-from extproc.render.headers import needed_headers, stripped_at_the_door
+from extproc.render.headers import stripped_at_the_door
+from extproc.render.identity import geoip_filter, jwt_filter
 from extproc.render.routes import BODY_LIMIT, EXT_PROC
 from extproc.render.settings import EnvoySettings, Profile, routed_models
+from extproc.render.targets import written_on_routes
 from extproc.render.yamltext import Block, typed
-
-JSON_TYPES: Final = r"(?i)application/(?:[^;]*\+)?json\s*(?:;.*)?"
-"""Envoy's default is `application/json` alone: with a charset behind it, a request would have no model (seen)."""
 
 
 def early_mutations(spec: Spec) -> list[Block]:
@@ -34,22 +35,31 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
     `unmatched_answered`: Envoy itself answers what matches no rollout.
     """
     filters: list[Any] = []
-    if _sets_cookie(spec):
-        filters += ["# Sets the anonymous cookie, where the decision asks for one.", _cookie_out()]
+    handed_out = _handed_out(spec)
+    if handed_out:
+        filters += ["# Hands out cookies and conversation tokens, where the decision asks for it.", _handing_out(handed_out)]
     filters += ["# The access log drops typed metadata where there is no untyped (seen on 1.40).", _constant(spec)]
+    if spec.listener.jwt is not None:
+        filters += [
+            "# Tokens: the claims of valid ones. A request without a valid one passes, without claims.",
+            jwt_filter(spec.listener.jwt),
+        ]
     if _needs_buffer(spec, settings, unmatched_answered):
         filters += ["# Long prompts: bodies up to this size are held; beyond it clients get 413.", _buffer()]
-    if _reads_model(spec) or settings.profile is Profile.CORE:
-        filters += ["# Requests: the model asked for. It waits for the body, and never rejects one.", _json_to_metadata(spec, settings)]
+    if reads_model(spec) or settings.profile is Profile.CORE:
+        said = "# Requests: the model asked for. It waits for the body, and never rejects one."
+        filters += [said, json_to_metadata(spec, settings.profile)]
+    if state_fields(spec):
+        filters += ["# Requests: whether the provider keeps state for them. It waits for the body as well.", state_filter(spec)]
     if settings.profile is Profile.FULL:
-        filters += ["# Answers: token usage of JSON and SSE (OpenAI, Anthropic, Gemini). Alpha.", _token_usage()]
-    if spec.listener.geoip_database is not None and settings.profile is Profile.FULL:
-        filters += [
-            "# The country, from the client's address. Envoy calls this filter work in progress.",
-            _geoip(spec, spec.listener.geoip_database),
-        ]
+        filters += ["# Answers: token usage of JSON and SSE (OpenAI, Anthropic, Gemini). Alpha.", token_usage()]
+    geoip = geoip_filter(spec)
+    if geoip is not None and settings.profile is Profile.FULL:
+        filters += ["# Where the client's address is. Envoy calls this filter work in progress.", geoip]
     filters += ["# The decision: one message with these headers only; dead, slow or silent routers mean stable.", ext_proc(spec, settings)]
-    if any(model.send_model is not None for model in routed_models(spec)):
+    if affinity_headers(spec) and settings.profile is Profile.FULL:
+        filters += ["# Remembers what keeps a conversation on a replica.", affinity_filter(spec)]
+    if written_on_routes(spec):
         filters += ["# Writes the model's name into bodies, on routes that ask for it.", send_model_filter(settings.profile)]
     return filters
 
@@ -63,11 +73,12 @@ def ext_proc(spec: Spec, settings: EnvoySettings) -> Block:
     """Request headers only, failing open. CLEAR re-routes after a reply that set a header."""
     layers = sorted({rollout.layer for rollout in spec.rollouts.values()})
     receiving = [contract.assignment_namespace(layer) for layer in layers]
-    if _sets_cookie(spec):
-        receiving.append(contract.COOKIE_NAMESPACE)
-    metadata: Block = {"receiving_namespaces": {"untyped": receiving}}
-    if _reads_model(spec):
-        metadata = {"forwarding_namespaces": {"untyped": [contract.REQUEST_NAMESPACE]}, **metadata}
+    receiving += dict.fromkeys(namespace for _, namespace, _ in _handed_out(spec))
+    forwarding = [contract.REQUEST_NAMESPACE] if reads_requests(spec) else []
+    if spec.listener.jwt is not None and claims(spec):
+        forwarding.append(contract.JWT_NAMESPACE)
+    metadata: Block = {"forwarding_namespaces": {"untyped": forwarding}} if forwarding else {}
+    metadata["receiving_namespaces"] = {"untyped": receiving}
     retry = {
         "retry_on": "connect-failure,refused-stream,reset,unavailable",
         "num_retries": 2,
@@ -89,7 +100,7 @@ def ext_proc(spec: Spec, settings: EnvoySettings) -> Block:
         route_cache_action="CLEAR",
         disable_immediate_response=True,
         processing_mode=modes,
-        forward_rules={"allowed_headers": {"patterns": [{"exact": name} for name in needed_headers(spec)]}},
+        forward_rules={"allowed_headers": {"patterns": [{"exact": name} for name in sorted(needed_headers(spec))]}},
         mutation_rules={"disallow_all": True, "allow_expression": {"regex": f"^{contract.HEADER_PREFIX}.*"}},
         metadata_options=metadata,
     )
@@ -122,19 +133,28 @@ def access_log(settings: EnvoySettings) -> list[Block]:
     ]
 
 
-def _sets_cookie(spec: Spec) -> bool:
-    return any(rollout.unit.cookie is not None for rollout in spec.rollouts.values())
+def _handed_out(spec: Spec) -> list[tuple[str, str, str]]:
+    """What answers carry for later requests: response header, and the metadata that holds it where the decision asks for it."""
+    rollouts = spec.rollouts.values()
+    conversations = [rollout.conversation for rollout in rollouts if rollout.conversation is not None]
+    found = [("set-cookie", contract.COOKIE_NAMESPACE, contract.COOKIE_FIELD)] if any(one.unit.cookie for one in rollouts) else []
+    for header in dict.fromkeys(one.header for one in conversations if one.header is not None):
+        found.append((header, contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_FIELD))
+    if any(one.cookie is not None for one in conversations):
+        found.append(("set-cookie", contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_COOKIE_FIELD))
+    return found
 
 
-def _reads_model(spec: Spec) -> bool:
-    return any(rollout.match.models for rollout in spec.rollouts.values())
-
-
-def _cookie_out() -> Block:
-    value = f"%DYNAMIC_METADATA({contract.COOKIE_NAMESPACE}:{contract.COOKIE_FIELD})%"
-    append = {"header": {"key": "set-cookie", "value": value}, "append_action": "APPEND_IF_EXISTS_OR_ADD"}
-    config = typed("filters.http.header_mutation.v3.HeaderMutation", mutations={"response_mutations": [{"append": append}]})
-    return {"name": "extproc.cookie_out", "typed_config": config}
+def _handing_out(what: list[tuple[str, str, str]]) -> Block:
+    """Absent metadata sets no header; cookies of a model stay, a token of one's own does not."""
+    mutations = []
+    for header, namespace, field in what:
+        action = "APPEND_IF_EXISTS_OR_ADD" if header == "set-cookie" else "OVERWRITE_IF_EXISTS_OR_ADD"
+        mutations.append(
+            {"append": {"header": {"key": header, "value": f"%DYNAMIC_METADATA({namespace}:{field})%"}, "append_action": action}}
+        )
+    config = typed("filters.http.header_mutation.v3.HeaderMutation", mutations={"response_mutations": mutations})
+    return {"name": "extproc.handing_out", "typed_config": config}
 
 
 def _constant(spec: Spec) -> Block:
@@ -148,52 +168,9 @@ def _needs_buffer(spec: Spec, settings: EnvoySettings, unmatched_answered: bool)
     Envoy 1.36 does not apply it before filters run (seen); 1.40 does, but not where the route until the model is known is one that
     Envoy answers itself (seen).
     """
-    holds = _reads_model(spec) or any(model.send_model is not None for model in routed_models(spec))
-    return (settings.profile is Profile.CORE and holds) or (unmatched_answered and _reads_model(spec))
+    holds = reads_requests(spec) or any(model.send_model is not None for model in routed_models(spec))
+    return (settings.profile is Profile.CORE and holds) or (unmatched_answered and reads_model(spec))
 
 
 def _buffer() -> Block:
     return {"name": "envoy.filters.http.buffer", "typed_config": typed("filters.http.buffer.v3.Buffer", max_request_bytes=BODY_LIMIT)}
-
-
-def _json_to_metadata(spec: Spec, settings: EnvoySettings) -> Block:
-    config = typed("filters.http.json_to_metadata.v3.JsonToMetadata")
-    if _reads_model(spec):
-        config["request_rules"] = {
-            "rules": [_rule(("model",), contract.REQUEST_NAMESPACE, contract.REQUEST_MODEL_FIELD, "STRING")],
-            "allow_content_types_regex": {"regex": JSON_TYPES},
-            "allow_empty_content_type": True,
-        }
-    if settings.profile is Profile.CORE:
-        usage = contract.JSON_USAGE_NAMESPACE
-        found = {
-            "input": ("usage", "prompt_tokens"),
-            "cached": ("usage", "prompt_tokens_details", "cached_tokens"),
-            "output": ("usage", "completion_tokens"),
-            "reasoning": ("usage", "completion_tokens_details", "reasoning_tokens"),
-        }
-        # No on_error: it also fires where the answer is not JSON.
-        rules = [_rule(("model",), usage, "model", "STRING")]
-        rules += [_rule(keys, usage, field, "NUMBER") for field, keys in found.items()]
-        config["response_rules"] = {"rules": rules, "allow_content_types_regex": {"regex": JSON_TYPES}}
-    return {"name": "envoy.filters.http.json_to_metadata", "typed_config": config}
-
-
-def _rule(keys: tuple[str, ...], namespace: str, field: str, kind: str) -> Block:
-    return {
-        "selectors": [{"key": key} for key in keys],
-        "on_present": {"metadata_namespace": namespace, "key": field, "type": kind},
-    }
-
-
-def _token_usage() -> Block:
-    handling = {"token_usage": {"include_unconfigured_routes": True}}
-    config = typed("filters.http.ai_protocol_manager.v3.AiProtocolManager", response_handling=handling)
-    return {"name": "envoy.filters.http.ai_protocol_manager", "typed_config": config}
-
-
-def _geoip(spec: Spec, database: str) -> Block:
-    maxmind = {"country_db_path": database, "common_provider_config": {"geo_field_keys": {"country": spec.country_header}}}
-    provider = {"name": "envoy.geoip_providers.maxmind", "typed_config": typed("geoip_providers.maxmind.v3.MaxMindConfig", **maxmind)}
-    hops = {"xff_num_trusted_hops": spec.listener.trusted_hops}
-    return {"name": "envoy.filters.http.geoip", "typed_config": typed("filters.http.geoip.v3.Geoip", xff_config=hops, provider=provider)}

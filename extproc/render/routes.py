@@ -1,20 +1,21 @@
-"""Routes: one per arm of a rollout, matched by the decision's header; docs/adr/0001 says why.
+"""Routes: one per arm of a rollout, and per backend where an arm is a pool, matched by the decision's header; docs/adr/0001 says why.
 
-Order of a rollout's routes: decided canary, undecided while the canary is Envoy's default, everybody else on stable. Requests that
-ask for another model than the rollout's are told apart by dynamic metadata, which `json_to_metadata` writes before the decision
-(and clears the route cache when it does): stable is found with or without a router.
+Order of a rollout's routes: decided canary, decided backends of stable, undecided while the canary is Envoy's default, everybody else on
+stable. Requests that ask for another model than the rollout's are told apart by dynamic metadata, which `json_to_metadata` writes before
+the decision (and clears the route cache when it does): stable is found with or without a router. Rollouts in slots may be about the same
+requests: their decided routes come first, and each is for the requests that its own rollout decided.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import Match, Model, Rollout, Spec
-from extproc.render.body import send_model
-from extproc.render.headers import kept_from_models
+from extproc.domain import Match, Rollout, Spec
 from extproc.render.settings import EnvoySettings
+from extproc.render.targets import to_both, to_model
 from extproc.render.yamltext import Block, typed
 
 BODY_LIMIT: Final = 32 * 1024 * 1024
@@ -35,81 +36,96 @@ def virtual_host(spec: Spec, settings: EnvoySettings) -> Block:
 
 def rollout_routes(spec: Spec, settings: EnvoySettings) -> list[Any]:
     """The routes of every rollout that chooses models, with comments between them."""
+    choosing = [rollout for rollout in spec.rollouts.values() if rollout.layer == contract.MODEL_LAYER]
     routes: list[Any] = []
-    for rollout in spec.rollouts.values():
-        if rollout.layer == contract.MODEL_LAYER:
-            canary, completed = _runtime(contract.RUNTIME_CANARY, rollout), _runtime(contract.RUNTIME_COMPLETED, rollout)
-            routes.append(f"# Rollout {rollout.name}. Runtime keys need neither router nor controller:")
-            routes.append(f"#   {canary}=0 is a rollback, {completed}=100 makes the canary the default.")
-            routes += _arms(spec, rollout, settings)
+    for rollout in choosing:
+        if rollout.slot is None:
+            routes += [*_heading(rollout), *_decided(spec, rollout, settings), *_undecided(spec, rollout, settings)]
+    slotted = [rollout for rollout in choosing if rollout.slot is not None]
+    for rollout in slotted:
+        routes += [*_heading(rollout), *_decided(spec, rollout, settings)]
+    for rollout in slotted:
+        routes += [f"# Rollout {rollout.name}, what has no decision.", *_undecided(spec, rollout, settings)]
     return routes
 
 
-def _arms(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> list[Block]:
+def _heading(rollout: Rollout) -> Iterator[str]:
+    canary, completed = _runtime(contract.RUNTIME_CANARY, rollout), _runtime(contract.RUNTIME_COMPLETED, rollout)
+    yield f"# Rollout {rollout.name}. Runtime keys need neither router nor controller:"
+    yield f"#   {canary}=0 is a rollback, {completed}=100 makes the canary the default."
+
+
+def _decided(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[Block]:
+    """Routes of requests that the router gave a backend of the canary, or of a stable pool."""
     canary, stable = spec.models[rollout.canary], spec.models[rollout.stable]
-    decided = {"name": contract.CLUSTER_HEADER, "string_match": {"exact": canary.cluster}}
-    undecided = {"name": contract.CLUSTER_HEADER, "present_match": False}
-    arms: tuple[tuple[str, Model, list[Block], Block], ...] = (
-        ("canary", canary, [decided], _fraction(_runtime(contract.RUNTIME_CANARY, rollout), 100)),
-        ("completed", canary, [undecided], _fraction(_runtime(contract.RUNTIME_COMPLETED, rollout), 0)),
-        ("stable", stable, [], {}),
-    )
-    routes = []
-    for arm, model, headers, fraction in arms:
-        for number, path in enumerate(rollout.match.paths or ("/",)):
-            name = f"{rollout.name}/{arm}" + (f"/{number}" if number else "")
-            match = {"prefix": path, **_conditions(rollout.match, headers), **fraction}
-            routes.append({"name": name, "match": match, **_to(spec, model, settings)})
-    return routes
+    fraction = _fraction(_runtime(contract.RUNTIME_CANARY, rollout), 100)
+    for backend in canary.backends:
+        arm = "canary" if len(canary.backends) == 1 else f"canary:{backend.cluster}"
+        yield from _routes(rollout, arm, _decision(backend.cluster), fraction, to_both(spec, rollout, [backend], settings))
+    if len(stable.backends) > 1:
+        for backend in stable.backends:
+            arm, to = f"stable:{backend.cluster}", to_model(spec, stable, [backend], settings)
+            yield from _routes(rollout, arm, _decision(backend.cluster), {}, to)
 
 
-def _conditions(match: Match, headers: list[Block]) -> Block:
-    """Hosts and models of a rollout, and the given header conditions."""
+def _undecided(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[Block]:
+    """Routes of requests without a decision; the last one is also that of a decision for a stable of one backend, and of a canary that
+    is switched off."""
+    canary, stable = spec.models[rollout.canary], spec.models[rollout.stable]
+    none = [{"name": contract.CLUSTER_HEADER, "present_match": False}]
+    fraction = _fraction(_runtime(contract.RUNTIME_COMPLETED, rollout), 0)
+    yield from _routes(rollout, "completed", none, fraction, to_both(spec, rollout, canary.backends, settings))
+    yield from _routes(rollout, "stable", [], {}, to_model(spec, stable, stable.backends, settings))
+
+
+def _routes(rollout: Rollout, arm: str, headers: Sequence[Block], fraction: Block, to: Block) -> Iterator[Block]:
+    """The route of an arm, once for each path."""
+    for number, path in enumerate(rollout.match.paths or ("/",)):
+        name = f"{rollout.name}/{arm}" + (f"/{number}" if number else "")
+        decided_here = _metadata(contract.assignment_namespace(rollout.layer), contract.FIELD_ROLLOUT, (rollout.name,))
+        metadata = [decided_here] if rollout.slot is not None and any("string_match" in one for one in headers) else []
+        yield {"name": name, "match": {"prefix": path, **_conditions(rollout.match, headers, metadata), **fraction}, **to}
+
+
+def _decision(cluster: str) -> list[Block]:
+    return [{"name": contract.CLUSTER_HEADER, "string_match": {"exact": cluster}}]
+
+
+def _conditions(match: Match, headers: Sequence[Block], metadata: Sequence[Block]) -> Block:
+    """Hosts and models of a rollout, and the given conditions."""
     conditions: Block = {}
     if match.hosts:
         hosts = "|".join(re.escape(host) for host in match.hosts)
         authority = {"name": ":authority", "string_match": {"safe_regex": {"regex": f"(?i)(?:{hosts})(?::[^:]*)?"}}}
         headers = [authority, *headers]
-    if headers:
-        conditions["headers"] = headers
     if match.models:
-        values = [{"string_match": {"exact": model}} for model in match.models]
-        value = values[0] if len(values) == 1 else {"or_match": {"value_matchers": values}}
-        path = [{"key": contract.REQUEST_MODEL_FIELD}]
-        conditions["dynamic_metadata"] = [{"filter": contract.REQUEST_NAMESPACE, "path": path, "value": value}]
+        metadata = [_metadata(contract.REQUEST_NAMESPACE, contract.REQUEST_MODEL_FIELD, match.models), *metadata]
+    if headers:
+        conditions["headers"] = list(headers)
+    if metadata:
+        conditions["dynamic_metadata"] = list(metadata)
     return conditions
 
 
-def _to(spec: Spec, model: Model, settings: EnvoySettings) -> Block:
-    """The action of a route to a model: no timeout (answers may stream for minutes), rewrites, and what the model must not see."""
-    action: Block = {"cluster": model.cluster, "timeout": "0s"}
-    if model.host_rewrite is not None:
-        action["host_rewrite_literal"] = model.host_rewrite
-    if model.path_rewrite is not None:
-        # Not prefix_rewrite: that replaces the prefix that the route matched, which may be another one.
-        pattern = {"regex": f"^{re.escape(model.path_rewrite.prefix)}"}
-        action["regex_rewrite"] = {"pattern": pattern, "substitution": model.path_rewrite.to.replace("\\", "\\\\")}
-    to: Block = {"route": action}
-    if not model.endpoints:
-        # Where the cluster is ours, its own filters do this, and find also what Envoy adds after routing.
-        to["request_headers_to_remove"] = list(kept_from_models(spec))
-    if model.send_model is not None:
-        to["typed_per_filter_config"] = send_model(model.send_model, settings.profile)
-    return to
+def _metadata(namespace: str, field: str, values: Sequence[str]) -> Block:
+    matchers: list[Block] = [{"string_match": {"exact": value}} for value in values]
+    value = matchers[0] if len(matchers) == 1 else {"or_match": {"value_matchers": matchers}}
+    return {"filter": namespace, "path": [{"key": field}], "value": value}
 
 
 def _otherwise(spec: Spec, settings: EnvoySettings) -> list[Any]:
     """What matches no rollout."""
-    default = spec.listener.default_model
-    if default is not None:
-        return ["# What matches no rollout.", {"name": "default", "match": {"prefix": "/"}, **_to(spec, spec.models[default], settings)}]
+    if spec.listener.default_model is not None:
+        model = spec.models[spec.listener.default_model]
+        to = to_model(spec, model, model.backends, settings)
+        return ["# What matches no rollout.", {"name": "default", "match": {"prefix": "/"}, **to}]
     json = {"header": {"key": "content-type", "value": "application/json"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
     route = {
         "name": "unmatched",
         "match": {"prefix": "/"},
         "direct_response": {"status": 404, "body": {"inline_string": NOT_FOUND}},
         "response_headers_to_add": [json],
-        "typed_per_filter_config": _undecided(),
+        "typed_per_filter_config": _not_asked(),
     }
     return ["# What matches no rollout; listener.default_model would give it a model.", route]
 
@@ -119,11 +135,11 @@ def _health() -> Block:
         "name": "health",
         "match": {"path": contract.HEALTH_PATH},
         "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
-        "typed_per_filter_config": _undecided(),
+        "typed_per_filter_config": _not_asked(),
     }
 
 
-def _undecided() -> Block:
+def _not_asked() -> Block:
     return {EXT_PROC: typed("filters.http.ext_proc.v3.ExtProcPerRoute", disabled=True)}
 
 

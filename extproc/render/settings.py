@@ -8,7 +8,7 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import Model, Spec
-from extproc.errors import ExtprocError, Problem
+from extproc.errors import ExtprocError
 
 CA_BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
 """The system's bundle of authorities in Debian, Ubuntu and Envoy's own images."""
@@ -62,23 +62,3 @@ def routed_models(spec: Spec) -> tuple[Model, ...]:
     if spec.listener.default_model is not None:
         names.add(spec.listener.default_model)
     return tuple(model for name, model in spec.models.items() if name in names)
-
-
-def refuse_what_cannot_work(spec: Spec, snippet: bool) -> None:
-    """Raise RenderError with everything that keeps a configuration from being made."""
-    problems = []
-    for model in routed_models(spec):
-        path = f"models.{model.name}"
-        if model.cluster in (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER):
-            message = f"cluster {model.cluster!r} is extproc's own"
-            problems.append(Problem("render.reserved-cluster", path, message, "give the model another cluster name"))
-        if model.endpoints:
-            continue
-        if not snippet:
-            message = "has no endpoint, and a whole configuration needs one"
-            problems.append(Problem("render.no-endpoint", path, message, "add an endpoint, or render --snippet for your own Envoy"))
-        elif model.credential is not None:
-            message = "has a credential and no endpoint: the key belongs to a cluster that is defined elsewhere"
-            problems.append(Problem("render.credential-elsewhere", path, message, "add an endpoint, or put the key into your own cluster"))
-    if problems:
-        raise RenderError(problems)

@@ -47,6 +47,8 @@ def exposition(views: Sequence[WorkerView], file: FileState) -> bytes:
 def _families(views: Sequence[WorkerView], file: FileState) -> Iterator[Metric]:
     reports = [(str(view.index), view.report) for view in views if view.report is not None]
     yield _decisions([report for _, report in reports])
+    yield _fates([report for _, report in reports], "token", contract.METRIC_TOKENS_SEEN, "Conversation tokens, by what became of them.")
+    yield _fates([report for _, report in reports], "qa", contract.METRIC_OVERRIDES, "Signed QA headers that did not count.")
     yield _decision_times([report for _, report in reports])
     workers = GaugeMetricFamily(contract.METRIC_WORKERS, "Workers of this router by state.", labels=["state"])
     workers.add_metric(["serving"], len(reports))
@@ -92,6 +94,18 @@ def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:
             total[tuple(labels)] += count
         if report["unmatched"]:
             total["", "", "", "no_match"] += report["unmatched"]
+    for labels, count in sorted(total.items()):
+        family.add_metric(labels, count)
+    return family
+
+
+def _fates(reports: Sequence[dict[str, Any]], kind: str, name: str, text: str) -> Metric:
+    family = CounterMetricFamily(name, text, labels=["rollout", "fate"])
+    total: Counter[tuple[str, str]] = Counter()
+    for report in reports:
+        for what, rollout, fate, count in report["fates"]:
+            if what == kind:
+                total[rollout, fate] += count
     for labels, count in sorted(total.items()):
         family.add_metric(labels, count)
     return family

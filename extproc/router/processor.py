@@ -1,7 +1,8 @@
 """One decision: the bytes of a ProcessingRequest in, the bytes of its reply out. HOT.
 
 Holds the present Snapshot and counts what it decided in plain integers; prometheus-client sees them only at scrape. The clock is
-read on 1 decision in 64. The same Processor runs under every transport.
+read on 1 decision in 64, and where the Spec names something that ends (a token, a signed header, a flag's date). The same Processor runs
+under every transport.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from binascii import hexlify
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from time import perf_counter
+from time import perf_counter, time
 
 from extproc import wire
-from extproc.assign import Snapshot, assign
+from extproc.assign import Choice, Fate, Note, Snapshot, assign
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
@@ -51,6 +52,10 @@ class Processor:
     def __init__(self, snapshot: Snapshot, key: bytes) -> None:
         self._keyed = blake2b(key, digest_size=_DIGEST)
         self._counted: dict[Key, int] = {}
+        self._unfolded: list[tuple[tuple[Choice, ...], list[int]]] = []
+        """Counts of earlier Snapshots: added up when somebody asks, not while requests wait."""
+        self.fates: dict[tuple[str, str, str], int] = {}
+        """(`token` or `qa`, rollout, fate) -> requests that brought one; `issued` tokens besides."""
         self._unmatched = 0
         self._untimed = SAMPLE_EVERY
         """Decisions until one is timed."""
@@ -64,7 +69,7 @@ class Processor:
 
     def swap(self, snapshot: Snapshot) -> None:
         """Use another Snapshot from the next decision on; counts are kept."""
-        self._fold()
+        self._unfolded.append((self._snapshot.choices, self._counts))
         self._take(snapshot)
 
     def decisions(self) -> dict[Key, int]:
@@ -89,19 +94,26 @@ class Processor:
         if subject is None:
             return wire.matching_empty_reply(message)
         request_id = subject.get(REQUEST_ID)
-        reply = b""
+        now = time() if self._needs_time else 0.0
+        reply, hashed = b"", None
         for layer in self._layers:
-            answer = assign(layer, subject, request_id)
+            answer = assign(layer, subject, request_id, now)
             if answer is not None:
-                choice, unit, durable, cookie, _ = answer
+                choice, unit, durable, cookie, _, note = answer
                 self._counts[choice.index] += 1
-                # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
-                unit_hash = self._keyed.copy()
-                unit_hash.update(unit)
-                digest = hexlify(unit_hash.digest())
+                if unit != hashed:  # most units are those of the layer before
+                    # BLAKE2 behind a secret prefix is as good a keyed hash as its own keyed mode, and needs one block instead of two.
+                    unit_hash = self._keyed.copy()
+                    unit_hash.update(unit)
+                    digest = hexlify(unit_hash.digest())
+                    hashed = unit
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
+                if choice.affinity:
+                    reply += wire.AFFINITY_PREFIX + digest
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)
+                if note is not None:
+                    reply += self._noted(note)
         if not reply:
             self._unmatched += 1
             return wire.KEEP_ROUTE
@@ -114,16 +126,36 @@ class Processor:
         self.times.add(perf_counter() - begin)
         return reply
 
+    def _noted(self, note: Note) -> bytes:
+        """Count what is rare; the reply bytes that hand out a token, if one is to be handed out."""
+        if note.fate is not Fate.NONE:
+            self._count("token", note.rollout, note.fate.name.lower())
+        if note.qa is not Fate.NONE:
+            self._count("qa", note.rollout, note.qa.name.lower())
+        if not note.token:
+            return b""
+        self._count("token", note.rollout, "issued")
+        cookie = note.cookie
+        return wire.encode_token(note.token, _cookie_text(cookie, note.token.decode()) if cookie is not None else "")
+
+    def _count(self, *key: str) -> None:
+        kind, rollout, fate = key
+        self.fates[kind, rollout, fate] = self.fates.get((kind, rollout, fate), 0) + 1
+
     def _take(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._layers = snapshot.layers
+        self._needs_time = snapshot.needs_time
         self._counts = [0] * len(snapshot.choices)
 
     def _fold(self) -> None:
-        for choice, count in zip(self._snapshot.choices, self._counts, strict=True):
-            if count:
-                key = _key_of(choice.assignment)
-                self._counted[key] = self._counted.get(key, 0) + count
+        self._unfolded.append((self._snapshot.choices, self._counts))
+        for choices, counts in self._unfolded:
+            for choice, count in zip(choices, counts, strict=True):
+                if count:
+                    key = _key_of(choice.assignment)
+                    self._counted[key] = self._counted.get(key, 0) + count
+        self._unfolded = []
         self._counts = [0] * len(self._snapshot.choices)
 
 
@@ -139,4 +171,8 @@ def _cookie_reply(cookie: Cookie, unit: bytes) -> bytes:
     """The Set-Cookie that brings the anonymous unit back; nothing for an id that has no place in a cookie (internal listeners only)."""
     if len(unit) > _LONGEST_ID or not _ID_BYTES.issuperset(unit):
         return b""
-    return wire.encode_cookie(f"{cookie.name}={unit.decode()}; Max-Age={cookie.max_age}; {cookie.attributes}")
+    return wire.encode_cookie(_cookie_text(cookie, unit.decode()))
+
+
+def _cookie_text(cookie: Cookie, value: str) -> str:
+    return f"{cookie.name}={value}; Max-Age={cookie.max_age}; {cookie.attributes}"

@@ -20,7 +20,7 @@ class SpecFile:
         """`changed` is called when there is another good text. Raises SpecError or SettingsError where the first one is not good."""
         self._phase = phase
         self._changed = changed
-        self.followed = Followed(FileState.of(path), self._use)
+        self.followed = Followed(FileState.of(path, spec_room.beside(path)), self._use)
         self.text, self._digest = self._checked()
         self.generation = 1
 
@@ -37,6 +37,7 @@ class SpecFile:
 
     def _checked(self) -> tuple[str, str]:
         """Text and digest; whatever a worker would trip over is found here."""
+        self.followed.state.beside = spec_room.beside(self.followed.state.path)
         text = spec_room.read_text(self.followed.state.path)
         spec = spec_room.load(text)
         fixed_snapshot(spec, self._phase)

@@ -1,7 +1,7 @@
 """Where a worker's Snapshots come from: a fixed phase of the Spec that the supervisor tells, or the store.
 
 A State change is seen within POLL seconds (a PRAGMA of a few microseconds each time), thresholds are re-derived on the loop in under
-a millisecond, and one reference is swapped. A new Spec is loaded and prepared off the loop.
+a millisecond at a time, and one reference is swapped. A new Spec is loaded and prepared off the loop.
 """
 
 from __future__ import annotations
@@ -10,13 +10,18 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
+import orjson
+
 from extproc import spec as spec_room
-from extproc.assign import Prepared, Snapshot, derive, prepare
+from extproc.assign import NO_SECRETS, Prepared, Secrets, Snapshot, derive, derive_in_steps, prepare
+from extproc.assign.deriving import Encoder
 from extproc.domain import Rollout, RolloutState, Spec, State, Status
 from extproc.errors import ExtprocError, Problem, SettingsError, StoreError
+from extproc.router.secrets import read_secrets
 from extproc.router.watch import Watch
 from extproc.store import Store, open_store
 from extproc.wire import encode_reply
@@ -52,13 +57,13 @@ class Source(Protocol):
         """Call `use` with each new Snapshot, forever."""
 
 
-def fixed_snapshot(spec: Spec, phase: str | None, generation: int = 1) -> Snapshot:
+def fixed_snapshot(spec: Spec, phase: str | None, generation: int = 1, secrets: Secrets = NO_SECRETS) -> Snapshot:
     """Every rollout at one phase (by name or share; the first one by default), for benchmarks, tests and a life without controller."""
     rollouts = {
         name: RolloutState(Status.PROGRESSING, phase_index(rollout, phase), 0.0, generation, 1, "served at a fixed phase", "")
         for name, rollout in spec.rollouts.items()
     }
-    return derive(prepare(spec), State(generation, spec.digest, rollouts), encode_reply)
+    return derive(prepare(spec, secrets), State(generation, spec.digest, rollouts), encode_reply)
 
 
 def phase_index(rollout: Rollout, wanted: str | None) -> int:
@@ -92,7 +97,7 @@ class ToldSource:
 
     async def open(self) -> tuple[Snapshot, bytes]:
         """Raises SpecError or SettingsError."""
-        return _fixed(self._text, self._phase, self._generation), self._key
+        return _fixed(self._text, self._phase, self._generation, self._key), self._key
 
     async def follow(self, use: Callable[[Snapshot], None]) -> None:
         """Call `use` with each new Snapshot, forever."""
@@ -100,21 +105,24 @@ class ToldSource:
             await self._told.wait()
             self._told.clear()
             try:
-                use(await asyncio.to_thread(_fixed, self._text, self._phase, self._generation))
+                use(await asyncio.to_thread(_fixed, self._text, self._phase, self._generation, self._key))
             except ExtprocError as error:
                 self.failures += 1
                 log.error("kept the last good snapshot: %s", error, extra={"problem": error.problems[0].id})
 
 
-def _fixed(text: str, phase: str | None, generation: int) -> Snapshot:
-    return fixed_snapshot(spec_room.load(text), phase, generation)
+def _fixed(text: str, phase: str | None, generation: int, key: bytes) -> Snapshot:
+    spec = spec_room.load(text)
+    return fixed_snapshot(spec, phase, generation, read_secrets(spec, key))
 
 
 class StoreSource:
     """Follows Spec, State and heartbeat in the store; keeps the last good Snapshot whatever happens there, as long as somebody watches."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "") -> None:
+        """`name`: what this worker is called in its assignments, so that one which assigns wrongly can be found."""
         self._url = url
+        self._encode = partial(encode_reply, router=name)
         self._store: Store | None = None
         self._version = -1
         self._watch = Watch()
@@ -131,7 +139,7 @@ class StoreSource:
                 await self._read(self._store, self._store.version())
                 if self._stand is not None:
                     self.withdrawn = self._stand.exposed
-                    return self._present(), self._store.unit_key()
+                    return await self._present(), self._store.unit_key()
                 log.warning("the store holds no State yet; waiting for the controller: is it running, and on the same store?")
             except StoreError as error:
                 log.warning("waiting for the store: %s", error.problems[0], extra={"problem": error.problems[0].id})
@@ -153,7 +161,7 @@ class StoreSource:
                 self.failures += 1
                 readable_from = monotonic() + RETRY
                 log.error("kept the last good snapshot: %s", error.problems[0], extra={"problem": error.problems[0].id})
-            snapshot = self._present()
+            snapshot = await self._present()
             if snapshot is not used:
                 use(snapshot)
                 used = snapshot
@@ -186,12 +194,16 @@ class StoreSource:
         stand = self._stand
         if stand is None or stand.state.generation != state.generation or stand.state.spec_digest != state.spec_digest:
             prepared = stand.prepared if stand is not None else None
-            if prepared is None or prepared.spec.digest != state.spec_digest:
-                prepared = await asyncio.to_thread(_prepare, store.read_spec(state.spec_digest))
-            self._stand = _Stand(prepared, state)
+            if prepared is None or stand is None or (state.spec_digest, state.flags) != (stand.state.spec_digest, stand.state.flags):
+                # Off the loop, reading too: nobody else uses our connection meanwhile.
+                prepared = await asyncio.to_thread(_prepare, store, state, stand)
+            new = _Stand(prepared, state, self._encode)
+            for withdrawn in (frozenset[str](), new.exposed):
+                await new.snapshot(withdrawn)
+            self._stand = new
         self._version = version
 
-    def _present(self) -> Snapshot:
+    async def _present(self) -> Snapshot:
         """The Snapshot for the last State that was read, and for who watches it now."""
         stand = self._stand
         assert stand is not None
@@ -199,25 +211,32 @@ class StoreSource:
         if withdrawn != self.withdrawn:
             self.withdrawn = withdrawn
             _say(withdrawn)
-        return stand.snapshot(withdrawn)
+        return await stand.snapshot(withdrawn)
 
 
 class _Stand:
     """One State, and its Snapshots: both that may be needed at any moment are made beforehand."""
 
-    def __init__(self, prepared: Prepared, state: State) -> None:
+    def __init__(self, prepared: Prepared, state: State, encode: Encoder) -> None:
         self.prepared, self.state = prepared, state
+        self._encode = encode
         self.exposed = frozenset(name for name, rollout in state.rollouts.items() if rollout.status.exposes)
         self._made: dict[frozenset[str], Snapshot] = {}
-        for withdrawn in (frozenset[str](), self.exposed):
-            self.snapshot(withdrawn)
 
-    def snapshot(self, withdrawn: frozenset[str]) -> Snapshot:
-        """The same object for the same rollouts withdrawn."""
+    async def snapshot(self, withdrawn: frozenset[str]) -> Snapshot:
+        """The same object for the same rollouts withdrawn. Decisions go on between the steps in which it is made."""
         made = self._made.get(withdrawn)
-        if made is None:
-            made = self._made[withdrawn] = derive(self.prepared, self.state, encode_reply, withdrawn)
-        return made
+        if made is not None:
+            return made
+        steps = derive_in_steps(self.prepared, self.state, self._encode, withdrawn)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                finished: Snapshot = end.value
+                self._made[withdrawn] = finished
+                return finished
+            await asyncio.sleep(0)
 
 
 def _say(withdrawn: frozenset[str]) -> None:
@@ -228,5 +247,11 @@ def _say(withdrawn: frozenset[str]) -> None:
         log.info("every rollout is watched: units meet what State says")
 
 
-def _prepare(text: str) -> Prepared:
-    return prepare(spec_room.load(text))
+def _prepare(store: Store, state: State, before: _Stand | None) -> Prepared:
+    """What State names, read and compiled; a Spec that has not changed is not parsed again for the sake of a flag."""
+    documents = {source: orjson.loads(store.read_spec(digest)) for source, digest in state.flags.items()}
+    if before is not None and before.state.spec_digest == state.spec_digest:
+        spec = before.prepared.spec
+    else:
+        spec = spec_room.load(store.read_spec(state.spec_digest))
+    return prepare(spec, read_secrets(spec, store.unit_key()), documents)

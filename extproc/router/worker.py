@@ -60,6 +60,8 @@ class WorkerReport:
     decisions: list[tuple[str, str, str, str, int]]
     """rollout, cohort, arm, reason, count."""
     unmatched: int
+    fates: list[tuple[str, str, str, int]]
+    """`token` or `qa`, rollout, fate, count."""
     errors: int
     shed: int
     """Requests not decided, because Envoy had given them up when this worker came to them."""
@@ -79,7 +81,7 @@ class Worker:
         self._told: ToldSource | None = None
         self._source: Source
         if settings.store is not None:
-            self._source = StoreSource(settings.store)
+            self._source = StoreSource(settings.store, settings.name)
         else:
             self._told = ToldSource(settings.spec_text, settings.generation, settings.phase, bytes.fromhex(settings.unit_key))
             self._source = self._told
@@ -117,6 +119,7 @@ class Worker:
             withdrawn=sorted(self._source.withdrawn),
             decisions=[(*key, count) for key, count in processor.decisions().items()],
             unmatched=processor.unmatched,
+            fates=[(*key, count) for key, count in processor.fates.items()],
             errors=server.errors,
             shed=server.shed,
             faults=server.faults,

@@ -30,12 +30,16 @@ class FileState:
     failures: int = 0
     """Changes that could not be used."""
     seen: tuple[int, ...] = ()
-    """What the file looked like before it was read."""
+    """What the file, and those beside it, looked like before they were read."""
+    beside: tuple[str, ...] = ()
+    """Files that it names: a change of one is a change of it."""
 
     @classmethod
-    def of(cls, path: str) -> FileState:
-        """The file as it is now; to be asked for before it is read."""
-        return cls(path, seen=_stamp(path))
+    def of(cls, path: str, beside: tuple[str, ...] = ()) -> FileState:
+        """The files as they are now; to be asked for before they are read."""
+        state = cls(path, beside=beside)
+        state.seen = _stamps(state)
+        return state
 
     def told(self) -> str:
         """Lines for a person; none where all is well."""
@@ -82,13 +86,13 @@ class Followed:
     async def _changed(self) -> bool:
         """Looks are made off the loop: a file on a network may keep us waiting."""
         state = self.state
-        now = await asyncio.to_thread(_stamp, state.path)
+        now = await asyncio.to_thread(_stamps, state)
         if now == state.seen:
             return False
         while now != state.seen:
             state.seen = now
             await asyncio.sleep(SETTLE)
-            now = await asyncio.to_thread(_stamp, state.path)
+            now = await asyncio.to_thread(_stamps, state)
         return True
 
     async def _try(self, counts: bool) -> None:
@@ -110,6 +114,10 @@ class Followed:
         if counts or problems != state.problems:
             log.error("%s", FileState(state.path, problems).told().rstrip(), extra={"problem": problems[0].id})
         state.problems = problems
+
+
+def _stamps(state: FileState) -> tuple[int, ...]:
+    return sum((_stamp(path) for path in (state.path, *state.beside)), ())
 
 
 def _stamp(path: str) -> tuple[int, ...]:

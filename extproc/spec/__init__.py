@@ -1,7 +1,7 @@
 """WHAT we want: load, check, JSON Schema. Pure, but for `file`."""
 
 from extproc.spec.blindspots import blind_spots
-from extproc.spec.file import read, read_text
+from extproc.spec.file import beside, read, read_text
 from extproc.spec.load import fingerprint, json_schema, load
 
-__all__ = ["blind_spots", "fingerprint", "json_schema", "load", "read", "read_text"]
+__all__ = ["beside", "blind_spots", "fingerprint", "json_schema", "load", "read", "read_text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -14,10 +15,22 @@ from pydantic_core import ErrorDetails
 
 from extproc.domain import Rollout, Spec
 from extproc.errors import Problem, SpecError
-from extproc.spec.check import check, did_you_mean
-from extproc.spec.document import COOKIE_PATTERN, COUNTRY_PATTERN, HEADER_PATTERN, NAME_PATTERN, Document
+from extproc.spec.bundle import parted
+from extproc.spec.checks import check, did_you_mean
+from extproc.spec.document import Document
+from extproc.spec.document.base import (
+    CLAIM_PATTERN,
+    COOKIE_PATTERN,
+    COUNTRY_OR_GROUP_PATTERN,
+    COUNTRY_PATTERN,
+    GROUP_PATTERN,
+    HEADER_PATTERN,
+    KEY_PATTERN,
+    NAME_PATTERN,
+    REGION_PATTERN,
+)
 from extproc.spec.resolve import resolve
-from extproc.spec.units import show_share
+from extproc.spec.units import show_duration, show_share
 from extproc.spec.yamltext import Lines, Path, parse, show
 
 _IDS = {"extra_forbidden": "spec.unknown-key", "missing": "spec.missing-key", "literal_error": "spec.choice", "enum": "spec.choice"}
@@ -29,6 +42,7 @@ _SHAPES = {
     "list_type": "must be a list, such as [a, b]",
     "int_type": "must be a whole number, without quotes",
     "float_type": "must be a number, without quotes",
+    "float_parsing": "must be a number",
     "bool_type": "must be true or false",
     "string_type": "must be text",
     "too_short": "must not be empty",
@@ -45,17 +59,25 @@ _PATTERNS = {
     NAME_PATTERN: "must be a name: lower-case letters, digits, dot, dash and underscore, at most 63, beginning with a letter or digit",
     HEADER_PATTERN: "must be a header name: letters, digits and !#$%&'*+.^_`|~- without blanks",
     COUNTRY_PATTERN: "must be a country code: two upper-case letters, such as DE",
+    COUNTRY_OR_GROUP_PATTERN: "must be a country code: two upper-case letters, such as DE, or the name of a group, such as EU",
+    GROUP_PATTERN: "must be the name of a group: at least three upper-case letters, digits and underscores",
+    REGION_PATTERN: "must be a country and its subdivision, such as GB-ENG",
+    CLAIM_PATTERN: "must be a claim, or the dotted path to one, such as realm_access.roles",
     COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
     "^/": "must start with /",
+    "^https://": "must start with https://",
+    "^https?://": "must start with http:// or https://",
+    KEY_PATTERN: "must be a key of the request's body: letters, digits and underscore, at most 64",
 }
 
 
 def load(text: str) -> Spec:
-    """The Spec in a YAML text; raises SpecError with every problem found, in the order of lines.
+    """The Spec in a YAML text, or in a bundle of it and its files; raises SpecError with every problem found, in the order of lines.
 
     A text that is no YAML is told as such, alone: nothing can be read of it. Otherwise faults of shape and faults between blocks
     come together; only what depends on a block that cannot be read has to wait for the next run.
     """
+    text, files = parted(text)
     values, lines = parse(text)
     problems: list[Problem] = []
     document: Document | None = None
@@ -63,10 +85,10 @@ def load(text: str) -> Spec:
         document = Document.model_validate(values)
     except ValidationError as error:
         problems = [_problem(detail, lines) for detail in error.errors(include_url=False)]
-    problems += [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(values)]
+    problems += [Problem(identity, show(path), message, hint, lines.of(path)) for identity, path, message, hint in check(values, files)]
     if problems or document is None:
         raise SpecError(sorted(problems, key=lambda problem: (problem.line, problem.path, problem.id)))
-    return resolve(document, digest(values))
+    return resolve(document, digest(values, files), files)
 
 
 def json_schema() -> dict[str, Any]:
@@ -84,14 +106,28 @@ def _standard(schema: Any) -> Any:
     return [_standard(value) for value in schema] if isinstance(schema, list) else schema
 
 
-def digest(values: object) -> str:
-    """Identity of a document: 16 hex digits of SHA-256 over its canonical JSON."""
-    return sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+def digest(values: object, files: Mapping[str, str]) -> str:
+    """Identity of a document and its files: 16 hex digits of SHA-256 over its canonical JSON, and theirs."""
+    hashed = sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS))
+    for name in sorted(files):
+        hashed.update(orjson.dumps([name, sha256(files[name].encode()).hexdigest()]))
+    return hashed.hexdigest()[:16]
 
 
 def fingerprint(rollout: Rollout) -> str:
-    """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change."""
-    return sha256(orjson.dumps(rollout, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()[:16]
+    """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change.
+
+    When it may go on by itself (windows, freezes, approval) is left out: that holds nothing that was decided, and a freeze that is
+    declared during an incident must not ask for a rollback first.
+    """
+    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=())
+    option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+    return sha256(orjson.dumps(rollout, option=option, default=_kind_and_fields)).hexdigest()[:16]
+
+
+def _kind_and_fields(noun: Any) -> Any:
+    # With its kind: `all` and `any` of the same selectors are made of the same fields.
+    return {type(noun).__name__: {one.name: getattr(noun, one.name) for one in fields(noun)}} if is_dataclass(noun) else str(noun)
 
 
 def _problem(detail: ErrorDetails, lines: Lines) -> Problem:
@@ -130,8 +166,11 @@ def _said(value: Any) -> str:
 
 def _limits(given: Any, context: Mapping[str, Any]) -> dict[str, Any]:
     """Limits in the unit in which the value is written."""
-    percent = isinstance(given, str) and given.rstrip().endswith("%")
-    return {key: show_share(float(limit)) if percent and key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
+    unit = given.strip()[-1:] if isinstance(given, str) else ""
+    if not unit or unit not in "%smhd":
+        return dict(context)
+    show = show_share if unit == "%" else show_duration
+    return {key: show(float(limit)) if key in ("gt", "ge", "lt", "le") else limit for key, limit in context.items()}
 
 
 def _choice(given: Any, expected: str) -> str:
@@ -145,7 +184,7 @@ def _field_at(path: Path) -> tuple[Any, FieldInfo | None]:
     for part in path:
         inner = _plain(annotation)
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            field = inner.model_fields.get(str(part))
+            field = next((one for name, one in inner.model_fields.items() if (one.alias or name) == part), None)
             annotation = field.annotation if field is not None else None
         else:
             annotation = (get_args(inner) or (None,))[-1]
@@ -161,7 +200,7 @@ def _plain(annotation: Any) -> Any:
 
 def _keys_at(path: Path) -> list[str]:
     block, _ = _field_at(path)
-    return list(block.model_fields)
+    return [field.alias or name for name, field in block.model_fields.items()]
 
 
 def _described(path: Path) -> str:

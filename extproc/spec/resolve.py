@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+import orjson
+
 from extproc.domain import (
+    Affinity,
     Application,
-    Ceiling,
-    Cohort,
+    Attribute,
+    Backend,
+    Conversation,
     Cookie,
     Credential,
     Endpoint,
-    Gate,
-    HeaderRule,
+    Fact,
+    FactKind,
+    FlagSource,
+    FlagVendor,
+    Geoip,
+    Identity,
+    Jwt,
     Listener,
     Match,
     Model,
+    Overrides,
     PathRewrite,
-    Phase,
+    Poll,
     Prices,
+    Prometheus,
     Rollout,
     Sla,
     Source,
@@ -25,39 +40,86 @@ from extproc.domain import (
     Tls,
     Unit,
 )
-from extproc.measures import ERRORS, MEASURES
-from extproc.spec.document import (
-    ApplicationBlock,
-    CohortBlock,
-    CredentialBlock,
-    Document,
-    EndpointBlock,
-    GateBlock,
-    ListenerBlock,
-    ModelBlock,
-    PhaseBlock,
-    PricesBlock,
+from extproc.spec import gating, selecting
+from extproc.spec.document import Document
+from extproc.spec.document.application import ApplicationBlock, ListenerBlock
+from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
+from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock
+from extproc.spec.document.rollout import (
+    ConversationBlock,
+    CookieBlock,
+    OverridesBlock,
     RolloutBlock,
     SourceBlock,
     UnitBlock,
 )
-from extproc.spec.units import show_share
 
-DEFAULT_CEILINGS = {ERRORS.name: 0.05}
-"""A canary above 5 % errors is stopped whatever stable does: higher than any healthy LLM back end, low enough to act at once."""
+UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
+    FlagVendor.UNLEASH: "userId",
+    FlagVendor.LAUNCHDARKLY: "key",
+    FlagVendor.GROWTHBOOK: "id",
+    FlagVendor.FLAGD: "targetingKey",
+}
+"""What each vendor calls the id that a flag is sticky to."""
+USUAL_SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
+    "user": (
+        Source(SourceKind.HEADER, "x-user-id"),
+        Source(SourceKind.API_KEY, "authorization"),
+        Source(SourceKind.COOKIE, "llm_uid"),
+    ),
+    "tenant": (Source(SourceKind.HEADER, "x-tenant-id"), Source(SourceKind.API_KEY, "authorization")),
+    "conversation": (Source(SourceKind.HEADER, "x-conversation-id"), Source(SourceKind.COOKIE, "llm_conversation_id")),
+    "request": (),
+}
+"""Where the ids of a kind of unit come from, unless the Spec says otherwise."""
+STATE_IS_KEPT: Final = 30 * 86400.0
+"""Seconds that a provider keeps a conversation's state: OpenAI's stored responses are deleted after 30 days."""
 
 
-def resolve(document: Document, digest: str) -> Spec:
-    """The Spec of a checked document."""
+def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
+    """The Spec of a checked document, and of the files that it names."""
+    written = document.identity
+    identity = Identity(written.tier_header, written.country_header, written.region_header, written.asn_header)
+    groups = {name: tuple(countries) for name, countries in written.country_groups.items()}
+    around = selecting.Around(identity, groups, files)
+    salts = {name: block.salt or name for name, block in document.rollouts.items()}
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
+        identity=identity,
         models={name: _model(name, block) for name, block in document.models.items()},
-        rollouts={name: _rollout(name, block) for name, block in document.rollouts.items()},
-        tier_header=document.identity.tier_header,
-        country_header=document.identity.country_header,
+        layers={name: _slots(block.slots) for name, block in document.layers.items()},
+        flags={name: _flags(name, block, files) for name, block in document.flags.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models) for name, block in document.rollouts.items()},
         digest=digest,
+        prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
     )
+
+
+def _slots(written: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    # Each begins exactly where the one before ends: end - share would be another number, by a bit.
+    ends = [min(end, 1.0) for end in accumulate(written.values(), initial=0.0)]
+    return dict(zip(written, pairwise(ends), strict=True))
+
+
+def _flags(name: str, block: FlagSourceBlock, files: Mapping[str, str]) -> FlagSource:
+    document: dict[str, Any] | None = orjson.loads(files[block.file]) if block.file is not None else None
+    poll = block.poll
+    attributes = {UNIT_ATTRIBUTES[block.vendor]: Attribute(None, AttributeBlock(unit=True).type)}
+    attributes |= {attribute: _attribute(one) for attribute, one in block.attributes.items()}
+    return FlagSource(
+        name, block.vendor, document, Poll(poll.url, _credential(poll.credential), poll.every) if poll is not None else None, attributes
+    )
+
+
+def _attribute(block: AttributeBlock) -> Attribute:
+    if block.unit:
+        return Attribute(None, block.type)
+    for kind, name in ((FactKind.HEADER, block.header), (FactKind.COOKIE, block.cookie), (FactKind.CLAIM, block.claim)):
+        if name is not None:
+            return Attribute(Fact(kind, name), block.type)
+    raise AssertionError("an attribute has a source")
 
 
 def _application(block: ApplicationBlock) -> Application:
@@ -71,28 +133,39 @@ def _listener(block: ListenerBlock) -> Listener:
         address=block.address,
         port=block.port,
         trusted_hops=block.trusted_hops,
-        geoip_database=block.geoip.database if block.geoip is not None else None,
+        geoip=Geoip(block.geoip.database, block.geoip.city, block.geoip.asn) if block.geoip is not None else None,
+        jwt=_jwt(block),
         set_by=dict(block.set_by),
         admin_port=block.admin_port,
         default_model=block.default_model,
     )
 
 
+def _jwt(block: ListenerBlock) -> Jwt | None:
+    jwt = block.jwt
+    return Jwt(jwt.issuer, tuple(jwt.audiences or ()), jwt.jwks_file, jwt.jwks_uri) if jwt is not None else None
+
+
 def _model(name: str, block: ModelBlock) -> Model:
-    written = block.endpoints or ([block.endpoint] if block.endpoint is not None else [])
-    endpoints = tuple(_endpoint(one) for one in written)
-    over_tls = next((one for one in endpoints if one.tls is not None), None)
-    rewrite = block.path_rewrite
+    alone = BackendBlock(cluster=block.cluster or name, endpoint=block.endpoint, endpoints=block.endpoints, host_rewrite=block.host_rewrite)
+    rewrite, affinity = block.path_rewrite, block.affinity
     return Model(
         name=name,
-        cluster=block.cluster or name,
-        endpoints=endpoints,
-        host_rewrite=block.host_rewrite or (over_tls.host if over_tls is not None else None),
+        backends=tuple(_backend(one) for one in block.pool or [alone]),
+        affinity=Affinity(affinity.policy, affinity.header) if affinity is not None else None,
         path_rewrite=PathRewrite(rewrite.prefix, rewrite.to) if rewrite is not None else None,
         credential=_credential(block.credential),
         send_model=block.send_model,
         prices=_prices(block.prices),
     )
+
+
+def _backend(block: BackendBlock) -> Backend:
+    written = block.endpoints or ([block.endpoint] if block.endpoint is not None else [])
+    endpoints = tuple(_endpoint(one) for one in written)
+    over_tls = next((one for one in endpoints if one.tls is not None), None)
+    host_rewrite = block.host_rewrite or (over_tls.host if over_tls is not None else None)
+    return Backend(block.cluster, block.weight, endpoints, host_rewrite)
 
 
 def _endpoint(block: EndpointBlock) -> Endpoint:
@@ -110,8 +183,14 @@ def _prices(block: PricesBlock | None) -> Prices | None:
     return Prices(block.input, block.cached_input if block.cached_input is not None else block.input, block.output)
 
 
-def _rollout(name: str, block: RolloutBlock) -> Rollout:
-    match = block.match
+def _prometheus(block: PrometheusBlock) -> Prometheus:
+    return Prometheus(block.url, _credential(block.credential), block.every)
+
+
+def _rollout(
+    name: str, block: RolloutBlock, salts: Mapping[str, str], around: selecting.Around, models: Mapping[str, ModelBlock]
+) -> Rollout:
+    match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
     return Rollout(
         name=name,
         layer=block.layer,
@@ -119,57 +198,70 @@ def _rollout(name: str, block: RolloutBlock) -> Rollout:
         stable=block.stable,
         canary=block.canary,
         unit=_unit(block.unit),
-        cohorts=tuple(_cohort(cohort) for cohort in block.cohorts),
-        phases=tuple(_phase(index, phase) for index, phase in enumerate(block.phases)),
+        cohorts=tuple(selecting.cohort(cohort, block.phases, around) for cohort in block.cohorts),
+        phases=tuple(gating.phase(index, phase, block, priced) for index, phase in enumerate(block.phases)),
         holdback=block.holdback,
-        salt=block.salt or name,
+        salt=salts[block.reuse_salt_of] if block.reuse_salt_of is not None else salts[name],
+        slot=block.slot,
+        bucket=block.bucket,
+        conversation=_conversation(block.conversation) if block.conversation is not None else None,
+        overrides=_overrides(block.overrides, around.files),
+        on_canary_failure=block.on_canary_failure,
         start=block.start,
         alpha=block.alpha,
+        approval_above=block.approval_above,
+        windows=tuple(gating.window(window) for window in block.windows),
+        freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
     )
 
 
 def _unit(block: UnitBlock) -> Unit:
-    sources = tuple(_source(source) for source in block.sources)
+    sources = tuple(_source(source) for source in block.sources) if block.sources is not None else USUAL_SOURCES[block.kind]
     name = next((source.name for source in sources if source.kind is SourceKind.COOKIE), None)
     if name is None:
         return Unit(block.kind, sources, None)
-    written = block.cookie
-    max_age = written.max_age if written is not None else 365 * 86400.0
-    secure = "; Secure" if written is None or written.secure else ""
-    same_site = written.same_site if written is not None else "Lax"
-    return Unit(block.kind, sources, Cookie(name, int(max_age), f"Path=/; HttpOnly{secure}; SameSite={same_site}"))
+    written = block.cookie or CookieBlock()
+    return Unit(block.kind, sources, _cookie(name, written.max_age, written.secure, written.same_site))
+
+
+def _cookie(name: str, max_age: float, secure: bool, same_site: str) -> Cookie:
+    return Cookie(name, int(max_age), f"Path=/; HttpOnly{'; Secure' if secure else ''}; SameSite={same_site}")
 
 
 def _source(block: SourceBlock) -> Source:
-    if block.header is not None:
-        return Source(SourceKind.HEADER, block.header)
-    if block.api_key is not None:
-        return Source(SourceKind.API_KEY, block.api_key)
-    assert block.cookie is not None
-    return Source(SourceKind.COOKIE, block.cookie)
+    written = (
+        (SourceKind.HEADER, block.header),
+        (SourceKind.API_KEY, block.api_key),
+        (SourceKind.COOKIE, block.cookie),
+        (SourceKind.CLAIM, block.claim),
+    )
+    return next(Source(kind, name) for kind, name in written if name is not None)
 
 
-def _cohort(block: CohortBlock) -> Cohort:
-    rules = tuple(HeaderRule(name, tuple(values)) for name, values in (block.header or {}).items())
-    return Cohort(block.name, tuple(block.country or ()), tuple(block.tier or ()), rules, block.random)
-
-
-def _phase(index: int, block: PhaseBlock) -> Phase:
-    gates = block.gates if block.gates is not None else {ERRORS.name: GateBlock()}
-    ceilings = block.ceilings if block.ceilings is not None else DEFAULT_CEILINGS
-    return Phase(
-        name=block.name or show_share(block.share),
-        share=block.share,
-        min_dwell=block.min_dwell,
-        max_dwell=block.max_dwell,
-        min_units=block.min_units,
-        min_requests=block.min_requests,
-        gates=tuple(_gate(index, name, gate, len(gates)) for name, gate in gates.items()),
-        ceilings=tuple(Ceiling(name, limit) for name, limit in ceilings.items()),
+def _conversation(block: ConversationBlock) -> Conversation:
+    named = block.id
+    identity = None
+    if named is not None:
+        identity = Source(SourceKind.HEADER, named.header) if named.header is not None else Source(SourceKind.COOKIE, named.cookie or "")
+    # A browser must still have the token of a conversation whose state the provider keeps.
+    kept = max(block.lifetime, STATE_IS_KEPT) if block.state_fields or block.state_paths else block.lifetime
+    cookie = _cookie(block.cookie, kept, block.secure, "Lax") if block.cookie is not None else None
+    return Conversation(
+        header=None if cookie is not None else block.header or "x-conversation-token",
+        cookie=cookie,
+        id=identity,
+        lifetime=block.lifetime,
+        on_quality_rollback=block.on_quality_rollback,
+        state_fields=tuple(block.state_fields),
+        state_paths=tuple(block.state_paths),
     )
 
 
-def _gate(index: int, name: str, block: GateBlock, gates: int) -> Gate:
-    margins = MEASURES[name].margins
-    margin = block.margin if block.margin is not None else margins[min(index, len(margins) - 1)]
-    return Gate(name, margin, block.weight if block.weight is not None else 1 / gates)
+def _overrides(block: OverridesBlock, files: Mapping[str, str]) -> Overrides:
+    qa = block.qa
+    return Overrides(
+        qa_header=qa.header if qa is not None else "",
+        qa_secret=Credential("", "", qa.secret.file, qa.secret.env) if qa is not None else None,
+        stable=selecting.ids(block.stable, block.stable_file, files),
+        canary=selecting.ids(block.canary, block.canary_file, files),
+    )

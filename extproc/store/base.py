@@ -52,9 +52,10 @@ class Store(Protocol):
         entries: Sequence[JournalEntry],
         evidence: Mapping[str, str],
         specs: Mapping[str, str] = NOTHING,
+        forgotten: Sequence[str] = (),
     ) -> tuple[JournalEntry, ...]:
-        """Write State, its Journal entries (returned with their numbers), the Evidence behind them and the Specs that it names (YAML by
-        digest, immutable): all of it, or nothing.
+        """Write State, its Journal entries (returned with their numbers), the Evidence behind them and the Specs and flags it names (text
+        by digest, immutable): all of it, or nothing. `forgotten` are digests of flags that no State in use names any more.
 
         `expected_generation` is that of the State which the decision was made on (0 for none); raises ConflictError if another one
         is there by now.

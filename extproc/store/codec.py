@@ -20,12 +20,13 @@ def decode_state(text: bytes | str) -> State:
     """The State in a JSON document; raises StoreError where it is none."""
     try:
         document: dict[str, Any] = orjson.loads(text)
-        rollouts = {name: _rollout_state(one) for name, one in document["rollouts"].items()}
-        return State(document["generation"], document["spec_digest"], rollouts)
+        rollouts = {name: _rollout(one) for name, one in document["rollouts"].items()}
+        return State(document["generation"], document["spec_digest"], rollouts, dict(document.get("flags", {})))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         hint = "restore a backup, or move the file away to begin anew"
         raise StoreError(Problem("store.state", "state", f"cannot be understood: {error}", hint)) from error
 
 
-def _rollout_state(one: dict[str, Any]) -> RolloutState:
+def _rollout(one: dict[str, Any]) -> RolloutState:
+    # What earlier versions did not write has its default.
     return RolloutState(**{**one, "status": Status(one["status"]), "cohorts_out": tuple(one.get("cohorts_out", ()))})

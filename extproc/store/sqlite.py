@@ -119,6 +119,7 @@ class SqliteStore:
         entries: Sequence[JournalEntry],
         evidence: Mapping[str, str],
         specs: Mapping[str, str] = NOTHING,
+        forgotten: Sequence[str] = (),
     ) -> tuple[JournalEntry, ...]:
         with self._transaction():
             row = self._db.execute("SELECT generation FROM state").fetchone()
@@ -126,6 +127,7 @@ class SqliteStore:
             if found != expected_generation:
                 message = f"generation is {found}, the decision was made on {expected_generation}"
                 raise ConflictError(Problem("store.conflict", str(self._path), message, "read State again and decide anew"))
+            self._db.executemany("DELETE FROM specs WHERE digest = ?", [(digest,) for digest in forgotten])
             self._db.executemany(_PUBLISH, specs.items())
             self._db.execute("REPLACE INTO state VALUES(1, ?, ?)", (state.generation, encode_state(state)))
             last = self._db.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()[0]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from extproc import contract
-from extproc.domain import Arm, Outcome, Undecided
+from extproc.domain import Arm, Outcome, Reason, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
 
 _PREFIX = contract.ASSIGNMENT_NAMESPACE + "."
@@ -34,9 +37,25 @@ def _is_final(common: AccessLogCommon) -> bool:
 
 def _undecided(entry: HttpAccessLogEntry) -> Undecided:
     common, status = entry.common_properties, entry.response.response_code.value
-    model, tokens = _tokens(common)
-    failed = status != 429 and _failed(common, status, _client_aborted(common.response_flags))
-    return Undecided(common.upstream_cluster, model, failed, tokens[2])
+    model, (input_tokens, cached_tokens, output_tokens, reasoning_tokens) = _tokens(common)
+    client_aborted = _client_aborted(common.response_flags)
+    throttled = status == 429 or common.response_flags.rate_limited
+    failed = not throttled and _failed(common, status, client_aborted)
+    return Undecided(
+        answered_by=common.upstream_cluster,
+        model=model,
+        failed=failed,
+        output_tokens=output_tokens,
+        stream_id=common.stream_id or entry.request.request_id,
+        start=_seconds(common.start_time),
+        duration=_seconds(common.duration),
+        status=status,
+        client_aborted=client_aborted and not failed,
+        throttled=throttled,
+        input_tokens=input_tokens,
+        cached_tokens=cached_tokens,
+        reasoning_tokens=reasoning_tokens,
+    )
 
 
 def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
@@ -46,7 +65,9 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     metadata = common.metadata.filter_metadata
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
-            yield _outcome(entry, namespace[len(_PREFIX) :], metadata[namespace])
+            # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
+            with suppress(ValueError):
+                yield _outcome(entry, namespace[len(_PREFIX) :], metadata[namespace])
 
 
 def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outcome:
@@ -65,10 +86,11 @@ def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outco
         phase=fields[contract.FIELD_PHASE].string_value,
         cohort=fields[contract.FIELD_COHORT].string_value,
         arm=Arm(fields[contract.FIELD_ARM].string_value),
+        reason=Reason(fields[contract.FIELD_REASON].string_value),
         unit=fields[contract.FIELD_UNIT].string_value,
         durable=fields[contract.FIELD_DURABLE].bool_value,
-        start=common.start_time.seconds + common.start_time.nanos / 1e9,
-        duration=common.duration.seconds + common.duration.nanos / 1e9,
+        start=_seconds(common.start_time),
+        duration=_seconds(common.duration),
         final=final,
         status=status,
         failed=failed,
@@ -82,6 +104,7 @@ def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outco
         cached_tokens=tokens[1],
         output_tokens=tokens[2],
         reasoning_tokens=tokens[3],
+        router=fields[contract.FIELD_ROUTER].string_value,
     )
 
 
@@ -111,6 +134,10 @@ def _failed(common: AccessLogCommon, status: int, client_aborted: bool) -> bool:
         or flags.dns_resolution_failure
         or (status == 0 and not client_aborted)
     )
+
+
+def _seconds(given: Timestamp | Duration) -> float:
+    return given.seconds + given.nanos / 1e9
 
 
 def _microseconds(text: str) -> float | None:

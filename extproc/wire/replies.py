@@ -21,11 +21,11 @@ KEEP_ROUTE = ProcessingResponse(request_headers={}).SerializeToString()
 _PLACEHOLDER = "0" * HASH_DIGITS
 
 
-def encode_reply(assignment: Assignment, durable: bool) -> bytes:
+def encode_reply(assignment: Assignment, durable: bool, router: str = "") -> bytes:
     """Reply bytes of one layer's assignment, up to (not including) the unit's 16 hex digits.
 
     The layer `model` sets the cluster header; every other layer sets `x-llm-variant-<layer>`. The assignment travels as dynamic
-    metadata `extproc.assignment.<layer>` to the access log and reaches no upstream.
+    metadata `extproc.assignment.<layer>` to the access log and reaches no upstream. `router` names the worker that answers; empty: none.
     """
     reply = ProcessingResponse()
     mutation = reply.request_headers.response.header_mutation
@@ -41,10 +41,13 @@ def encode_reply(assignment: Assignment, durable: bool) -> bytes:
             contract.FIELD_PHASE: assignment.phase,
             contract.FIELD_COHORT: assignment.cohort,
             contract.FIELD_ARM: assignment.arm.value,
+            contract.FIELD_REASON: assignment.reason.value,
             contract.FIELD_DURABLE: durable,
             contract.FIELD_UNIT: _PLACEHOLDER,
         }
     )
+    if router:
+        fields[contract.FIELD_ROUTER] = router
     reply.dynamic_metadata.fields[contract.assignment_namespace(assignment.layer)].struct_value.CopyFrom(fields)
     encoded = reply.SerializeToString(deterministic=True)
     if not encoded.endswith(_PLACEHOLDER.encode()):
@@ -57,6 +60,23 @@ def encode_cookie(value: str) -> bytes:
     reply = ProcessingResponse()
     reply.dynamic_metadata.fields[contract.COOKIE_NAMESPACE].struct_value.update({contract.COOKIE_FIELD: value})
     return reply.SerializeToString()
+
+
+def encode_token(token: bytes, cookie: str) -> bytes:
+    """Reply bytes that make the rendered Envoy hand out a conversation's token: as a header, or in a Set-Cookie value if there is one."""
+    field, value = (contract.CONVERSATION_COOKIE_FIELD, cookie) if cookie else (contract.CONVERSATION_FIELD, token.decode())
+    reply = ProcessingResponse()
+    reply.dynamic_metadata.fields[contract.CONVERSATION_NAMESPACE].struct_value.update({field: value})
+    return reply.SerializeToString()
+
+
+def _affinity_prefix() -> bytes:
+    reply = ProcessingResponse()
+    _set_header(reply.request_headers.response.header_mutation, contract.AFFINITY_HEADER, _PLACEHOLDER)
+    encoded = reply.SerializeToString()
+    if not encoded.endswith(_PLACEHOLDER.encode()):
+        raise AssertionError("a reply must end with the unit's hash")
+    return encoded[:-HASH_DIGITS]
 
 
 def _set_header(mutation: HeaderMutation, name: str, value: str) -> None:
@@ -74,3 +94,7 @@ def matching_empty_reply(message: bytes) -> bytes | None:
     reply = ProcessingResponse()
     getattr(reply, kind).SetInParent()
     return reply.SerializeToString()
+
+
+AFFINITY_PREFIX = _affinity_prefix()
+"""Reply bytes that set the affinity header, up to (not including) the unit's 16 hex digits."""

@@ -14,6 +14,8 @@ from struct import Struct
 from typing import Final
 
 from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct as Fields
+from google.protobuf.struct_pb2 import Value
 
 from extproc import contract
 from extproc.domain import Subject
@@ -23,20 +25,22 @@ from extproc.pb.ext_proc_pb2 import ProcessingRequest
 def read_subject(message: bytes) -> Subject | None:
     """The headers of a ProcessingRequest, or None if it is not about request headers.
 
-    A header that is there twice counts with its last value; the requested model, where Envoy forwards it, is added under
-    `contract.REQUEST_MODEL`. Raises google.protobuf.message.DecodeError on bytes that are no ProcessingRequest.
+    A header that is there twice counts with its last value. What Envoy forwards as metadata is added: the requested model under
+    `contract.REQUEST_MODEL`, that the body speaks of provider-side state under `contract.REQUEST_STATE`, and verified claims under
+    `contract.CLAIM_PREFIX` and their dotted path. Raises google.protobuf.message.DecodeError on bytes that are no ProcessingRequest.
     """
     for layout in _LAYOUTS.get(message[:_KEY], ()):
         if len(message) >= layout.size:
             fields = layout.unpack(message)
             if fields[::2] == layout.heads:
                 rest = message[layout.size :]
-                if rest not in _RESTS:
-                    break
+                facts = _RESTS.get(rest)
+                if facts is None:
+                    facts = _behind(rest)
+                    if facts is None:
+                        break
                 subject = dict(zip(layout.names, fields[1::2]))  # noqa: B905 - as long as each other, by the format
-                model = _RESTS[rest]
-                if model is not None:
-                    subject[contract.REQUEST_MODEL] = model
+                subject.update(facts)
                 return subject
     return _walk(message) or _parse(message)
 
@@ -69,21 +73,15 @@ def _parse(message: bytes) -> Subject | None:
     if not request.HasField("request_headers"):
         return None
     headers = request.request_headers.headers.headers
-    subject = {header.key: header.raw_value for header in headers}
-    subject.pop(contract.REQUEST_MODEL, None)
+    subject = {header.key: header.raw_value for header in headers if not header.key.startswith(_OURS)}
     for header in headers:
         _learn_head(header.key, len(header.raw_value))
-    model = _model(request)
-    if model is not None:
-        subject[contract.REQUEST_MODEL] = model
+    subject.update(_facts(request))
     return subject
 
 
-def _model(request: ProcessingRequest) -> bytes | None:
-    if not request.HasField("metadata_context") or contract.REQUEST_NAMESPACE not in request.metadata_context.filter_metadata:
-        return None
-    fields = request.metadata_context.filter_metadata[contract.REQUEST_NAMESPACE].fields
-    return fields[contract.REQUEST_MODEL_FIELD].string_value.encode()
+_OURS: Final = "extproc."
+"""No header that begins so is believed: Envoy's `forward_rules` let none through, and facts have such names."""
 
 
 def _walk(message: bytes) -> Subject | None:
@@ -112,17 +110,14 @@ def _walk(message: bytes) -> Subject | None:
             values.append(message[value:at])
         if at != end:
             return None
-        model = _RESTS[message[end:]]
-    except IndexError:
+    except (IndexError, KeyError):
         return None
-    except KeyError:
-        if at == end:
-            _learn_rest(message[end:])
+    facts = _behind(message[end:])
+    if facts is None:
         return None
     _learn_layout(message[:_KEY], heads, names, values)
     subject = dict(zip(names, values, strict=True))
-    if model is not None:
-        subject[contract.REQUEST_MODEL] = model
+    subject.update(facts)
     return subject
 
 
@@ -155,8 +150,10 @@ name and the length. Lengths and names are remembered, values never."""
 _MOST_HEADS = 16_384
 _LONGEST_NAME, _LONGEST_VALUE = 100, 1_023
 """Longer ones are parsed each time."""
-_RESTS: dict[bytes, bytes | None] = {b"": None}
-"""What stands behind the headers (metadata, never a header) to the requested model in it."""
+Facts = tuple[tuple[str, bytes], ...]
+_RESTS: dict[bytes, Facts] = {b"": ()}
+"""What stands behind the headers (metadata, never a header) to the facts in it, where they are the requested model and that there is
+state: as many as there are models. Claims are a user's own and never remembered."""
 _MOST_RESTS = 256
 _LONGEST_REST = 2_048
 _LONGEST_SECTION = 127 | 127 << 7
@@ -165,7 +162,7 @@ _LONGEST_SECTION = 127 | 127 << 7
 
 def _learn_head(name: str, size: int) -> None:
     key = name.encode()
-    if len(key) > _LONGEST_NAME or size > _LONGEST_VALUE or name == contract.REQUEST_MODEL:
+    if len(key) > _LONGEST_NAME or size > _LONGEST_VALUE or name.startswith(_OURS):
         return
     if len(_HEADS) >= _MOST_HEADS:
         _HEADS.clear()
@@ -177,15 +174,70 @@ def _varint(number: int) -> bytes:
     return bytes((number,)) if number < 128 else bytes((number & 127 | 128, number >> 7))
 
 
-def _learn_rest(rest: bytes) -> None:
-    """Remember what stands behind the headers, if it is a message of its own that says nothing of headers."""
-    if len(rest) > _LONGEST_REST:
-        return
-    if len(_RESTS) >= _MOST_RESTS:
-        _RESTS.clear()
+def _behind(rest: bytes) -> Facts | None:
+    """The facts behind the headers, if that is a message of its own that says nothing of headers; else None."""
+    facts = _RESTS.get(rest)
+    if facts is not None:
+        return facts
     try:
         request = ProcessingRequest.FromString(rest)
     except DecodeError:
-        return
-    if request.WhichOneof("request") is None:
-        _RESTS[rest] = _model(request)
+        return None
+    if request.WhichOneof("request") is not None:
+        return None
+    facts = _facts(request)
+    if len(rest) <= _LONGEST_REST and contract.JWT_NAMESPACE not in request.metadata_context.filter_metadata:
+        if len(_RESTS) >= _MOST_RESTS:
+            _RESTS.clear()
+        _RESTS[rest] = facts
+    return facts
+
+
+# -------------------------------------------------------------------------------------------------------------------- metadata
+_DEEPEST: Final = 8
+"""Blocks within blocks of a token that are looked into."""
+
+
+def _facts(request: ProcessingRequest) -> Facts:
+    """What Envoy has found out about a request, apart from its headers."""
+    if not request.HasField("metadata_context"):
+        return ()
+    found: list[tuple[str, bytes]] = []
+    metadata = request.metadata_context.filter_metadata
+    if contract.REQUEST_NAMESPACE in metadata:
+        fields = metadata[contract.REQUEST_NAMESPACE].fields
+        if contract.REQUEST_MODEL_FIELD in fields:
+            found.append((contract.REQUEST_MODEL, fields[contract.REQUEST_MODEL_FIELD].string_value.encode()))
+        if contract.REQUEST_STATE_FIELD in fields:
+            found.append((contract.REQUEST_STATE, b"1"))
+    if contract.JWT_NAMESPACE in metadata:
+        fields = metadata[contract.JWT_NAMESPACE].fields
+        if contract.JWT_FIELD in fields:
+            _claims(fields[contract.JWT_FIELD].struct_value, contract.CLAIM_PREFIX, _DEEPEST, found)
+    return tuple(found)
+
+
+def _claims(block: Fields, prefix: str, depth: int, found: list[tuple[str, bytes]]) -> None:
+    """Claims by dotted path, as texts; entries of a list joined by NUL, and a text with a NUL of its own left out."""
+    for name in block.fields:
+        value = block.fields[name]
+        if value.HasField("struct_value"):
+            if depth:
+                _claims(value.struct_value, f"{prefix}{name}.", depth - 1, found)
+        elif value.HasField("list_value"):
+            entries = [_claim(entry) for entry in value.list_value.values]
+            found.append((prefix + name, b"\0".join(entry for entry in entries if entry)))
+        else:
+            found.append((prefix + name, _claim(value)))
+
+
+def _claim(value: Value) -> bytes:
+    if value.HasField("string_value"):
+        text = value.string_value.encode()
+        return b"" if b"\0" in text else text
+    if value.HasField("bool_value"):
+        return b"true" if value.bool_value else b"false"
+    if value.HasField("number_value"):
+        number = value.number_value
+        return (f"{number:.0f}" if number.is_integer() else repr(number)).encode()
+    return b""

@@ -19,19 +19,20 @@ ALLOWED: dict[str, set[str]] = {
     "wire": {"domain", "contract", "pb"},
     "runtime": set(),
     "logs": {"contract"},
-    "spec": {"domain", "measures"},
-    "assign": {"domain"},
+    "flags": {"domain"},
+    "spec": {"domain", "measures", "flags"},
+    "assign": {"domain", "flags"},
     "release": {"domain", "measures"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
-    "render": {"domain", "measures", "contract"},
+    "render": {"domain", "measures", "contract", "flags"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
-    "controller": {"domain", "measures", "contract", "wire", "spec", "release", "store", "transport", "runtime", "logs"},
+    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "store", "transport", "runtime", "logs"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
 FREE = {"demo", "cli", "__main__", "__init__"}
-PURE = {"contract", "errors", "domain", "measures", "wire", "spec", "assign", "release", "render"}
+PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render"}
 FILES = {PACKAGE / "spec" / "file.py"}
 """Modules of pure rooms whose one purpose is to read a file."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}

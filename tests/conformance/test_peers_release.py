@@ -49,6 +49,7 @@ def entry(number: int, start: float, arm: Arm, **common: object) -> HttpAccessLo
             "phase": "25%",
             "cohort": "everyone",
             "arm": arm.value,
+            "reason": "ring",
             "durable": True,
             "unit": f"{number:016x}",
         }

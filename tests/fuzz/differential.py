@@ -102,7 +102,7 @@ class Ours(Connection):
 class _Decoder(Decoder):
     """h2's decoder, whole and stateful for every block; remembers what the last one said, requests that h2 refuses included."""
 
-    fields: Fields = []  # noqa: RUF012 - replaced, never changed
+    fields: Fields = []
 
     def decode(self, data: bytes, raw: bool = False) -> list[HeaderTuple]:
         found = list(super().decode(data, raw=raw))

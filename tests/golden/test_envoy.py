@@ -5,26 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import CliRunner
 
-from extproc import cli, spec
-from extproc.assign import matchers
+from extproc import cli
 from extproc.cli import render
 from extproc.demo.envoy import find_envoy
-from extproc.domain import Endpoint, HeaderRule, ListenerKind, Source, SourceKind, Spec, Unit
 from extproc.errors import SettingsError
-from extproc.render import EnvoySettings, Profile, RenderError, envoy_snippet, envoy_yaml, lost_features
-from extproc.render.headers import identity_headers, needed_headers, stripped_at_the_door
-from extproc.spec import blindspots
+from extproc.render import EnvoySettings, Profile, lost_features
 from loadtest.geography import write_country_database
 from tests.support.envoy_stand import OLD_ENVOY
-from tests.support.specs import cohort, model, rollout
-from tests.support.specs import spec as a_spec
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "envoy" / "release.yaml"
@@ -116,51 +109,6 @@ def test_the_core_profile_uses_nothing_that_envoy_calls_alpha() -> None:
         assert young not in text
 
 
-# ------------------------------------------------------------------------------------------------------- the Spec's other readers
-MANY = a_spec(
-    rollout(
-        cohorts=(cohort("a", headers=(HeaderRule("x-beta", ("1",)),)), cohort("b", countries=("DE",)), cohort("c")),
-        unit=Unit("user", (Source(SourceKind.API_KEY, "x-key"), Source(SourceKind.HEADER, "x-tenant")), None),
-    ),
-    rollout("second", cohorts=(cohort("t", tiers=("gold",)),)),
-)
-
-
-@pytest.mark.parametrize("given", [a_spec(), MANY, spec.read(str(EXAMPLE))], ids=["plain", "many", "example"])
-def test_envoy_forwards_what_a_decision_reads(given: Spec) -> None:
-    """render works this out on its own (rooms do not import each other): it must be what `assign` and `spec` say."""
-    assert set(needed_headers(given)) == matchers.needed_headers(given)
-    assert set(identity_headers(given)) == set(blindspots.identity_headers(given))
-
-
-def test_an_edge_believes_only_named_headers() -> None:
-    """On an internal listener identity is trusted; at an edge each header needs somebody who sets it; geoip sets its own everywhere."""
-    internal = replace(MANY.listener, kind=ListenerKind.INTERNAL)
-    edge = replace(MANY.listener, kind=ListenerKind.EDGE, set_by={"x-tenant": "the gateway"})
-    assert stripped_at_the_door(replace(MANY, listener=internal)) == ()
-    assert stripped_at_the_door(replace(MANY, listener=replace(internal, geoip_database="/db"))) == ("x-geo-country",)
-    assert stripped_at_the_door(replace(MANY, listener=edge)) == ("x-beta", "x-geo-country", "x-user-id", "x-user-tier")
-
-
-# ------------------------------------------------------------------------------------------------------------------------ refusals
-def test_a_model_without_endpoint_is_refused_with_every_other() -> None:
-    """A whole configuration needs addresses; the hint names the way out, and the snippet does without."""
-    with pytest.raises(RenderError) as refused:
-        envoy_yaml(a_spec(), EnvoySettings(), "a test")
-    assert [problem.path for problem in refused.value.problems] == ["models.old", "models.new"]
-    assert {problem.id for problem in refused.value.problems} == {"render.no-endpoint"}
-    assert "--snippet" in refused.value.problems[0].hint
-    assert "name: old" not in envoy_snippet(a_spec(), EnvoySettings(), "a test")
-
-
-def test_our_own_clusters_are_not_models() -> None:
-    """A model must not take the cluster name of the router or the collector."""
-    taken = model("old", cluster="extproc_router", endpoints=(Endpoint("127.0.0.1", 1, None),))
-    with pytest.raises(RenderError) as refused:
-        envoy_snippet(a_spec(models={"old": taken, "new": model("new")}), EnvoySettings(), "a test")
-    assert [problem.id for problem in refused.value.problems] == ["render.reserved-cluster"]
-
-
 @pytest.mark.parametrize("option", ["--router", "--collector"])
 def test_an_address_that_is_none_is_refused(option: str) -> None:
     """Before a file is written that Envoy would refuse."""
@@ -178,19 +126,6 @@ def test_many_answers_may_be_open_at_once() -> None:
     for cluster in written:
         if not cluster["name"].startswith("extproc_"):
             assert cluster["circuit_breakers"]["thresholds"][0]["max_requests"] >= 10_000
-
-
-@pytest.mark.parametrize("profile", Profile)
-def test_bodies_are_held_only_where_somebody_reads_them(profile: Profile) -> None:
-    """Without a model to read or to write, requests stream through."""
-    endpoint = (Endpoint("127.0.0.1", 1, None),)
-    models = {name: model(name, endpoints=endpoint) for name in ("old", "new")}
-    plain = envoy_yaml(a_spec(models=models), EnvoySettings(profile=profile), "a test")
-    assert "envoy.filters.http.buffer" not in plain
-    assert "request_rules" not in plain
-    writing = models | {"new": model("new", endpoints=endpoint, send_model="new")}
-    text = envoy_yaml(a_spec(models=writing), EnvoySettings(profile=profile), "a test")
-    assert ("envoy.filters.http.buffer" in text) == (profile is Profile.CORE)
 
 
 def _strings(value: object) -> list[str]:

@@ -24,7 +24,7 @@ from extproc.domain import (
     Verdict,
 )
 from extproc.errors import RefusedError
-from extproc.release import AUTOMATION, Evidence, apply, decide, human
+from extproc.release import AUTOMATION, Evidence, Wish, apply, decide, human
 from tests.support.specs import rollout
 
 NAME = "new"
@@ -149,7 +149,7 @@ class PhaseMachine(RuleBasedStateMachine):
         assert all(problem.hint for problem in caught.value.problems)
 
     def said(self, action: Action, why: str) -> Decision:
-        return human(self.rollout, self.stands, action, why, now=self.now, until=self.now + 5000.0)
+        return human(self.rollout, self.stands, action, why, Wish(until=self.now + 5000.0), self.now)
 
     @rule()
     @precondition(lambda self: not self.stands.status.terminal)

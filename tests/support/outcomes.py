@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from extproc.domain import Arm, Outcome
+from extproc.domain import Arm, Outcome, Reason
 from extproc.release import Evidence
 
 
@@ -21,6 +21,7 @@ def outcome(number: int = 0, start: float = 100.0, canary: bool = True, failed: 
         "phase": "5%",
         "cohort": "everyone",
         "arm": Arm.CANARY if canary else Arm.REST,
+        "reason": Reason.RING,
         "unit": f"{number:016x}",
         "durable": True,
         "start": start,

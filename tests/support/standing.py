@@ -14,7 +14,7 @@ import httpx
 
 from extproc.demo import stand
 from extproc.demo.envoy import Envoy
-from extproc.demo.processes import Processes
+from extproc.demo.processes import Child, Processes
 
 KNOBS = {"ttft": 0.01, "tokens_per_second": 5000.0, "output_tokens": 20.0}
 CHAT = "/v1/chat/completions"
@@ -29,6 +29,9 @@ class Standing:
     models: dict[str, stand.ModelHandle]
     envoy: Envoy
     processes: Processes
+    spec: Path
+    serving: Child | None
+    """`extproc serve`, where it is that."""
     _loop: asyncio.AbstractEventLoop
 
     def run(self, work: Coroutine[Any, Any, Any], timeout: float = 60.0) -> Any:
@@ -88,9 +91,10 @@ async def _start(
     stand.fill(document, ports, {name: model.port for name, model in models.items()})
     change(document)
     spec = stand.write_spec(document, processes.directory)
+    serving = None
     if phase is None:
-        await stand.start_serve(processes, spec, ports, workers)
+        serving = await stand.start_serve(processes, spec, ports, workers)
     else:
         await stand.start_router(processes, spec, ports, workers, phase)
     envoy = await stand.start_envoy(processes, spec, ports, workers)
-    return Standing(processes.directory, ports, models, envoy, processes, loop)
+    return Standing(processes.directory, ports, models, envoy, processes, spec, serving, loop)

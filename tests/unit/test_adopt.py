@@ -7,10 +7,27 @@ from decimal import Decimal
 
 import pytest
 
-from extproc.domain import Credential, Prices, Rollout, RolloutState, Spec, State, Status
+from extproc.domain import (
+    Attribute,
+    AttributeType,
+    Credential,
+    Fact,
+    FactKind,
+    FlagIs,
+    FlagSource,
+    FlagVendor,
+    Not,
+    Poll,
+    Prices,
+    Rollout,
+    RolloutState,
+    Spec,
+    State,
+    Status,
+)
 from extproc.errors import RefusedError
 from extproc.release import adopt
-from tests.support.specs import cohort, rollout, spec
+from tests.support.specs import cohort, model, rollout, spec
 
 NOW = 500.0
 EXPOSING = (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
@@ -36,8 +53,8 @@ def after(*rollouts: Rollout) -> Spec:
     return spec(*(rollouts or (rollout(),)), digest="new")
 
 
-def pending(fingerprint: str) -> RolloutState:
-    return RolloutState(Status.PENDING, 0, NOW, 0, 1, "has not been started", fingerprint)
+def pending(fingerprint: str, epoch: int = 0) -> RolloutState:
+    return RolloutState(Status.PENDING, 0, NOW, 0, 1, "has not been started", fingerprint, epoch)
 
 
 def test_the_first_spec_makes_the_first_state() -> None:
@@ -65,7 +82,7 @@ def test_a_new_rollout_is_pending_beside_a_running_one(status: Status) -> None:
     """Adding one disturbs nobody."""
     given = after(rollout(), rollout("second"))
     adopted = adopt(state(new=stood(status)), before(), given, prints(given), NOW)
-    assert adopted.rollouts == {"new": stood(status), "second": pending("print-second")}
+    assert adopted.rollouts == {"new": stood(status), "second": pending("print-second", epoch=10)}
 
 
 def test_everything_that_runs_and_was_changed_or_removed_is_said_at_once() -> None:
@@ -99,7 +116,7 @@ def test_everything_that_runs_and_was_changed_or_removed_is_said_at_once() -> No
 def test_what_rests_can_be_removed(status: Status) -> None:
     """It is in the Journal, and nowhere else."""
     given = after(rollout("other"))
-    assert adopt(state(new=stood(status)), before(), given, prints(given), NOW).rollouts == {"other": pending("print-other")}
+    assert adopt(state(new=stood(status)), before(), given, prints(given), NOW).rollouts == {"other": pending("print-other", epoch=10)}
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.ROLLED_BACK])
@@ -134,6 +151,26 @@ def test_a_pending_rollout_takes_the_new_spec() -> None:
     }
 
 
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.ROLLED_BACK, Status.PENDING])
+@pytest.mark.parametrize("changes", [{"canary": "third"}, {"salt": "other"}, {}])
+def test_no_edit_makes_a_revoked_token_good_again(status: Status, changes: dict[str, str]) -> None:
+    """The epoch never falls: not with other models, not where an end stays, not for a rollout that was removed and comes back."""
+    stands, edited = state(new=replace(stood(status), epoch=4)), after(rollout(**changes))
+    assert adopt(stands, before(), edited, prints(edited, new="edited"), NOW).rollouts["new"].epoch == 4
+    without = adopt(stands, before(), after(rollout("other")), {"other": "x"}, NOW)
+    back = adopt(without, after(rollout("other")), replace(edited, digest="newer"), prints(edited), NOW)
+    assert back.rollouts["new"].epoch == back.generation > 4
+
+
+def test_a_cohort_that_was_rolled_back_stays_so_while_an_end_stays() -> None:
+    """An edited dwell brings nobody to the canary; another release begins with all of its cohorts."""
+    stands = state(new=replace(stood(Status.COMPLETED), cohorts_out=("germany",)))
+    edited = after(rollout(phases=tuple(replace(phase, min_dwell=5.0) for phase in rollout().phases)))
+    assert adopt(stands, before(), edited, prints(edited, new="edited"), NOW).rollouts["new"].cohorts_out == ("germany",)
+    other = after(rollout(canary="third"))
+    assert adopt(stands, before(), other, prints(other, new="edited"), NOW).rollouts["new"].cohorts_out == ()
+
+
 def test_a_spec_that_was_lost_is_no_proof_of_the_same_models() -> None:
     """Without the old Spec an end that was edited begins anew."""
     edited = after()
@@ -145,20 +182,18 @@ def _edited(**changes: object) -> Spec:
     return replace(after(), **changes)  # type: ignore[arg-type]
 
 
-def _model_edited(name: str, **changes: object) -> Spec:
+def _model_edited(name: str, *clusters: str, **changes: object) -> Spec:
     given = after()
-    return replace(given, models={**given.models, name: replace(given.models[name], **changes)})  # type: ignore[arg-type]
+    return replace(given, models={**given.models, name: model(name, *clusters, **changes)})
 
 
 @pytest.mark.parametrize("status", EXPOSING)
 @pytest.mark.parametrize(
     ("edited", "path"),
     [
-        (_model_edited("old", cluster="elsewhere"), "models.old"),
+        (_model_edited("old", "elsewhere"), "models.old"),
+        (_model_edited("new", "new", "another", weights=(1.0, 2.0)), "models.new"),
         (_model_edited("new", send_model="another"), "models.new"),
-        (_model_edited("new", host_rewrite="another.example"), "models.new"),
-        (_edited(tier_header="x-tier"), "identity.tier_header"),
-        (_edited(country_header="cf-ipcountry"), "identity.country_header"),
         (
             _edited(application=replace(after().application, sla=replace(after().application.sla, latency_p99=30.0))),
             "application.sla.latency_p99",
@@ -166,7 +201,10 @@ def _model_edited(name: str, **changes: object) -> Spec:
     ],
 )
 def test_what_a_running_rollout_rests_on_is_immutable_too(edited: Spec, path: str, status: Status) -> None:
-    """Its models, the headers that make its cohorts, its deadline: an edit there would move people or Evidence under its feet."""
+    """Its models, their pools, its deadline: an edit there would move people or Evidence under its feet.
+
+    The headers that make its cohorts are in its own part, by name: its fingerprint tells.
+    """
     with pytest.raises(RefusedError) as caught:
         adopt(state(new=stood(status)), before(), edited, prints(edited), NOW)
     assert [(problem.id, problem.path) for problem in caught.value.problems] == [("state.running-rollout-moved", path)]
@@ -182,9 +220,49 @@ def test_what_no_running_rollout_rests_on_may_change() -> None:
     for edited in (
         _model_edited("old", prices=priced),
         _model_edited("new", credential=Credential("authorization", "Bearer ", None, "NEW_KEY")),
-        _model_edited("third", cluster="elsewhere"),
+        _model_edited("third", "elsewhere"),
     ):
         assert adopt(runs, before(), edited, prints(edited), NOW) == State(10, "new", runs.rollouts)
+    identity = replace(before().identity, tier_header="x-tier", country_header="x-country")
     everyone = rollout(cohorts=(cohort("everyone"),))
-    edited = spec(everyone, digest="new", tier_header="x-tier", country_header="x-country")
+    edited = spec(everyone, digest="new", identity=identity)
     assert adopt(runs, before(everyone), edited, prints(edited), NOW) == State(10, "new", runs.rollouts)
+
+
+SLOTS = {"a": (0.0, 0.5), "b": (0.5, 1.0)}
+DOCUMENT = {"features": [{"name": "beta"}]}
+FLAGS = FlagSource("ours", FlagVendor.UNLEASH, DOCUMENT, None, {"userId": Attribute(None, AttributeType.STRING)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "edited", "path"),
+    [
+        ({"slot": "a"}, {"layers": {"model": {"a": (0.0, 0.4), "b": (0.4, 1.0)}}}, "layers.model.slots"),
+        ({"cohorts": (cohort("beta", FlagIs("ours", "beta", ())),)}, {"flags": {"ours": replace(FLAGS, document={})}}, "flags.ours"),
+        (
+            {"cohorts": (cohort("everyone", None, Not(FlagIs("ours", "beta", ()))),)},
+            {"flags": {"ours": replace(FLAGS, attributes={"userId": Attribute(Fact(FactKind.HEADER, "x-id"), AttributeType.STRING)})}},
+            "flags.ours",
+        ),
+    ],
+    ids=["slots", "flags of a cohort", "attributes of an excluding flag"],
+)
+def test_slots_and_flags_of_a_running_rollout_stay(changes: dict[str, object], edited: dict[str, object], path: str) -> None:
+    """Another slot, file of flags or attribute would move people; where no running rollout looks at them, they may change."""
+    around: dict[str, object] = {"layers": {"model": SLOTS}, "flags": {"ours": FLAGS}}
+    runs = state(new=stood(Status.PROGRESSING))
+    old, new = (spec(rollout(**changes), digest=digest, **{**around, **more}) for digest, more in (("old", {}), ("new", edited)))
+    with pytest.raises(RefusedError) as caught:
+        adopt(runs, old, new, prints(new), NOW)
+    assert [(problem.id, problem.path) for problem in caught.value.problems] == [("state.running-rollout-moved", path)]
+    old, new = (spec(digest=digest, **{**around, **more}) for digest, more in (("old", {}), ("new", edited)))
+    assert adopt(runs, old, new, prints(new), NOW).rollouts == runs.rollouts
+
+
+def test_polled_flags_are_kept_while_their_source_is_polled() -> None:
+    """The last good document of a service is not forgotten because another part of the Spec was edited."""
+    polled = replace(FLAGS, document=None, poll=Poll("https://flags.example/api", None, 15.0))
+    stands = replace(state(new=stood(Status.PROGRESSING)), flags={"ours": "0123", "gone": "4567"})
+    new = spec(digest="new", flags={"ours": polled})
+    assert adopt(stands, before(), new, prints(new), NOW).flags == {"ours": "0123"}
+    assert adopt(stands, before(), spec(digest="new", flags={"ours": FLAGS}), prints(new), NOW).flags == {}

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,16 +25,19 @@ from extproc.controller.api import LONGEST_BODY, LONGEST_REQUEST, Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
+from extproc.controller.exposures import Exposures
 from extproc.controller.journal import JournalReader
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
+from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
 from extproc.controller.talk import Question
 from extproc.controller.vitals import VitalMetrics, Vitals
-from extproc.domain import Status
+from extproc.domain import Arm, Status
 from extproc.errors import Problem
 from extproc.store import open_store
+from extproc.store.exposures import Keep
 from extproc.transport import parse_address
 from tests.unit.test_loop import outcome
 
@@ -54,7 +58,8 @@ class Served:
         self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
-        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics)
+        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0)
+        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""
 
@@ -136,7 +141,13 @@ def test_an_act_is_answered_when_it_is_committed(api: Served) -> None:
     assert answer.status_code == 200
     stored = api.store.read_state()
     assert stored is not None
-    assert answer.json() == {"generation": stored.generation, "status": "progressing", "why": "because"}
+    assert answer.json() == {
+        "generation": stored.generation,
+        "status": "progressing",
+        "phase": "1%",
+        "attempt": 1,
+        "why": "because",
+    }
     entries = api.ask("GET", "/v1/journal", params={"rollout": NAME, "limit": "1"}).json()["entries"]
     assert [(entry["action"], entry["actor"], entry["why"]) for entry in entries] == [("start", "ann", "because")]
 
@@ -201,9 +212,87 @@ def test_status_says_what_is_waited_for(api: Served) -> None:
     assert rollout["share"] == 0.01
     assert rollout["now"].startswith("needs ")
     assert rollout["arms"]["canary"]["requests"] == 1
-    assert {finding["gate"] for finding in rollout["findings"]} == {"errors", "together", "ceiling:errors"}
+    findings = {finding["gate"]: finding for finding in rollout["findings"]}
+    phase = api.loop.spec.rollouts[NAME].phases[0]
+    ceilings = {f"ceiling:{ceiling.measure}" for ceiling in phase.ceilings}
+    assert findings.keys() == {gate.measure for gate in phase.gates} | ceilings | {"together"}
+    told = {"verdict", "sentence", "estimate", "interval", "margin", "canary_samples", "stable_samples"}
+    assert all(told <= finding.keys() for finding in findings.values())
+    assert rollout["metrics"] == {}
     assert document["stale"] == 0
     assert document["loop"].keys() == {"lag", "worst_lag", "tick_seconds", "ticks", "missed_ticks"}
+
+
+def exposed(api: Served) -> None:
+    """At 5 %, with requests of both arms looked at."""
+    api.act("start")
+    api.act("promote")
+    generation = api.loop.state.generation
+    for second in range(1, 31):
+        now = 1000.0 + second
+        numbers = range(second * 40, second * 40 + 40)
+        arms = {0: Arm.CANARY, 1: Arm.CONTROL}
+        made = [
+            outcome(n, now - 1 + n % 40 / 50, n % 20 == 0, False, generation=generation, phase="5%", arm=arms.get(n % 20, Arm.REST))
+            for n in numbers
+        ]
+        api.loop.receive(made, now)
+        api.loop.tick(now, 1.0)
+
+
+def test_status_says_everything_of_the_evidence(api: Served) -> None:
+    """All comparisons together against their limit, the worst verdict, what is missing, cohorts that are out, an override and its end."""
+    exposed(api)
+    rollout = api.fresh("/v1/status").json()["rollouts"][NAME]
+    assert rollout["verdict"] == "inconclusive"
+    assert rollout["together"].keys() == {"log_e", "log_e_limit", "verdict", "cohort"}
+    assert rollout["together"]["log_e_limit"] == pytest.approx(rollout["harm_limit"])
+    assert any(one.startswith("evidence that errors stays within") for one in rollout["waiting_for"])
+    assert (rollout["cohorts"], rollout["cohorts_out"], rollout["override"]) == (["staff", "germany", "everyone"], [], None)
+    assert api.act("override", {"why": "reviewed", "for": "2h"}).status_code == 200
+    rollout = api.fresh("/v1/status").json()["rollouts"][NAME]
+    assert 7_100 < rollout["override"]["seconds"] <= 7_200
+    assert rollout["waiting_for"], "dwell and minimums are still asked for"
+    assert not any(one.startswith("evidence") for one in rollout["waiting_for"])
+    text = shown(api)
+    for said in (
+        "all together",
+        "E 1 of 20",
+        "waits for",
+        "more of watched time",
+        "a person answers for missing evidence, for 119 min 59 s more",
+    ):
+        assert said in text
+    assert text.index("all together") < text.index("… errors") < text.index("; all of them with --json"), "the worst first, few lines"
+
+
+def test_a_cohort_that_is_out_is_told(api: Served) -> None:
+    """In status, its picture and a metric."""
+    exposed(api)
+    name = api.loop.desks[NAME].rollout.cohorts[0].name
+    state = api.loop.state
+    api.loop.state = replace(state, rollouts={NAME: replace(state.rollouts[NAME], cohorts_out=(name,))})
+    assert f"on stable, rolled back by themselves: {name}" in shown(api)
+    assert api.fresh("/v1/status").json()["rollouts"][NAME]["cohorts_out"] == [name]
+    assert f'extproc_cohort_out{{cohort="{name}",rollout="{NAME}"}} 1.0' in api.fresh("/metrics").text
+
+
+def test_metrics_have_evidence_and_verdict_of_each_gate(api: Served) -> None:
+    """And whether somebody has to look; a gate of a phase that was left is not shown."""
+    exposed(api)
+    lines = api.fresh("/metrics").text.splitlines()
+    for line in (
+        f'extproc_gate_verdict{{gate="errors",rollout="{NAME}",verdict="inconclusive"}} 1.0',
+        f'extproc_gate_verdict{{gate="errors",rollout="{NAME}",verdict="fail"}} 0.0',
+        f'extproc_gate_verdict{{gate="together",rollout="{NAME}",verdict="pass"}} 1.0',
+        f'extproc_page{{rollout="{NAME}"}} 0.0',
+        f'extproc_override_seconds{{rollout="{NAME}"}} 0.0',
+    ):
+        assert line in lines
+    assert any(line.startswith(f'extproc_e_value{{gate="ceiling:errors",null="harm",rollout="{NAME}"}}') for line in lines)
+    api.act("rollback")
+    assert "extproc_gate_verdict{" not in api.fresh("/metrics").text
+    assert "extproc start new --retry (attempt 2, with half of this one's alpha)" in shown(api)
 
 
 def test_metrics_and_health_need_no_token(api: Served) -> None:

@@ -12,12 +12,14 @@ from math import sqrt
 import pytest
 
 from extproc import contract
-from extproc.assign import RING, Answer, Snapshot, assign, compile, derive, matchers, point, prepare
+from extproc.assign import Answer, Snapshot, assign, compile, derive, deriving, point, prepare, selectors
 from extproc.assign.bucket import ring_prefix, thresholds
-from extproc.domain import Arm, HeaderRule, Match, Reason, Rollout, Source, SourceKind, Status, Subject, Unit
-from tests.support.specs import COOKIE, SHARES, cohort, rollout, spec, state_of
+from extproc.assign.compile import REQUEST_STATE
+from extproc.domain import RING, AllOf, Arm, Match, RandomShare, Reason, Rollout, Source, SourceKind, Status, Subject, Unit, reading
+from tests.support.specs import COOKIE, SHARES, cohort, countries, header, rollout, spec, state_of, tiers
 
 IDS = 1_000_000
+NOW = 1_764_241_200.0
 
 
 def no_bytes(*_: object) -> bytes:
@@ -32,7 +34,7 @@ def snapshot(*rollouts: Rollout, share: float = 0.5, status: Status = Status.PRO
 
 def ask(compiled: Snapshot, request_id: bytes | None = b"r-1", layer: int = 0, **headers: str) -> Answer | None:
     subject: Subject = {name.replace("_", "-"): value.encode() for name, value in headers.items()}
-    return assign(compiled.layers[layer], subject, request_id)
+    return assign(compiled.layers[layer], subject, request_id, NOW)
 
 
 def arm(answer: Answer | None) -> Arm:
@@ -46,7 +48,7 @@ def points() -> list[int]:
     (layer,) = snapshot(share=0.25).layers
     found = []
     for number in range(IDS):
-        answer = assign(layer, {"x-user-id": b"user-%d" % number}, None)
+        answer = assign(layer, {"x-user-id": b"user-%d" % number}, None, NOW)
         assert answer is not None
         found.append(answer.point)
     return found
@@ -132,7 +134,7 @@ def test_the_first_matching_cohort_counts() -> None:
 
 def test_all_conditions_of_a_cohort_hold() -> None:
     """Country and tier and header: each must match; a missing header matches nothing."""
-    narrow = cohort("narrow", countries=("DE", "FR"), tiers=("gold",), headers=(HeaderRule("x-beta", ("yes", "y")),))
+    narrow = cohort("narrow", AllOf((countries("DE", "FR"), tiers("gold"), header("x-beta", "yes", "y"))))
     compiled = snapshot(rollout(cohorts=(narrow,)))
     inside = {"x_user_id": "u", "x_geo_country": "FR", "x_user_tier": "gold", "x_beta": "y"}
     answer = ask(compiled, **inside)
@@ -147,7 +149,7 @@ def test_all_conditions_of_a_cohort_hold() -> None:
 
 def test_a_random_cohort_has_its_own_ring() -> None:
     """The hash that admits into a cohort is not the hash that picks inside it: canary share inside stays the phase's."""
-    compiled = snapshot(rollout(cohorts=(cohort("some", random=0.1), cohort("everyone"))), share=0.25)
+    compiled = snapshot(rollout(cohorts=(cohort("some", RandomShare(0.1)), cohort("everyone"))), share=0.25)
     seen: Counter[tuple[str, Arm]] = Counter()
     for number in range(100_000):
         answer = ask(compiled, x_user_id=f"user-{number}")
@@ -206,12 +208,10 @@ def test_only_matching_requests_are_touched() -> None:
     compiled = snapshot(rollout(match=Match(("api.chat.dev",), ("/v1/chat",), ("gpt-4o",))))
     matching: Subject = {":authority": b"API.chat.dev:443", ":path": b"/v1/chat/completions?x=1", contract.REQUEST_MODEL: b"gpt-4o"}
     (layer,) = compiled.layers
-    assert assign(layer, matching, b"r") is not None
+    assert assign(layer, matching, b"r", NOW) is not None
     for name, value in ((":authority", b"other.dev"), (":path", b"/v1/embeddings"), (contract.REQUEST_MODEL, b"o3")):
-        assert assign(layer, {**matching, name: value}, b"r") is None
-        assert assign(layer, {key: kept for key, kept in matching.items() if key != name}, b"r") is None
-    assert matchers.REQUEST_MODEL == contract.REQUEST_MODEL
-    assert matchers.REQUEST_ID == contract.REQUEST_ID_HEADER
+        assert assign(layer, {**matching, name: value}, b"r", NOW) is None
+        assert assign(layer, {key: kept for key, kept in matching.items() if key != name}, b"r", NOW) is None
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.ROLLED_BACK])
@@ -226,7 +226,7 @@ def test_pending_and_rolled_back_serve_stable_to_everyone(status: Status) -> Non
 
 def test_completed_makes_the_canary_the_default() -> None:
     """Everyone, those outside of all cohorts and without a unit included; only a holdback stays."""
-    compiled = snapshot(rollout(cohorts=(cohort("staff", tiers=("internal",)),), holdback=0.1), status=Status.COMPLETED, share=1.0)
+    compiled = snapshot(rollout(cohorts=(cohort("staff", tiers("internal")),), holdback=0.1), status=Status.COMPLETED, share=1.0)
     models = Counter()
     for number in range(5000):
         answer = ask(compiled, x_user_id=f"user-{number}", x_user_tier="internal")
@@ -247,8 +247,17 @@ def test_a_rollout_that_state_does_not_know_serves_stable() -> None:
     assert answer.choice.assignment.model == "old"
 
 
+def test_names_that_two_rooms_know_are_the_same() -> None:
+    """assign and domain import nothing of contract: what they call alike is alike."""
+    assert selectors.REQUEST_MODEL == contract.REQUEST_MODEL
+    assert selectors.CLAIM_PREFIX == contract.CLAIM_PREFIX
+    assert REQUEST_STATE == contract.REQUEST_STATE
+    assert deriving.MODEL_LAYER == contract.MODEL_LAYER
+    assert reading.REQUEST_ID == contract.REQUEST_ID_HEADER
+
+
 def test_only_needed_headers_are_asked_for() -> None:
     """Least privilege: Envoy forwards what a decision may look at and nothing else."""
-    narrow = rollout(cohorts=(cohort("beta", headers=(HeaderRule("x-beta", ("1",)),)), cohort("everyone")))
+    narrow = rollout(cohorts=(cohort("beta", header("x-beta", "1")), cohort("everyone")))
     assert snapshot(narrow).needed_headers == {"x-request-id", "x-user-id", "cookie", "x-beta"}
     assert {"x-user-tier", "x-geo-country"} <= snapshot().needed_headers

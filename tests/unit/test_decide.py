@@ -24,7 +24,7 @@ from extproc.domain import (
     Verdict,
 )
 from extproc.errors import RefusedError
-from extproc.release import AUTOMATION, Evidence, apply, decide, human
+from extproc.release import AUTOMATION, Evidence, Wish, apply, decide, human
 from tests.support.outcomes import outcome
 from tests.support.specs import rollout
 
@@ -240,6 +240,34 @@ def test_row_a_person_resumes(status: Status) -> None:
     assert changed == replace(standing(Status.PROGRESSING), why="fine", since=NOW)
 
 
+def test_row_a_person_says_that_an_incident_is_over() -> None:
+    """The same phase, looked at anew: e-values do not forget. Where nothing has failed, there is nothing to resume."""
+    changed, _ = applied(Status.PROGRESSING, human(ROLLOUT, standing(Status.PROGRESSING), Action.RESUME, "over", Wish(held=True)), 1, "ada")
+    assert changed == replace(standing(Status.PROGRESSING), why="over", since=NOW, generation=10)
+    changed, _ = applied(Status.PAUSED, human(ROLLOUT, standing(Status.PAUSED), Action.RESUME, "over", Wish(held=True)), 1, "ada")
+    assert changed.generation == standing(Status.PAUSED).generation
+    with pytest.raises(RefusedError, match="cannot resume while it is progressing"):
+        human(ROLLOUT, standing(Status.PROGRESSING), Action.RESUME, "over", Wish(held=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "retry", "said"),
+    [
+        (Status.ROLLED_BACK, False, "attempt 1 was rolled back: it is rolled_back"),
+        (Status.PENDING, True, "it has not been tried yet"),
+    ],
+)
+def test_a_retry_is_asked_for_by_its_name(status: Status, retry: bool, said: str) -> None:
+    """Who starts again what was rolled back says so, and is told which attempt that is, and what it has left."""
+    with pytest.raises(RefusedError) as caught:
+        human(ROLLOUT, standing(status), Action.START, "go", Wish(retry=retry))
+    (problem,) = caught.value.problems
+    assert (problem.id, problem.message) == ("act.retry", said)
+    if status is Status.ROLLED_BACK:
+        assert problem.hint == "add --retry to try again: attempt 2, which has half of this one's alpha"
+    assert human(ROLLOUT, standing(status), Action.START, "go", Wish(retry=not retry)).action is Action.START
+
+
 @pytest.mark.parametrize("status", EXPOSING)
 @pytest.mark.parametrize(("phase", "action"), [(1, Action.ADVANCE), (LAST, Action.COMPLETE)])
 def test_row_a_person_promotes(status: Status, phase: int, action: Action) -> None:
@@ -259,14 +287,40 @@ def test_row_a_person_rolls_back(status: Status) -> None:
     assert (changed.status, changed.generation, entry.numbers["share"]) == (Status.ROLLED_BACK, 10, 0.0)
 
 
+@pytest.mark.parametrize(("wish", "epoch"), [(Wish(), 4), (Wish(drains=True), 3)])
+@pytest.mark.parametrize("status", [*EXPOSING, Status.COMPLETED])
+def test_a_rollback_moves_open_conversations_unless_told_otherwise(status: Status, wish: Wish, epoch: int) -> None:
+    """Their tokens end with it; drained, they still count."""
+    decision = human(ROLLOUT, standing(status), Action.ROLL_BACK, "no", wish)
+    state = State(9, "digest", {"new": replace(standing(status), epoch=3)})
+    after, entry = apply(state, ROLLOUT, decision, "ada", NOW)
+    assert (after.rollouts["new"].epoch, entry.numbers["epoch"]) == (epoch, epoch)
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.PENDING, Status.SHADOW}))
+def test_row_a_person_revokes(status: Status) -> None:
+    """Every token that is out has ended; nothing else moves, and why it stands where it stands is not forgotten."""
+    decision = human(ROLLOUT, standing(status), Action.REVOKE, "leaked")
+    after, entry = apply(State(9, "digest", {"new": standing(status)}), ROLLOUT, decision, "ada", NOW)
+    assert after == State(10, "digest", {"new": replace(standing(status), epoch=1)})
+    assert (entry.action, entry.why, entry.numbers["epoch"]) == (Action.REVOKE, "leaked", 1)
+
+
+def test_another_attempt_ends_the_tokens_of_the_one_before() -> None:
+    """Whoever was pinned in the attempt that failed is met by the ring again."""
+    first = human(ROLLOUT, standing(Status.PENDING, 0), Action.START, "go")
+    again = human(ROLLOUT, standing(Status.ROLLED_BACK), Action.START, "fixed")
+    assert [applied(status, one)[0].epoch for status, one in ((Status.PENDING, first), (Status.ROLLED_BACK, again))] == [0, 1]
+
+
 POSSIBLE: dict[Status, list[str]] = {
     Status.PENDING: ["start"],
     Status.SHADOW: [],
-    Status.PROGRESSING: ["pause", "promote", "return", "override", "rollback"],
-    Status.PAUSED: ["resume", "promote", "return", "override", "rollback"],
-    Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "return", "override", "rollback"],
-    Status.COMPLETED: ["rollback"],
-    Status.ROLLED_BACK: ["start"],
+    Status.PROGRESSING: ["pause", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
+    Status.PAUSED: ["resume", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
+    Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
+    Status.COMPLETED: ["rollback", "revoke"],
+    Status.ROLLED_BACK: ["start", "revoke"],
 }
 WORDS = {
     "start": Action.START,
@@ -274,8 +328,10 @@ WORDS = {
     "resume": Action.RESUME,
     "promote": Action.ADVANCE,
     "return": Action.RETURN,
+    "rollback --cohort": Action.ROLL_BACK_COHORT,
     "override": Action.OVERRIDE,
     "rollback": Action.ROLL_BACK,
+    "revoke": Action.REVOKE,
 }
 
 
@@ -294,7 +350,9 @@ def test_what_the_table_does_not_name_is_refused(status: Status, word: str) -> N
 @pytest.mark.parametrize(("status", "word"), [(s, w) for s, words in POSSIBLE.items() for w in words])
 def test_what_the_table_names_is_possible(status: Status, word: str) -> None:
     """The counterpart: exactly these pairs are not refused."""
-    assert human(ROLLOUT, standing(status), WORDS[word], "please", now=NOW, until=NOW + 60).why == "please"
+    assert (
+        human(ROLLOUT, standing(status), WORDS[word], "please", Wish(cohort=ROLLOUT.cohorts[0].name, until=NOW + 60), NOW).why == "please"
+    )
 
 
 @pytest.mark.parametrize("why", ["", "  ", "\n\t"])
@@ -412,7 +470,7 @@ def test_outside_of_a_window_nothing_is_raised_and_everything_may_be_lowered() -
 
 def test_a_person_answers_for_the_missing_evidence_for_a_while() -> None:
     """Until it ends, INCONCLUSIVE, NO_DATA and a metric that only holds do not hold; dwell, minimums, sample ratio and harm do."""
-    decision = human(ROLLOUT, standing(Status.PROGRESSING), Action.OVERRIDE, "we know why", now=NOW, until=NOW + 7200)
+    decision = human(ROLLOUT, standing(Status.PROGRESSING), Action.OVERRIDE, "we know why", Wish(until=NOW + 7200), NOW)
     changed, entry = applied(Status.PROGRESSING, decision, actor="ada")
     assert changed == replace(standing(Status.PROGRESSING), why="we know why", override_until=NOW + 7200)
     assert entry.numbers["until"] == NOW + 7200
@@ -435,7 +493,7 @@ def test_a_person_answers_for_the_missing_evidence_for_a_while() -> None:
 def test_an_override_ends(until: float) -> None:
     """Not in the past, and not later than in a week."""
     with pytest.raises(RefusedError) as caught:
-        human(ROLLOUT, standing(Status.PROGRESSING), Action.OVERRIDE, "please", now=NOW, until=until)
+        human(ROLLOUT, standing(Status.PROGRESSING), Action.OVERRIDE, "please", Wish(until=until), NOW)
     assert [problem.id for problem in caught.value.problems] == ["act.override"]
 
 
@@ -444,12 +502,12 @@ def test_row_a_person_returns_to_an_earlier_phase(status: Status) -> None:
     """The one before, or the one that is named; it goes on from there, as the same attempt."""
     decision = human(ROLLOUT, standing(status, 3), Action.RETURN, "too fast")
     assert (decision.action, decision.to_phase) == (Action.RETURN, 2)
-    changed, entry = applied(status, human(ROLLOUT, standing(status, 3), Action.RETURN, "too fast", to_phase=0), 3, "ada")
+    changed, entry = applied(status, human(ROLLOUT, standing(status, 3), Action.RETURN, "too fast", Wish(to_phase=0)), 3, "ada")
     assert (changed.status, changed.phase, changed.attempt, changed.generation) == (Status.PROGRESSING, 0, 1, 10)
     assert entry.numbers["share"] == 0.01
     for here, there in ((3, 3), (3, 4), (0, None), (2, -1)):
         with pytest.raises(RefusedError) as caught:
-            human(ROLLOUT, standing(status, here), Action.RETURN, "please", to_phase=there)
+            human(ROLLOUT, standing(status, here), Action.RETURN, "please", Wish(to_phase=there))
         assert [problem.id for problem in caught.value.problems] == ["act.return"]
 
 

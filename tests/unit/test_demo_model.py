@@ -117,6 +117,19 @@ def test_errors_are_errors_for_the_client_and_in_the_ledger(start: Start) -> Non
     assert at <= since["first_error"] <= time.time()
 
 
+def test_a_fault_of_one_country_is_a_fault_for_its_requests_alone(start: Start) -> None:
+    """By the body's own metadata. Of those whom it does not concern, the time since the fault says nothing."""
+    model = start(error_rate=1.0, country="DE")
+    ends = {}
+    for country in ("DE", "NZ", ""):
+        body = {"model": "m", **({"metadata": {"country": country}} if country else {})}
+        ends[country] = httpx.post(f"http://{model.address}/v1/chat/completions", json=body, trust_env=False).status_code
+    assert ends == {"DE": 500, "NZ": 200, "": 200}
+    ledger = model.ledger()
+    assert (ledger["requests"], ledger["since"]["requests"], ledger["since"]["errors"]) == (3, 1, 1)
+    assert ledger["since"]["last_request"] < ledger["last_request"]
+
+
 def test_a_hanging_request_is_open_until_its_client_gives_up(start: Start) -> None:
     """`hang_rate` 1: no answer; the ledger counts the request as aborted once the client has gone."""
     model = start(hang_rate=1.0)
@@ -177,7 +190,9 @@ def test_unknown_knobs_are_refused() -> None:
         Knobs().changed({"speed": 1.0})
     with pytest.raises(ValueError, match="from 0"):
         Knobs().changed({"error_rate": -0.1})
-    assert Knobs().changed({"error_rate": 0.5}).error_rate == 0.5
+    with pytest.raises(ValueError, match="needs a text"):
+        Knobs().changed({"country": 49.0})
+    assert Knobs().changed({"error_rate": 0.5, "country": "DE"}) == Knobs(error_rate=0.5, country="DE")
 
 
 def test_every_request_is_in_exactly_one_place_of_the_ledger() -> None:

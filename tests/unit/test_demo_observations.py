@@ -12,6 +12,9 @@ from types import ModuleType
 
 import pytest
 
+from extproc.domain import AllOf, AnyOf, Not, PathStarts, RandomShare, Selector
+from tests.support.specs import IDENTITY, countries, header, ids, tiers
+
 LOADTEST = Path(__file__).parents[2] / "loadtest"
 
 
@@ -30,13 +33,31 @@ def report(observations: ModuleType) -> ModuleType:
 
 
 def test_the_first_cohort_that_matches_counts(observations: ModuleType) -> None:
-    """Tier and country must both hold; an empty condition holds always; nobody matching is no cohort."""
+    """All, any and not; nobody matching is no cohort, and who is excluded neither: not even the next one."""
     rule = observations.CohortRule
-    rules = [rule("staff", ("internal",), ()), rule("first", (), ("NZ", "DE")), rule("paying", ("paid",), ("US",))]
-    assert observations.cohort_of(rules, "internal", "DE") == "staff"
-    assert observations.cohort_of(rules, "free", "DE") == "first"
-    assert observations.cohort_of(rules, "paid", "US") == "paying"
-    assert observations.cohort_of(rules, "free", "US") == ""
+    rules = [
+        rule("staff", tiers("internal"), countries("US")),
+        rule("first", AnyOf((countries("NZ"), countries("DE"))), None),
+        rule("paying", AllOf((tiers("paid"), Not(countries("FR")))), None),
+        rule("all", tiers("free"), None),
+    ]
+    expected = {
+        ("internal", "DE"): "staff", ("internal", "US"): "", ("free", "DE"): "first",
+        ("paid", "US"): "paying", ("paid", "FR"): "", ("free", "US"): "all",
+    }  # fmt: skip
+    headers = (IDENTITY.tier_header, IDENTITY.country_header)
+    assert all(one.understood(headers) for one in rules)
+    for (tier, country), cohort in expected.items():
+        assert observations.cohort_of(rules, dict(zip(headers, (tier, country), strict=True))) == cohort
+
+
+@pytest.mark.parametrize(
+    "selector", [RandomShare(0.5), PathStarts(("/v1",)), Not(RandomShare(0.5)), AllOf((tiers("x"), ids("u"))), header("x-flag", "on")]
+)
+def test_what_the_load_test_cannot_know_is_not_understood(observations: ModuleType, selector: Selector) -> None:
+    """It knows a person's tier and country: a cohort by anything else would be counted wrongly."""
+    for rule in (observations.CohortRule("c", selector, None), observations.CohortRule("c", None, selector)):
+        assert not rule.understood((IDENTITY.tier_header, IDENTITY.country_header))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +84,7 @@ def test_a_split_holds_within_four_standard_deviations(
 
 def test_people_are_counted_once_and_movers_are_a_problem(observations: ModuleType) -> None:
     """Ten answers to one person are one person; one answered by both models is a mover; one without an id is not counted."""
-    seen = observations.Observations(0.5, "new")
+    seen = observations.Observations({"everyone": 0.5, "staff": 0.5}, "new")
     for _ in range(10):
         seen.good("everyone", "a", "new", 0.1, None)
         seen.good("everyone", "b", "old", 0.2, 0.1)
@@ -77,7 +98,7 @@ def test_people_are_counted_once_and_movers_are_a_problem(observations: ModuleTy
 
 def test_errors_and_silence_are_problems(observations: ModuleType) -> None:
     """A failed request fails the run, and so does a run without any answer; a wrong split is told with its numbers."""
-    seen = observations.Observations(0.5, "new")
+    seen = observations.Observations({"everyone": 0.5, "staff": 0.5}, "new")
     assert seen.problems == ["there was no good answer at all"]
     seen.failed("status 503")
     for person in range(100):
@@ -86,6 +107,17 @@ def test_errors_and_silence_are_problems(observations: ModuleType) -> None:
         "1 requests failed: status 503",
         "cohort staff: 0 of 100 people met the canary, 10.0 standard deviations from 50.000%",
     ]
+
+
+def test_each_cohort_has_its_own_share(observations: ModuleType) -> None:
+    """And who is in none meets stable."""
+    seen = observations.Observations({"staff": 1.0, "everyone": 0.5}, "new")
+    for person in range(100):
+        seen.good("staff", f"s{person}", "new", 0.1, None)
+        seen.good("everyone", f"e{person}", "new" if person % 2 else "old", 0.1, None)
+        seen.good("", f"n{person}", "old", 0.1, None)
+    assert seen.problems == []
+    assert [(split.cohort, split.expected_share) for split in seen.splits] == [("", 0.0), ("everyone", 0.5), ("staff", 1.0)]
 
 
 def test_a_phase_that_moves_asks_nothing_of_the_split(observations: ModuleType) -> None:
@@ -99,7 +131,7 @@ def test_a_phase_that_moves_asks_nothing_of_the_split(observations: ModuleType) 
 
 def test_the_report_tells_split_and_latency(observations: ModuleType, report: ModuleType, tmp_path: Path) -> None:
     """Markdown and JSON hold the same numbers; a bad run says so in its first lines."""
-    seen = observations.Observations(0.25, "new")
+    seen = observations.Observations({"everyone": 0.25}, "new")
     for person in range(400):
         seen.good("everyone", str(person), "new" if person % 4 == 0 else "old", 0.120, 0.060 if person % 8 == 0 else None)
     path = report.write(tmp_path, "try", {**seen.results(), "settings": {"phase": "25%"}})

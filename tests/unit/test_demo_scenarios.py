@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import yaml
+
+from extproc import spec as spec_room
+from extproc.demo import stand
 from extproc.demo.model import Knobs
 from extproc.demo.processes import DemoError
-from extproc.demo.scenarios import SCENARIOS, Script, Turn, scenario_named
+from extproc.demo.scenarios import SCENARIOS, scenario_named
+from extproc.demo.story import Script, Turn
 from extproc.domain import Status
 
 
@@ -20,15 +26,42 @@ def test_the_scenarios_that_are_promised_exist() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_every_script_turns_knobs_that_exist(name: str) -> None:
-    """A script names real knobs of a model, breaks something at most once, and promises a bound exactly where it breaks something."""
+    """A script names real knobs of a model and breaks it at most once; a promise has a fault to be timed from, and the other way round."""
     scenario = scenario_named(name)
     for turn in scenario.script:
-        assert turn.arm in ("", "canary", "stable")
+        assert turn.arm in ("", "canary", "stable", "both")
         Knobs().changed(dict(turn.knobs))
         assert bool(turn.knobs) == bool(turn.arm)
     breaks = sum(turn.breaks for turn in scenario.script)
     assert breaks <= 1
-    assert (scenario.promise is not None) == (breaks == 1)
+    assert (scenario.promise is not None) == (scenario.fault is not None) == (breaks == 1)
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_every_scenario_is_a_spec_that_check_accepts(name: str) -> None:
+    """What it changes in the demo's Spec is something that people can write, and the cohort it is about is there."""
+    scenario = scenario_named(name)
+    document = stand.template(scenario.spec)
+    if scenario.change is not None:
+        scenario.change(document)
+    (rollout,) = spec_room.load(yaml.safe_dump(document)).rollouts.values()
+    phases = {phase.name for phase in rollout.phases}
+    assert {turn.phase for turn in scenario.script} | set(scenario.dwell) <= phases
+    assert scenario.out in {"", *(cohort.name for cohort in rollout.cohorts)}
+
+
+def test_fast_shortens_dwell_and_nothing_else() -> None:
+    """A third of the quiet time and of the dwells; what happens after it, and what is promised, stay."""
+    plain = SCENARIOS["late-fault"]
+    short = plain.shortened(1 / 3)
+    assert [(turn.quiet, turn.after) for turn in short.script] == [(20.0, 0.0), (20.0, 4.0)]
+    assert dict(short.dwell) == {"25%": pytest.approx(30.0)}
+    assert replace(short, script=plain.script, dwell=plain.dwell) == plain
+    assert SCENARIOS["low-traffic"].shortened(1 / 3).max_dwell == pytest.approx(20.0)
+    script = Script(short.script)
+    assert script.due("25%", 100.0) == []
+    assert len(script.due("25%", 120.0)) == 1
+    assert [turn.breaks for turn in script.due("25%", 124.0)] == [True]
 
 
 def test_a_script_is_told_in_order_and_once() -> None:

@@ -215,6 +215,8 @@ def test_bodies_and_answers_are_read_as_they_are_written() -> None:
     asked = json.loads(request_body("gpt-5", True, 8))
     assert (asked["model"], asked["stream"], asked["stream_options"]) == ("gpt-5", True, {"include_usage": True})
     assert "stream" not in json.loads(request_body("gpt-5", False, 8))
+    assert json.loads(request_body("gpt-5", False, 8, "DE"))["metadata"] == {"country": "DE"}
+    assert "metadata" not in asked
     assert answering_model(b'{"id":"x","model":"gpt-5-mini","choices":[]}') == "gpt-5-mini"
     assert answering_model(b'data: {"id":"x","model":"gpt-5-mini"}\n\n') == "gpt-5-mini"
     assert answering_model(b'{"error":{}}') == ""

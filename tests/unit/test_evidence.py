@@ -324,8 +324,7 @@ def test_what_happens_later_in_a_window_counts_as_well() -> None:
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_where_everybody_asks_once_windows_say_what_first_requests_say(share: float) -> None:
     """Over minutes, at every scale, of events and of means: the same units in the same order are the same e-values, to the last bit."""
-    given = gated("errors", "latency_mean", "latency_p50")
-    given = replace(given, phases=tuple(replace(phase, share=share) for phase in given.phases))
+    given = gated("errors", "latency_mean", "latency_p50", cohorts=(cohort("everyone", shares=(share,) * 5),))
     one = evidence(PHASE_5, given)
     draw = random.Random(1)
     show(one, [replace(each, duration=draw.lognormvariate(-1, 0.5)) for each in traffic(150, share, 60, canary_errors=0.03, errors=0.01)])
@@ -483,7 +482,7 @@ def test_a_holdback_keeps_somebody_to_compare_with_at_100_percent() -> None:
     """5 % stay on stable: batches with swapped roles."""
     given = replace(ROLLOUT, holdback=0.05)
     one = evidence(PHASE_100, given)
-    assert one.share(PHASE_100) == 0.95
+    assert set(one.shares(PHASE_100).values()) == {0.95}
     show(one, traffic(150, share=0.95, canary_errors=0.2))
     assert [finding.gate for finding in evaluate(given, one)] == ["errors", "together", "sample_ratio", "ceiling:errors"]
     assert harm(one) > math.log(20)

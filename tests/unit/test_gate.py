@@ -326,12 +326,16 @@ def test_one_country_that_fails_goes_back_alone() -> None:
     assert (found["together"].verdict, found["together"].cohort) == (Verdict.FAIL, "nz")
     assert found["together"].sentence.endswith("; it is cohort nz alone")
     assert (found["errors"].verdict, found["errors"].cohort) == (Verdict.FAIL, "nz")
+    ceiling = found["ceiling:errors"]
+    assert (ceiling.verdict, ceiling.cohort, ceiling.both_arms) == (Verdict.FAIL, "nz", False), "its fault breaks the ceiling of all"
+    assert ceiling.sentence.endswith("; it is cohort nz alone")
 
 
 def test_a_fault_of_all_cohorts_is_nobodys_alone() -> None:
     """Everywhere: all the way back."""
     found = shown(THREE, by_cohort(30, {"de": 0.5, "nz": 0.5, "us": 0.5}, {"de": 0.4, "nz": 0.2, "us": 0.4}))
     assert (found["together"].verdict, found["together"].cohort) == (Verdict.FAIL, "")
+    assert (found["ceiling:errors"].verdict, found["ceiling:errors"].cohort) == (Verdict.FAIL, "")
 
 
 def test_where_most_fail_the_few_others_are_no_proof() -> None:

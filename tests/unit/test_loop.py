@@ -13,7 +13,7 @@ from extproc import spec as spec_room
 from extproc.cli.write import filled_template
 from extproc.controller import saved
 from extproc.controller.loop import Loop
-from extproc.domain import Action, Arm, Heartbeat, Outcome, Status
+from extproc.domain import Action, Arm, Heartbeat, Outcome, Reason, Status
 from extproc.errors import Problem, RefusedError, SpecError, StoreError
 from extproc.store import Store, open_store
 
@@ -82,6 +82,7 @@ def outcome(number: int, start: float, canary: bool, failed: bool, **changes: An
         "durable": True,
         "start": start,
         "duration": 0.2,
+        "reason": Reason.RING,
         "final": True,
         "status": 500 if failed else 200,
         "failed": failed,
@@ -148,6 +149,27 @@ def test_both_arms_failing_is_an_incident_and_not_a_rollback(world: World) -> No
     assert world.status is Status.PROGRESSING
     assert world.loop.desks[NAME].decision.page
     assert "incident in both arms" in world.loop.desks[NAME].decision.why
+
+
+def test_after_an_incident_a_person_resumes_and_the_phase_is_looked_at_anew(world: World) -> None:
+    """What the page says to do is possible: until then it is held, however long all is well; afterwards it goes on by itself."""
+    for _ in range(5):
+        world.second()
+    for _ in range(4):
+        world.second(canary_errors=1.0, stable_errors=1.0)
+    for _ in range(90):
+        world.second()
+    assert (world.phase, world.loop.desks[NAME].decision.page) == (0, True)
+    generation = world.loop.state.rollouts[NAME].generation
+    state = world.loop.act(NAME, Action.RESUME, "ann", "incident 4711 is over", world.now)
+    assert (state.status, state.phase, state.generation) == (Status.PROGRESSING, 0, generation + 1)
+    world.second()
+    assert not world.loop.desks[NAME].decision.page
+    for _ in range(60):
+        world.second()
+        if world.phase:
+            break
+    assert world.phase == 1
 
 
 def test_without_outcomes_the_dwell_does_not_count(world: World) -> None:
@@ -218,7 +240,7 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing(world: World, action
     """The refusal says what is possible now."""
     world.second()
     before = world.loop.state
-    with pytest.raises(RefusedError, match="possible now: pause, promote, return, override, rollback"):
+    with pytest.raises(RefusedError, match="possible now: pause, promote, return, rollback --cohort, override, rollback, revoke"):
         world.loop.act(NAME, action, "ann", "because", world.now)
     with pytest.raises(RefusedError, match="no reason"):
         world.loop.act(NAME, Action.PAUSE, "ann", "  ", world.now)

@@ -109,3 +109,17 @@ def test_what_is_no_document_is_refused(document: dict[str, object]) -> None:
     """The loop begins anew then."""
     with pytest.raises((KeyError, ValueError)):
         SampleRatio({"everyone": 0.25}).restore(document)
+
+
+def test_each_cohort_has_its_own_plan() -> None:
+    """Staff at 100 % beside everyone at 1 %: nothing is out of order; a cohort that is, is named."""
+    made, draw = SampleRatio({"staff": 1.0, "everyone": 0.01}), random.Random(3)
+    for _ in range(5000):
+        made.add("staff", "", Arm.CANARY)
+        point = draw.random()
+        made.add("everyone", "", Arm.CANARY if point < 0.01 else Arm.CONTROL if point >= 0.99 else Arm.REST)
+    assert made.log_e() < LOG_LIMIT
+    for _ in range(200):
+        made.add("everyone", "", Arm.CANARY)
+    assert made.log_e() > LOG_LIMIT
+    assert made.worst() == ("everyone", "")

@@ -31,7 +31,16 @@ def entry(**changes: object) -> HttpAccessLogEntry:
     common.upstream_cluster = "new-cluster"
     common.custom_tags[contract.TTFT_TAG] = "152833"
     common.metadata.filter_metadata[contract.assignment_namespace("model")].update(
-        {"rollout": "new", "generation": 12, "phase": "25%", "cohort": "everyone", "arm": "canary", "durable": True, "unit": "00ff" * 4}
+        {
+            "rollout": "new",
+            "generation": 12,
+            "phase": "25%",
+            "cohort": "everyone",
+            "arm": "canary",
+            "reason": "ring",
+            "durable": True,
+            "unit": "00ff" * 4,
+        }
     )
     made.response.response_code.value = 200
     return made
@@ -88,6 +97,7 @@ def test_a_reply_sets_the_cluster_and_carries_the_assignment() -> None:
         "phase": "25%",
         "cohort": "everyone",
         "arm": "canary",
+        "reason": "ring",
         "durable": True,
         "unit": "00ff00ff00ff00ff",
     }

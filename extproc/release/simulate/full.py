@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from extproc.domain import Action, Arm, Finding, Outcome, Phase, Prices, Rollout, RolloutState, Status, Verdict
+from extproc.domain import Action, Arm, Finding, Outcome, Prices, Reason, Rollout, RolloutState, Status, Verdict
 from extproc.release.decide import decide
 from extproc.release.evidence import Evidence
 from extproc.release.gate import TOGETHER, evaluate
@@ -183,9 +183,9 @@ class _Release:
         unit = (user * 0x9E3779B97F4A7C15 + 0x1234567) & MASK
         unit = (unit ^ unit >> 31) * 0xBF58476D1CE4E5B9 & MASK
         point = (unit >> 32) / 2**32
-        share = self._evidence.share(self._phase)
-        arm = Arm.CANARY if point < share else Arm.CONTROL if point >= max(1 - rollout.phases[self._phase].share, share) else Arm.REST
-        cohort = rollout.cohorts[unit % len(rollout.cohorts)].name
+        there = rollout.cohorts[unit % len(rollout.cohorts)]
+        cohort, share = there.name, min(there.shares[self._phase], 1 - rollout.holdback)
+        arm = Arm.CANARY if point < share else Arm.CONTROL if point >= max(1 - there.shares[self._phase], share) else Arm.REST
         model = side(world, arm, at)
         if world.cohort and cohort != world.cohort and arm is Arm.CANARY:
             model = side(world, Arm.REST, at)
@@ -223,6 +223,7 @@ class _Release:
             phase="",
             cohort=request.cohort,
             arm=request.arm,
+            reason=Reason.RING,
             unit=request.unit,
             durable=True,
             start=request.start,
@@ -252,7 +253,13 @@ class _Release:
 
 
 def at_share(rollout: Rollout, share: float) -> tuple[Rollout, int]:
-    """The rollout with one phase of this share in place of its nearest one, and its index: to see what each share can know."""
-    nearest = min(range(len(rollout.phases)), key=lambda index: abs(rollout.phases[index].share - share))
-    phase: Phase = replace(rollout.phases[nearest], share=share, name=f"{share:.4g}")
-    return replace(rollout, phases=(*rollout.phases[:nearest], phase, *rollout.phases[nearest + 1 :])), nearest
+    """The rollout with this share in its nearest phase, and the index of that: to see what each share can know. Cohorts that are ahead of
+    the phase, or behind it, stay where they are."""
+    place = min(range(len(rollout.phases)), key=lambda index: abs(rollout.phases[index].share - share))
+    before = rollout.phases[place]
+    phase = replace(before, share=share, name=f"{share:.4g}")
+    cohorts = tuple(
+        replace(one, shares=(*one.shares[:place], share, *one.shares[place + 1 :])) if one.shares[place] == before.share else one
+        for one in rollout.cohorts
+    )
+    return replace(rollout, phases=(*rollout.phases[:place], phase, *rollout.phases[place + 1 :]), cohorts=cohorts), place

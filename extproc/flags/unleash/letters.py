@@ -1,0 +1,39 @@
+"""Letters as the engine knows them: Unicode 17. This Python may know fewer; what came later is listed here, the rest is the same."""
+
+from __future__ import annotations
+
+from typing import Final
+
+WHITE_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+"""Unicode's White_Space; str.strip would also take \\x1c to \\x1f."""
+
+NEWER_LETTERS: Final[dict[int, int]] = {
+    0x1C89: 0x1C8A,
+    0xA7CB: 0x0264,
+    0xA7CC: 0xA7CD,
+    0xA7CE: 0xA7CF,
+    0xA7D2: 0xA7D3,
+    0xA7D4: 0xA7D5,
+    0xA7DA: 0xA7DB,
+    0xA7DC: 0x019B,
+    **{0x10D50 + offset: 0x10D70 + offset for offset in range(22)},  # Garay
+    **{0x16EA0 + offset: 0x16EBB + offset for offset in range(25)},  # Beria Erfe
+}
+"""Capital -> small, added by Unicode 16 and 17. All others were compared with the engine, one by one."""
+
+DIGIT_RUNS: Final = (
+    *(0x0030, 0x0660, 0x06F0, 0x07C0, 0x0966, 0x09E6, 0x0A66, 0x0AE6, 0x0B66, 0x0BE6, 0x0C66, 0x0CE6, 0x0D66, 0x0DE6, 0x0E50, 0x0ED0),
+    *(0x0F20, 0x1040, 0x1090, 0x17E0, 0x1810, 0x1946, 0x19D0, 0x1A80, 0x1A90, 0x1B50, 0x1BB0, 0x1C40, 0x1C50, 0xA620, 0xA8D0, 0xA900),
+    *(0xA9D0, 0xA9F0, 0xAA50, 0xABF0, 0xFF10, 0x104A0, 0x10D30, 0x10D40, 0x11066, 0x110F0, 0x11136, 0x111D0, 0x112F0, 0x11450),
+    *(0x114D0, 0x11650, 0x116C0, 0x116D0, 0x116DA, 0x11730, 0x118E0, 0x11950, 0x11BF0, 0x11C50, 0x11D50, 0x11DA0, 0x11F50, 0x16130),
+    *(0x16A60, 0x16AC0, 0x16B50, 0x16D70, 0x1CCF0, 0x1D7CE, 0x1D7D8, 0x1D7E2, 0x1D7EC, 0x1D7F6, 0x1E140, 0x1E2F0, 0x1E4F0, 0x1E5F1),
+    *(0x1E950, 0x1FBF0),
+)
+"""First of each run of ten decimal digits: what `\\d` means in a pattern."""
+
+
+def lower(text: str) -> str:
+    """Small letters; a final capital sigma becomes ς, as in the engine."""
+    return text.lower() if text.isascii() else text.translate(NEWER_LETTERS).lower()

@@ -1,0 +1,37 @@
+"""The Spec as people write it: one pydantic model per block of the file. Unknown keys are refused.
+
+From these come the parser's shape checks and the JSON Schema for editors; `resolve` turns them into the nouns of `domain`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
+from extproc.spec.document.base import Block, Name, Percent
+from extproc.spec.document.flags import FlagSourceBlock
+from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.models import ModelBlock
+from extproc.spec.document.rollout import RolloutBlock
+
+
+class LayerBlock(Block):
+    """A layer of experiments that is split into exclusive slots."""
+
+    slots: Annotated[dict[Name, Annotated[Percent, Field(gt=0)]], Field(min_length=1, description="Slot: its share of the layer's units.")]
+
+
+class Document(Block):
+    """An extproc Spec."""
+
+    version: Annotated[int, Field(ge=1, le=1, description="Version of this format: 1.")]
+    application: Annotated[ApplicationBlock, Field(description="The application.")]
+    listener: Annotated[ListenerBlock, Field(description="The Envoy listener.")]
+    identity: Annotated[IdentityBlock, Field(description="Identity headers.")] = IdentityBlock()
+    models: Annotated[dict[Name, ModelBlock], Field(min_length=1, description="Models by name.")]
+    layers: Annotated[dict[Name, LayerBlock], Field(description="Layers with slots; a layer without them needs no entry.")] = {}
+    flags: Annotated[dict[Name, FlagSourceBlock], Field(description="Sources of feature flags.")] = {}
+    prometheus: Annotated[PrometheusBlock | None, Field(description="Where the queries of metrics are asked.")] = None
+    rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
