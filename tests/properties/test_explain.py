@@ -290,7 +290,7 @@ def same_effects(document: dict[str, Any], reply: ProcessingResponse) -> None:
 def ramp(prepared: Prepared, state: State, name: str) -> list[Snapshot]:
     """The whole Snapshot with one rollout at each of its phases, and completed."""
     stands = state.rollouts.get(name) or PENDING
-    out = stands.cohorts_out if stands.status.exposes else ()
+    out = stands.cohorts_out if stands.status.exposes or stands.status is Status.COMPLETED else ()  # until another attempt
     last = len(prepared.spec.rollouts[name].phases) - 1
     places = [*((Status.PROGRESSING, phase) for phase in range(last + 1)), (Status.COMPLETED, last)]
     there = [replace(stands, status=status, phase=phase, cohorts_out=out) for status, phase in places]
