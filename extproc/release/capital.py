@@ -7,26 +7,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from extproc.domain import Phase
-from extproc.measures import ERRORS, MEASURES
-from extproc.release.compare import EventLane, MeanLane, MeanTest
+from extproc.measures import ERRORS, MEASURES, Kind
+from extproc.release.compare import EventPanel, MeanPanel, MeanTest
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.flight import Member, Window
-from extproc.release.guards import CANARY, STABLE, GuardLane, Guards
+from extproc.release.guards import LAST, GuardPanel, Guards
 from extproc.release.lanes import EVERYBODY, View
 from extproc.release.sampleratio import SampleRatio
-from extproc.release.scales import SCALE_WEIGHT, SCALES, WHOLE
+from extproc.release.scales import BLINK, LONGER, SCALE_WEIGHT, SCALES, WHOLE
 from extproc.release.watched import Readings, Watched
 
 HALF: Final = math.log(0.5)
 QUARTER: Final = math.log(0.25)
 LOG_SCALE: Final = math.log(SCALE_WEIGHT)
-LAST: Final = len(SCALES) - 1
-"""The scale of a whole visit, where ceilings are concerned."""
+EVERY_SCALE: Final = tuple(range(len(SCALES)))
+ONE_EPOCH: Final = (0,)
+"""Of lanes that have no scale but the visit."""
 NOBODY_YET: Final = Phase("", 0.0, 0.0, 0.0, 0, 0, (), ())
 
 
 class Capital:
-    """Lanes by kind; each kind has one lane per scale."""
+    """Panels by kind; each has one lane per scale."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
@@ -37,13 +38,15 @@ class Capital:
         self._means = {test.name: index for index, test in enumerate(tests)}
         self._errors = self._rare.get(ERRORS.name)
         errors_tolerance = tolerances[self._errors] if self._errors is not None else 0.0
-        self.early = [EventLane(scale, [ERRORS.name], [errors_tolerance]) for scale in SCALES]
+        self.early = EventPanel([ERRORS.name], [errors_tolerance])
         """Failed within the first age; the unit's first request."""
-        self.first = [EventLane(scale, rare, tolerances) for scale in SCALES]
+        self.first = EventPanel(rare, tolerances)
         """Rare events by the deadline; the unit's first request."""
-        self.any = [EventLane(scale, rare, tolerances) for scale in SCALES]
-        """Rare events of any request in the unit's window."""
-        self.means = [MeanLane(scale, tests) for scale in SCALES]
+        self.any_of_blink, self.any_of_minute = EventPanel(rare, tolerances, (BLINK,)), EventPanel(rare, tolerances, LONGER)
+        """Rare events of any request in the unit's window. Windows of two lengths are over at two ages, so they have panels apart."""
+        self.first_means = MeanPanel(tests)
+        """Means of the unit's first request alone: known a window sooner."""
+        self.means_of_blink, self.means_of_minute = MeanPanel(tests, (BLINK,)), MeanPanel(tests, LONGER)
         """Means of the unit's window."""
         self.begin_visit(NOBODY_YET, {})
 
@@ -51,86 +54,86 @@ class Capital:
         """What belongs to a visit begins anew; harm goes on. `shares` of the canary by cohort."""
         tests: list[MeanTest] = self._watched.safety_tests(phase.gates)
         self._safe = {test.name: index for index, test in enumerate(tests)}
-        self.safe = [MeanLane(WHOLE, tests), MeanLane(WHOLE, tests)]
+        self.safe = [MeanPanel(tests, (WHOLE,)), MeanPanel(tests, (WHOLE,))]
         """Of the unit's first request in this visit, and of the window in which it is."""
         self.guards = Guards(phase.ceilings)
         self.ratio = SampleRatio(shares)
-        self._guarded = [
-            (self._watched.reading[one.measure], None if MEASURES[one.measure].quantile is None else one.limit) for one in phase.ceilings
-        ]
-        """Index of the reading, and the limit where a value above it is an event."""
-        self._guards_errors = any(one.measure == ERRORS.name for one in phase.ceilings)
+        self._guarded = bool(phase.ceilings)
+        self._guarded_events: list[tuple[int, int, float]] = []
+        """(place of the ceiling, index of the reading, value above which it is an event)."""
+        self._guarded_means: list[tuple[int, int]] = []
+        for place, ceiling in enumerate(phase.ceilings):
+            measure, index = MEASURES[ceiling.measure], self._watched.reading[ceiling.measure]
+            if measure.kind is Kind.MEAN:
+                self._guarded_means.append((place, index))
+            else:
+                self._guarded_events.append((place, index, ceiling.limit if measure.quantile is not None else 0.0))
+        self._guards_errors = tuple(place for place, one in enumerate(phase.ceilings) if one.measure == ERRORS.name)
 
     def exclude(self, cohort: str) -> None:
         """From now on this cohort is not part of the whole."""
-        for lane in self._lanes():
-            lane.exclude(cohort)
-
-    def _lanes(self) -> list[EventLane | MeanLane]:
-        return [*self.early, *self.first, *self.any, *self.means]
+        for panel in self._kinds().values():
+            panel.exclude(cohort)
 
     # ---------------------------------------------------------------------------------------------------------------- requests
-    def add_early(self, member: Member, failed: bool) -> None:
+    def add_early(self, who: Member, failed: bool) -> None:
         """A unit's first request has reached the first age."""
         if self._errors is not None:
-            self._feed(self.early, member, 1 if failed else 0)
+            assert who.limits is not None
+            self.early.feed(who.stratum, who.epochs, who.limits, who.canary, failed, who.lowest, who.scales)
 
-    def add_first(self, member: Member, mask: int) -> None:
+    def add_first(self, who: Member, mask: int, values: list[float | None]) -> None:
         """A unit's first request has reached its deadline."""
-        self._feed(self.first, member, mask)
-
-    def _feed(self, lanes: Sequence[EventLane], member: Member, mask: int) -> None:
-        limits, stratum, canary, epochs = member.limits, member.stratum, member.canary, member.epochs
-        assert limits is not None
-        for scale in range(member.lowest, member.scales):
-            lanes[scale].feed(epochs[scale], stratum, limits, canary, mask)
-
-    def add_safe_first(self, member: Member, values: list[float | None]) -> None:
-        """A unit's first request in this visit has reached its deadline."""
-        assert member.limits is not None
-        if self._safe:
-            self.safe[0].feed(0, member.stratum, member.limits, member.canary, values)
-
-    def add_window(self, window: Window, present: bool) -> None:
-        """All of a unit's requests in a window have reached their deadline. `present`: the unit's first window in this visit."""
-        epochs, stratum, limits, canary = window.epochs, window.stratum, window.limits, window.canary
-        if not stratum.compared:
-            return
-        lowest, scales = window.lowest, window.scales
+        assert who.limits is not None
         if self._rare:
-            mask, lanes = window.mask, self.any
-            for scale in range(lowest, scales):
-                lanes[scale].feed(epochs[scale], stratum, limits, canary, mask)
-        if self._means and lowest < scales:
-            values = window.means()
-            for scale in range(lowest, scales):
-                self.means[scale].feed(epochs[scale], stratum, limits, canary, values)
-        if present and self._safe:
-            self.safe[1].feed(0, stratum, limits, canary, window.means())
+            self.first.feed(who.stratum, who.epochs, who.limits, who.canary, mask, who.lowest, who.scales)
+        if self._means:
+            self.first_means.feed(who.stratum, who.epochs, who.limits, who.canary, values, who.lowest, who.scales)
+
+    def add_safe_first(self, who: Member, values: list[float | None]) -> None:
+        """A unit's first request in this visit has reached its deadline."""
+        assert who.limits is not None
+        if self._safe:
+            self.safe[0].feed(who.stratum, ONE_EPOCH, who.limits, who.canary, values, 0, 1)
+
+    def add_blink(self, who: Window) -> None:
+        """All of a unit's requests in two seconds have reached their deadline."""
+        self._add_window(who, self.any_of_blink, self.means_of_blink)
+
+    def add_minute(self, who: Window, present: bool) -> None:
+        """The same in a minute. `present`: the unit's first window in this visit."""
+        self._add_window(who, self.any_of_minute, self.means_of_minute)
+        if present and self._safe and who.stratum.compared:
+            self.safe[1].feed(who.stratum, ONE_EPOCH, who.limits, who.canary, who.means(), 0, 1)
+
+    def _add_window(self, who: Window, any_: EventPanel, means: MeanPanel) -> None:
+        if who.scales > 0 and who.stratum.compared:
+            if self._rare:
+                any_.feed(who.stratum, who.epochs, who.limits, who.canary, who.mask, 0, who.scales)
+            if self._means:
+                means.feed(who.stratum, who.epochs, who.limits, who.canary, who.means(), 0, who.scales)
 
     # ------------------------------------------------------------------------------------------------------------------ guards
     def guard_early(self, member: Member, failed: bool) -> None:
         """A request of the present visit has reached the first age."""
         if self._guards_errors:
-            self._guard(self.guards.early, member, [1.0 if failed else 0.0] * len(self._guarded))
+            self._guard(self.guards.early, member, self._guards_errors if failed else (), ())
 
     def guard_late(self, member: Member, readings: Readings) -> None:
         """A request of the present visit has reached its deadline."""
-        if self._guarded:
-            values = [readings[index] if limit is None else _above(readings[index], limit) for index, limit in self._guarded]
-            self._guard(self.guards.late, member, values)
-
-    def _guard(self, lanes: Sequence[GuardLane], member: Member, values: list[float | None]) -> None:
-        arm = CANARY if member.canary else STABLE
-        if not member.durable:
-            for lane in lanes:
-                lane.feed(lane.scale.epoch(member.start), arm, values)
+        if not self._guarded:
             return
-        epochs = member.epochs
-        for scale in range(member.lowest, min(member.scales, LAST)):
-            lanes[scale].feed(epochs[scale], arm, values)
-        if member.visit:
-            lanes[LAST].feed(0, arm, values)
+        events = [place for place, index, limit in self._guarded_events if (readings[index] or 0.0) > limit]
+        values = [(place, value) for place, index in self._guarded_means if (value := readings[index]) is not None]
+        self._guard(self.guards.late, member, events, values)
+
+    def _guard(self, panel: GuardPanel, who: Member, events: Sequence[int], values: Sequence[tuple[int, float]]) -> None:
+        places: Sequence[int] = EVERY_SCALE
+        if who.durable:
+            places = range(who.lowest, min(who.scales, LAST))
+            if who.visit:
+                places = (*places, LAST)
+        panel.feed(who.epochs, who.canary, events, values, places)
 
     # ----------------------------------------------------------------------------------------------------------------- reading
     def log_e_harm(self, measure: str, view: View = EVERYBODY) -> float:
@@ -138,54 +141,61 @@ class Capital:
         terms: list[float] = []
         if measure in self._rare:
             index = self._rare[measure]
-            terms += [HALF + lane.log_e(index, view) for lane in self.any]
+            terms += [HALF + log_e for panel in (self.any_of_blink, self.any_of_minute) for log_e in panel.log_e(index, view)]
             if index == self._errors:
-                terms += [QUARTER + lane.log_e(0, view) for lane in self.early]
-                terms += [QUARTER + lane.log_e(index, view) for lane in self.first]
+                terms += [QUARTER + log_e for log_e in self.early.log_e(0, view)]
+                terms += [QUARTER + log_e for log_e in self.first.log_e(index, view)]
             else:
-                terms += [HALF + lane.log_e(index, view) for lane in self.first]
+                terms += [HALF + log_e for log_e in self.first.log_e(index, view)]
         elif measure in self._means:
-            terms += [lane.log_e(self._means[measure], view) for lane in self.means]
+            index = self._means[measure]
+            panels = (self.first_means, self.means_of_blink, self.means_of_minute)
+            terms += [HALF + log_e for panel in panels for log_e in panel.log_e(index, view)]
         else:
             return 0.0
         return LOG_SCALE + log_sum_exp(terms)
 
     def log_e_early(self, view: View = EVERYBODY) -> float:
         """ln of the e-value of failures within the first age alone."""
-        return LOG_SCALE + log_sum_exp([lane.log_e(0, view) for lane in self.early])
+        return LOG_SCALE + log_sum_exp(self.early.log_e(0, view))
 
     def log_e_first(self, measure: str) -> float:
         """ln of the e-value of units' first requests at their deadline alone."""
-        return LOG_SCALE + log_sum_exp([lane.log_e(self._rare[measure]) for lane in self.first])
+        return LOG_SCALE + log_sum_exp(self.first.log_e(self._rare[measure], EVERYBODY))
 
     def log_e_safe(self, measure: str) -> float:
         """ln of the e-value against "worse by the margin, or more" in this visit; 0 where it is no guardrail."""
         index = self._safe.get(measure)
-        return log_sum_exp([HALF + lane.log_e(index) for lane in self.safe]) if index is not None else 0.0
+        if index is None:
+            return 0.0
+        return log_sum_exp([HALF + log_e for panel in self.safe for log_e in panel.log_e(index, EVERYBODY)])
 
     # ------------------------------------------------------------------------------------------------------------- persistence
     def to_json(self) -> dict[str, Any]:
         """What a restart needs."""
         return {
-            "harm": {name: [lane.to_json() for lane in lanes] for name, lanes in self._kinds().items()},
-            "safe": [lane.to_json() for lane in self.safe],
+            "harm": {name: panel.to_json() for name, panel in self._kinds().items()},
+            "safe": [panel.to_json() for panel in self.safe],
             "guards": self.guards.to_json(),
             "ratio": self.ratio.to_json(),
         }
 
-    def _kinds(self) -> dict[str, Sequence[EventLane | MeanLane]]:
-        return {"early": self.early, "first": self.first, "any": self.any, "means": self.means}
+    def _kinds(self) -> dict[str, EventPanel | MeanPanel]:
+        return {
+            "early": self.early,
+            "first": self.first,
+            "any_of_blink": self.any_of_blink,
+            "any_of_minute": self.any_of_minute,
+            "first_means": self.first_means,
+            "means_of_blink": self.means_of_blink,
+            "means_of_minute": self.means_of_minute,
+        }
 
     def restore(self, document: dict[str, Any]) -> None:
         """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
-        for name, lanes in self._kinds().items():
-            for lane, written in zip(lanes, document["harm"][name], strict=True):
-                lane.restore(written)
-        for lane, written in zip(self.safe, document["safe"], strict=True):
-            lane.restore(written)
+        for name, panel in self._kinds().items():
+            panel.restore(document["harm"][name])
+        for panel, written in zip(self.safe, document["safe"], strict=True):
+            panel.restore(written)
         self.guards.restore(document["guards"])
         self.ratio.restore(document["ratio"])
-
-
-def _above(value: float | None, limit: float) -> float | None:
-    return value if value is None else 1.0 if value > limit else 0.0

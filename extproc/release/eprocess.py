@@ -91,18 +91,18 @@ class BetE:
     "the canary's rate is at least stable's plus a"; it works when stable has no events at all.
     """
 
-    __slots__ = ("_abs", "_cap", "_rel", "vector")
+    __slots__ = ("_abs", "_rel", "cap", "vector")
 
     def __init__(self, cap: float, rel: float = 0.0, abs_: float = 0.0, vector: Sequence[float] | None = None) -> None:
         if cap <= 0 or (1 + rel) * cap + abs_ <= 0:
             raise ValueError(f"cap {cap:g} with margins {rel:g} and {abs_:g} leaves nothing to bet on")
-        self._cap, self._rel, self._abs = cap, rel, abs_
+        self.cap, self._rel, self._abs = cap, rel, abs_
         self.vector = list(vector) if vector is not None else [0.0] * len(BETS)
 
     def record(self, x: float, y_mean: float) -> None:
         """One batch: the canary's value and the mean of stable's."""
-        widest = (1 + self._rel) * self._cap
-        z = min(x, widest) - (1 + self._rel) * min(y_mean, self._cap) - self._abs
+        widest = (1 + self._rel) * self.cap
+        z = min(x, widest) - (1 + self._rel) * min(y_mean, self.cap) - self._abs
         gains = bet_gains(z / (widest + self._abs))
         self.vector = [before + gain for before, gain in zip(self.vector, gains, strict=True)]
 

@@ -115,7 +115,7 @@ class Evidence:
         self.canary_units = {}
         self.arms = {CANARY: ArmTotals(), STABLE: ArmTotals()}
         self._late = {CANARY: ArmMoments(self.measured.readings), STABLE: ArmMoments(self.measured.readings)}
-        self._early = {CANARY: ArmMoments(1), STABLE: ArmMoments(1)}
+        self._early = {CANARY: Moments(), STABLE: Moments()}
         self.last_outcome = 0.0
         self._sorter.begin_visit()
         self.capital.begin_visit(self._rollout.phases[self.phase], self.shares(self.phase))
@@ -234,9 +234,9 @@ class Evidence:
                 self._sort(member)
             self._look_late(member)
         for window in sorter.blinks(now):
-            self.capital.add_window(window, False)
+            self.capital.add_blink(window)
         for window in sorter.minutes(now):
-            self.capital.add_window(window, window.visit and window.stratum.generation == self.generation)
+            self.capital.add_minute(window, window.visit and window.stratum.generation == self.generation)
         self.past.renew()
 
     def _sort(self, member: Member) -> None:
@@ -248,12 +248,16 @@ class Evidence:
             if member.visit:
                 self.capital.ratio.add(member.stratum.cohort, member.router, member.arm)
         else:
-            member.limits = self.past.limits
+            member.limits, member.epochs = self.past.limits, self._sorter.epochs(member.start)
 
     def _look_early(self, member: Member, failed: bool) -> None:
         present = member.stratum.generation == self.generation
         if present:
-            self._early[CANARY if member.canary else STABLE].add((1.0 if failed else 0.0,))
+            seen = self._early[CANARY if member.canary else STABLE]
+            seen.n += 1
+            if failed:
+                seen.total += 1.0
+                seen.squares += 1.0
             self.capital.guard_early(member, failed)
         if member.scales and member.stratum.compared:
             self.capital.add_early(member, failed)
@@ -280,7 +284,7 @@ class Evidence:
         if member.minute is not None:
             member.minute.add(mask, values)
         if member.scales:
-            self.capital.add_first(member, mask)
+            self.capital.add_first(member, mask, values)
         if member.visit and present:
             self.capital.add_safe_first(member, values)
 
@@ -299,7 +303,7 @@ class Evidence:
 
     def seen_early(self, arm: str) -> Moments:
         """Failures among those that have reached the first age."""
-        return self._early[arm].of(0)
+        return self._early[arm]
 
     @property
     def waiting(self) -> int:
@@ -326,7 +330,7 @@ class Evidence:
             "past": self.past.to_json(),
             "arms": {name: arm.to_json() for name, arm in self.arms.items()},
             "late": {name: arm.to_json() for name, arm in self._late.items()},
-            "early": {name: arm.to_json() for name, arm in self._early.items()},
+            "early": {name: [arm.n, arm.total] for name, arm in self._early.items()},
             **self.capital.to_json(),
         }
 
@@ -357,6 +361,7 @@ class Evidence:
         evidence.arms = {name: ArmTotals.from_json(document["arms"][name]) for name in (CANARY, STABLE)}
         for name in (CANARY, STABLE):
             evidence._late[name].restore(document["late"][name])
-            evidence._early[name].restore(document["early"][name])
+            n, failures = document["early"][name]
+            evidence._early[name] = Moments(int(n), float(failures), float(failures))
         evidence.capital.restore(document)
         return evidence

@@ -29,18 +29,17 @@ VALUES_OF_UNIT: Final = 20
 class Window:
     """One unit's requests in one window: from its first one in an epoch to the end of that epoch."""
 
-    __slots__ = ("_counts", "_n", "_sums", "canary", "epochs", "limits", "lowest", "mask", "scales", "start", "stratum", "visit")
+    __slots__ = ("_counts", "_n", "_sums", "canary", "epochs", "limits", "mask", "scales", "start", "stratum", "visit")
 
-    def __init__(self, first: Member, limits: Limits, lowest: int, scales: int, visit: bool) -> None:
-        """`first`: the unit's first request in the epoch."""
+    def __init__(self, first: Member, limits: Limits, epochs: tuple[int, ...], scales: int, visit: bool) -> None:
+        """`first`: the unit's first request in the epoch. `epochs`: of the scales that look at windows of this length."""
         self.start = first.start
         self.stratum = first.stratum
         self.canary = first.canary
-        self.epochs = first.epochs
+        self.epochs = epochs
         self.limits = limits
-        self.lowest = lowest
         self.scales = scales
-        """It counts in the scales from `lowest` up to, and not with, this one."""
+        """It counts in so many of these scales, the shortest first."""
         self.visit = visit
         """True where the unit is new in this visit of the phase."""
         self.mask = 0

@@ -56,7 +56,7 @@ def weights(rollout: Rollout) -> dict[str, float]:
         for gate in phase.gates:
             found[gate.measure] = found.get(gate.measure, 0.0) + gate.weight
     total = sum(found.values())
-    return {name: weight / total for name, weight in found.items()}
+    return {name: weight / total for name, weight in found.items() if weight > 0}
 
 
 def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float | None] = NO_METRICS) -> tuple[Finding, ...]:
@@ -102,7 +102,7 @@ class _Blame:
         return self.log_e >= self.limit
 
     def _of(self, view: View) -> float:
-        return log_sum_exp([math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0])
+        return log_sum_exp([math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items()])
 
     def _together(self, everybody: float, alone: Sequence[float]) -> float:
         if not self._split:
@@ -114,7 +114,8 @@ class _Blame:
         if len(alone) < 2:
             return ""
         worst = max(alone, key=lambda cohort: alone[cohort])
-        by_itself = math.log(0.5) + self._share + alone[worst] >= self.limit
+        # That something goes back is settled with alpha split; whose fault it is needs no second split.
+        by_itself = alone[worst] >= self.limit
         others = self._together(self._of(View(worst, others=True)), [log_e for cohort, log_e in alone.items() if cohort != worst])
         met = self._evidence.met
         had_the_chance = sum(count for cohort, count in met.items() if cohort != worst) >= met.get(worst, 0)
@@ -126,11 +127,17 @@ class _Blame:
 
     def fails(self, measure: str) -> bool:
         """True where this gate brought E_together over its limit, or helped much."""
-        if not self.crossed:
+        if measure not in self._weights:
             return False
-        view = View(self.cohort) if self.cohort else EVERYBODY
-        parts = {name: math.log(w) + self._evidence.log_e_harm(name, view) for name, w in self._weights.items() if w > 0}
-        return measure in parts and parts[measure] >= max(parts.values()) - ACCOMPLICE
+        return self.crossed and self._part(measure) >= max(map(self._part, self._weights)) - ACCOMPLICE
+
+    def _part(self, measure: str) -> float:
+        """ln of what a gate adds to the e-value of the one who is to blame."""
+        log_weight, evidence = math.log(self._weights[measure]), self._evidence
+        if self.cohort:
+            return log_weight + evidence.log_e_harm(measure, View(self.cohort))
+        alone = [log_weight + evidence.log_e_harm(measure, View(cohort)) for cohort in evidence.cohorts] if self._split else []
+        return self._together(log_weight + evidence.log_e_harm(measure), alone)
 
 
 def _together(phase: Phase, blame: _Blame) -> Finding:
@@ -282,8 +289,8 @@ def _metric(metric: MetricGate, found: float | None) -> Finding:
 
 def _sample_ratio(ratio: SampleRatio) -> Finding:
     log_e, counts = ratio.log_e(), ratio.counts()
-    planned = [f" ({share:.2%} planned)" for share in ratio.planned] if ratio.planned is not None else [""] * len(counts)
-    said = ", ".join(f"{arm} {count:,}{plan}" for arm, count, plan in zip(("canary", "control", "rest"), counts, planned, strict=True))
+    both = zip(("canary", "control", "rest"), counts, ratio.expected(), strict=True)
+    said = ", ".join(f"{arm} {count:,} ({planned:,.0f} planned)" for arm, count, planned in both)
     sentence = f"sample ratio: {said}; E {e_value(log_e)} of {e_value(LOG_LIMIT)}"
     if log_e >= LOG_LIMIT:
         where = " at ".join(part for part in ratio.worst() if part)

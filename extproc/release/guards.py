@@ -11,66 +11,90 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from extproc.domain import Ceiling
-from extproc.measures import MEASURES, Kind
+from extproc.measures import ERRORS, MEASURES, Kind
 from extproc.release.eprocess import BET_WEIGHTS, EXCESSES, ceiling_bets, log_sum_exp
 from extproc.release.lanes import Lane, Vector, View
-from extproc.release.scales import BLINK, HOUR, MINUTE, SCALE_WEIGHT, WHOLE, Scale
+from extproc.release.scales import SCALE_WEIGHT, SCALES
 
 CANARY, STABLE = "canary", "stable"
 LOG_SCALE: Final = math.log(SCALE_WEIGHT)
 LOG_HALF: Final = math.log(0.5)
 
 
-class _Arm:
-    """What was seen of one arm and is not in its vectors yet."""
-
-    __slots__ = ("events", "n")
-
-    def __init__(self, size: int) -> None:
-        self.n = 0
-        self.events = [0] * size
+ARMS: Final = (CANARY, STABLE)
+LAST: Final = len(SCALES) - 1
+"""The scale of the whole visit."""
 
 
-class GuardLane(Lane):
-    """One scale of all ceilings; arms take the place of cohorts."""
+class GuardPanel:
+    """All ceilings at one age; arms take the place of cohorts."""
 
-    def __init__(self, scale: Scale, ceilings: Sequence[Ceiling]) -> None:
-        super().__init__(scale, len(ceilings), BET_WEIGHTS)
+    def __init__(self, ceilings: Sequence[Ceiling]) -> None:
+        self.lanes = [Lane(scale, len(ceilings), BET_WEIGHTS) for scale in SCALES]
         self._rates = [_rate(ceiling) for ceiling in ceilings]
         self._limits = [ceiling.limit for ceiling in ceilings]
-        self.arms = {arm: _Arm(len(ceilings)) for arm in (CANARY, STABLE)}
+        self._epochs: tuple[int, ...] = ()
+        self._n = [[0] * len(SCALES) for _ in ARMS]
+        """Units by arm and scale, and of each ceiling its events, that are not in the vectors yet."""
+        self._events = [[[0] * len(ceilings) for _ in SCALES] for _ in ARMS]
 
-    def feed(self, epoch: int, arm: str, values: Sequence[float | None]) -> None:
-        """The next unit, in order of start: for each ceiling 1 or 0, or the value where the ceiling is of a mean, None for no value."""
-        if epoch != self.epoch:
-            if epoch < self.epoch:
-                return
-            self.begin(epoch)
-        self.met = True
-        seen = self.arms[arm]
-        seen.n += 1
-        for index, value in enumerate(values):
-            if value:
-                if self._rates[index] is None:
-                    self.gain(arm, index, ceiling_bets(value, self._limits[index]))
-                else:
-                    seen.events[index] += 1
-            elif self._rates[index] is None and value is not None:
-                self.gain(arm, index, ceiling_bets(value, self._limits[index]))
+    def feed(
+        self, epochs: tuple[int, ...], canary: bool, events: Sequence[int], values: Sequence[tuple[int, float]], places: Sequence[int]
+    ) -> None:
+        """The next unit, in order of start, at these scales: indices of the ceilings of which it is an event, (index, value) of those of
+        means."""
+        if epochs is not self._epochs:
+            places = self._turn(epochs, places)
+        arm = not canary
+        n = self._n[arm]
+        for place in places:
+            n[place] += 1
+        if events or values:
+            for place in places:
+                for index in events:
+                    self._events[arm][place][index] += 1
+                for index, value in values:
+                    self.lanes[place].gain(ARMS[arm], index, ceiling_bets(value, self._limits[index]))
 
-    def flush(self) -> None:
+    def _turn(self, epochs: tuple[int, ...], places: Sequence[int]) -> Sequence[int]:
+        """Other epochs: what is over ends; an epoch that is over stays over."""
+        for place, lane in enumerate(self.lanes):
+            if epochs[place] > lane.epoch:
+                self.flush(place)
+                lane.begin(epochs[place])
+                lane.met = True
+        places = [place for place in places if epochs[place] == self.lanes[place].epoch]
+        if all(lane.epoch == epoch for lane, epoch in zip(self.lanes, epochs, strict=True)):
+            self._epochs = epochs
+        return places
+
+    def flush(self, place: int) -> None:
         """Counts become capital: they are sufficient, whatever the order."""
-        for arm, seen in self.arms.items():
-            if seen.n:
+        for arm, name in enumerate(ARMS):
+            n = self._n[arm][place]
+            if n:
+                self._n[arm][place] = 0
                 for index, rate in enumerate(self._rates):
                     if rate is not None:
-                        self.gain(arm, index, _capital(seen.events[index], seen.n, rate))
-                self.arms[arm] = _Arm(self._size)
+                        self.lanes[place].gain(name, index, _capital(self._events[arm][place][index], n, rate))
+                        self._events[arm][place][index] = 0
+
+    def log_e(self, index: int, arm: str) -> float:
+        """ln of the e-value of one ceiling and one arm, all scales together."""
+        for place in range(len(self.lanes)):
+            self.flush(place)
+        return log_sum_exp([LOG_SCALE + lane.log_e(index, View(arm)) for lane in self.lanes])
 
     def to_json(self) -> list[Any]:
-        """All epochs as if the open one were over."""
-        self.flush()
-        return super().to_json()
+        """What a restart needs."""
+        for place in range(len(self.lanes)):
+            self.flush(place)
+        return [lane.to_json() for lane in self.lanes]
+
+    def restore(self, document: list[Any]) -> None:
+        """Go on from what `to_json` wrote; raises TypeError or ValueError on anything else."""
+        for lane, written in zip(self.lanes, document, strict=True):
+            lane.restore(written)
 
 
 def _rate(ceiling: Ceiling) -> float | None:
@@ -94,35 +118,30 @@ class Guards:
 
     def __init__(self, ceilings: Sequence[Ceiling]) -> None:
         self.ceilings = tuple(ceilings)
-        self.early = [GuardLane(scale, ceilings) for scale in (BLINK, MINUTE, HOUR, WHOLE)]
-        self.late = [GuardLane(scale, ceilings) for scale in (BLINK, MINUTE, HOUR, WHOLE)]
+        self.early = GuardPanel(ceilings)
+        self.late = GuardPanel(ceilings)
 
     def log_e(self, index: int, arm: str) -> float:
         """ln of the e-value against "this arm is within its ceiling"; failures at both ages weigh the same."""
-        late = self._of(self.late, index, arm)
-        if self.ceilings[index].measure != "errors":
+        late = self.log_e_late(index, arm)
+        if self.ceilings[index].measure != ERRORS.name:
             return late
-        return log_sum_exp((LOG_HALF + self._of(self.early, index, arm), LOG_HALF + late))
+        return log_sum_exp((LOG_HALF + self.log_e_early(index, arm), LOG_HALF + late))
 
     def log_e_early(self, index: int, arm: str) -> float:
         """The same of failures within the first age alone."""
-        return self._of(self.early, index, arm)
+        return self.early.log_e(index, arm)
 
     def log_e_late(self, index: int, arm: str) -> float:
         """The same at the deadline."""
-        return self._of(self.late, index, arm)
-
-    def _of(self, lanes: Sequence[GuardLane], index: int, arm: str) -> float:
-        for lane in lanes:
-            lane.flush()
-        return log_sum_exp([LOG_SCALE + lane.log_e(index, View(arm)) for lane in lanes])
+        return self.late.log_e(index, arm)
 
     def to_json(self) -> list[Any]:
         """What a restart needs."""
-        return [[lane.to_json() for lane in lanes] for lanes in (self.early, self.late)]
+        return [self.early.to_json(), self.late.to_json()]
 
     def restore(self, document: list[Any]) -> None:
         """Go on from what `to_json` wrote; raises TypeError or ValueError on anything else."""
-        for lanes, written in zip((self.early, self.late), document, strict=True):
-            for lane, one in zip(lanes, written, strict=True):
-                lane.restore(one)
+        early, late = document
+        self.early.restore(early)
+        self.late.restore(late)

@@ -124,7 +124,7 @@ def _mixed(vector: Vector, mixture: Sequence[float]) -> float:
 
 
 class Lane:
-    """E-processes of one scale. Subclasses say what a batch is."""
+    """E-processes of one scale; a panel feeds them."""
 
     def __init__(self, scale: Scale, size: int, weights: Sequence[float]) -> None:
         """`size`: number of measures; `weights` of the bets of each."""
@@ -138,15 +138,15 @@ class Lane:
         self.vectors: dict[str, list[Vector | None]] = {}
         """By cohort, of the open epoch."""
         self.closed = [Closed() for _ in range(size)]
+        self._known: dict[tuple[int, View], float] = {}
+        """What was read since the last change: a gate is asked for the same several times."""
         self._size = size
         self._mixture = [math.log(weight) for weight in weights]
 
-    def flush(self) -> None:
-        """Close every batch that has both arms, and forget the others."""
-        raise NotImplementedError
-
     def gain(self, cohort: str, index: int, gains: Vector) -> None:
         """A measure's bets have gained so much in a cohort."""
+        if self._known:
+            self._known.clear()
         vectors = self.vectors.get(cohort)
         if vectors is None:
             vectors = self.vectors[cohort] = [None] * self._size
@@ -154,8 +154,8 @@ class Lane:
         vectors[index] = [a + b for a, b in zip(before, gains, strict=True)] if before is not None else gains
 
     def begin(self, epoch: int) -> None:
-        """The next epoch; the one before it is folded."""
-        self.flush()
+        """The next epoch; the one before it is folded. Its last batch has been closed."""
+        self._known.clear()
         self.closed = self._folded()
         self.done += self.met
         self.vectors = {}
@@ -179,6 +179,12 @@ class Lane:
 
     def log_e(self, index: int, view: View = EVERYBODY) -> float:
         """ln of a measure's e-value: the weighted sum over the epochs that are over, the open one, and those to come (1 each)."""
+        known = self._known.get((index, view))
+        if known is None:
+            known = self._known[index, view] = self._log_e(index, view)
+        return known
+
+    def _log_e(self, index: int, view: View) -> float:
         closed, scale = self.closed[index], self.scale
         before = closed.seen(view)
         if math.isnan(before):
@@ -195,6 +201,7 @@ class Lane:
     def exclude(self, cohort: str) -> None:
         """From now on this cohort is not part of the whole."""
         spent = 1 - self.scale.rest(self.done)
+        self._known.clear()
         self.vectors.pop(cohort, None)
         for closed in self.closed:
             closed.exclude(cohort, spent)
@@ -209,4 +216,5 @@ class Lane:
         if len(closed) != self._size:
             raise ValueError(f"a lane of {self.scale.name} has {len(closed)} measures, not {self._size}")
         self.done = int(done)
+        self._known.clear()
         self.closed = [Closed.from_json(one) for one in closed]

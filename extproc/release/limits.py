@@ -19,9 +19,9 @@ CAP_AT: Final = 0.999
 """What is above stable's p99.9 counts as that ..."""
 CAP_OVER_MEDIAN: Final = 3.0
 """... or as three medians, where that is more: of values that hardly differ nothing could be bet on within their own range."""
-THIN_FROM: Final = 20_000
-THIN_TO: Final = 16
-"""Of so many values only every sixteenth is added: a quantile does not need more."""
+THIN_FROM: Final = 5_000
+THIN_TO: Final = 8
+"""After so many values only every eighth is added: a quantile does not need more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

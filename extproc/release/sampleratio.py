@@ -1,7 +1,8 @@
 """Sample ratio mismatch: do units fall into the arms as planned? Where they do not, no comparison can be believed.
 
-Units (not requests) that were first met in this visit, by cohort and router, and all together. A hit holds the release and pages; it
-never moves anything: a broken assignment, a router that is behind, or a canary that drives people away all look like this.
+Units (not requests) that were first met in this visit, by cohort, by cohort and router, and all cohorts together. A hit holds the
+release and pages; it never moves anything: a broken assignment, a router that is behind, or a canary that drives people away all look
+like this.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from extproc.release.scales import WHOLE
 ALPHA: Final = 0.001
 LOG_LIMIT: Final = -math.log(ALPHA)
 CELLS_KEPT: Final = 500
-"""Cohorts times routers; later ones are in the whole alone."""
+"""Cohorts, and routers in each; later routers are in their cohort alone."""
 ARMS: Final = (Arm.CANARY, Arm.CONTROL, Arm.REST)
-TOGETHER: Final = ("", "")
+EVERY_ROUTER: Final = ""
 
 Cell = tuple[str, str]
 """(cohort, router)."""
@@ -31,81 +32,92 @@ class SampleRatio:
     """Distinct units by arm, of one visit."""
 
     def __init__(self, shares: Mapping[str, float]) -> None:
-        """`shares` of the canary by cohort; control has as much, as far as there is room, and the rest the rest."""
-        self._plans = {cohort: _plan(share) for cohort, share in shares.items()}
-        plans = set(self._plans.values())
-        self.planned = plans.pop() if len(plans) == 1 else None
-        """Shares of canary, control and rest in all cohorts together; None where that depends on how large each of them is."""
-        self.cells: dict[Cell, list[int]] = {TOGETHER: [0, 0, 0]}
+        """`shares` of the canary by cohort; control has as much, as far as there is room, and the rest the rest. A cohort in which there
+        is but one arm is left out."""
+        self._plans = {cohort: _plan(share) for cohort, share in shares.items() if 0.0 < share < 1.0}
+        self.cells: dict[Cell, list[int]] = {}
         self.before: dict[Cell, float] = {}
         """ln of the weighted sum of the e-values before each restart: which units were counted then is not known any more."""
         self.restarts = 0
-        self._told = [0, 0, 0]
-        """Units that were met before the last restart, for people."""
+        self._told: dict[str, list[int]] = {}
+        """By cohort: units that were met before the last restart, for people."""
 
     def add(self, cohort: str, router: str, arm: Arm) -> None:
         """A unit is met for the first time."""
+        if cohort not in self._plans:
+            return
         index = ARMS.index(arm)
-        self.cells[TOGETHER][index] += 1
-        cell = self.cells.get((cohort, router))
-        if cell is None:
-            if len(self.cells) > CELLS_KEPT:
-                return
-            cell = self.cells[cohort, router] = [0, 0, 0]
-        cell[index] += 1
+        self.cells.setdefault((cohort, EVERY_ROUTER), [0, 0, 0])[index] += 1
+        if router:
+            cell = self.cells.get((cohort, router))
+            if cell is None:
+                if len(self.cells) >= CELLS_KEPT:
+                    return
+                cell = self.cells[cohort, router] = [0, 0, 0]
+            cell[index] += 1
 
     def counts(self) -> tuple[int, int, int]:
         """Units that were met: canary, control, rest."""
-        canary, control, rest = (before + since for before, since in zip(self._told, self.cells[TOGETHER], strict=True))
+        canary, control, rest = (sum(column) for column in zip(*self._met().values(), strict=True)) if self._met() else (0, 0, 0)
         return canary, control, rest
 
+    def expected(self) -> tuple[float, float, float]:
+        """How many of as many units there should be."""
+        canary, control, rest = (
+            sum(sum(counts) * self._plans[cohort][index] for cohort, counts in self._met().items()) for index in range(len(ARMS))
+        )
+        return canary, control, rest
+
+    def _met(self) -> dict[str, list[int]]:
+        found = {cohort: list(counts) for cohort, counts in self._told.items()}
+        for (cohort, router), counts in self.cells.items():
+            if router == EVERY_ROUTER:
+                found[cohort] = [a + b for a, b in zip(found.get(cohort, [0, 0, 0]), counts, strict=True)]
+        return found
+
     def log_e(self) -> float:
-        """ln of the e-value against the plan: half for all together, half for the cells, in the order in which they came."""
-        together, parts = math.log(0.5) + self._of(TOGETHER), []
-        for number, cell in enumerate(self.cells, start=0):
-            if cell != TOGETHER:
-                parts.append(math.log(0.5 / (number * (number + 1))) + self._of(cell))
-        parts.append(math.log(0.5 / len(self.cells)))
-        return log_sum_exp([together, *parts])
+        """ln of the e-value against the plan: half for all cohorts together, half for the cells, in the order in which they came."""
+        known = list(self.before | self.cells)
+        together = sum(self._of(cell) for cell in known if cell[1] == EVERY_ROUTER)
+        parts = [math.log(0.5) + together, math.log(0.5 / (len(known) + 1))]
+        parts += [math.log(0.5 / (number * (number + 1))) + self._of(cell) for number, cell in enumerate(known, start=1)]
+        return log_sum_exp(parts)
 
     def worst(self) -> Cell:
-        """The cell that tells most, all together aside."""
-        return max((cell for cell in self.cells if cell != TOGETHER), key=self._of, default=TOGETHER)
+        """The cell that tells most."""
+        return max(self.before | self.cells, key=self._of)
 
     def _of(self, cell: Cell) -> float:
         before = self.before.get(cell, _log(1 - WHOLE.rest(self.restarts)))
-        counts = self.cells.get(cell, [0, 0, 0])
-        if not any(counts):
+        counts = self.cells.get(cell)
+        if counts is None:
             return log_sum_exp((before, _log(WHOLE.rest(self.restarts))))
         present = math.log(WHOLE.weight(self.restarts + 1)) + self._log_bf(cell, counts)
         return log_sum_exp((before, present, math.log(WHOLE.rest(self.restarts + 1))))
 
     def _log_bf(self, cell: Cell, counts: list[int]) -> float:
-        plan = self.planned if cell == TOGETHER else self._plans.get(cell[0])
-        if plan is None:
-            return 0.0
+        plan = self._plans[cell[0]]
         used = [index for index, share in enumerate(plan) if share > 0]
-        return sample_ratio_log_bf([counts[index] for index in used], [plan[index] for index in used]) if len(used) > 1 else 0.0
+        return sample_ratio_log_bf([counts[index] for index in used], [plan[index] for index in used])
 
     def to_json(self) -> dict[str, Any]:
         """All units as if a restart had just been: none that comes is known to be new."""
-        if not any(self.cells[TOGETHER]):
-            return self._document(self.restarts, self.before)
-        weight, spent = math.log(WHOLE.weight(self.restarts + 1)), _log(1 - WHOLE.rest(self.restarts))
-        before = {
-            cell: log_sum_exp((self.before.get(cell, spent), weight + self._log_bf(cell, counts))) for cell, counts in self.cells.items()
-        }
-        return self._document(self.restarts + 1, before)
-
-    def _document(self, restarts: int, before: dict[Cell, float]) -> dict[str, Any]:
-        return {"restarts": restarts, "counts": list(self.counts()), "before": [[*cell, value] for cell, value in before.items()]}
+        restarts, before = self.restarts, self.before
+        if self.cells:
+            restarts += 1
+            weight, spent, empty = math.log(WHOLE.weight(restarts)), _log(1 - WHOLE.rest(self.restarts)), [0, 0, 0]
+            before = {
+                cell: log_sum_exp((self.before.get(cell, spent), weight + self._log_bf(cell, self.cells.get(cell, empty))))
+                for cell in self.before | self.cells
+            }
+        return {"restarts": restarts, "counts": self._met(), "before": [[*cell, value] for cell, value in before.items()]}
 
     def restore(self, document: dict[str, Any]) -> None:
         """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
         self.restarts = int(document["restarts"])
-        self._told = [int(count) for count in document["counts"]]
-        self.before = {(cohort, router): float(value) for cohort, router, value in document["before"]}
-        self.cells = {TOGETHER: [0, 0, 0]} | {cell: [0, 0, 0] for cell in self.before}
+        self._told = {cohort: [int(count) for count in counts] for cohort, counts in document["counts"].items() if cohort in self._plans}
+        self.before = {(cohort, router): float(value) for cohort, router, value in document["before"] if cohort in self._plans}
+        self.cells = {}
 
 
 def _plan(share: float) -> Plan:

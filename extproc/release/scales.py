@@ -41,4 +41,6 @@ HOUR: Final = Scale("1h", 3600.0)
 WHOLE: Final = Scale("release", float("inf"))
 SCALES: Final = (BLINK, MINUTE, HOUR, WHOLE)
 """Shortest first. A total failure at minute ten is seen by the first two, a slow harm by the last."""
+LONGER: Final = (MINUTE, HOUR, WHOLE)
+"""Those that look at windows of a minute; the first one looks at its own two seconds."""
 SCALE_WEIGHT: Final = 1 / len(SCALES)

@@ -28,6 +28,9 @@ class Sorter:
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._blink = self._minute = self._hour = -1
+        self._epochs: tuple[int, ...] = (-1, -1, -1, 0)
+        self._short: tuple[int, ...] = (-1,)
+        self._long: tuple[int, ...] = (-1, -1, 0)
         self._in_blink: dict[int, Window] = {}
         self._in_minute: dict[int, Window] = {}
         self._seen = UnitFilter()
@@ -46,14 +49,23 @@ class Sorter:
         self._minutes.clear()
 
     # ---------------------------------------------------------------------------------------------------------------- requests
+    def epochs(self, start: float) -> tuple[int, ...]:
+        """Of each scale; the same object for requests of the same two seconds."""
+        blink = int(start // BLINK.seconds)
+        if blink != self._epochs[0]:
+            minute = blink // BLINKS
+            self._epochs = (blink, minute, minute // MINUTES, 0)
+            self._short = (blink,)
+            if minute != self._long[0]:
+                self._long = self._epochs[1:]
+        return self._epochs
+
     def sort(self, member: Member, limits: Limits, present: bool) -> None:
         """The next request of a durable unit, in order of start. `present`: it belongs to the present visit."""
         member.limits = limits
         start, stratum, unit = member.start, member.stratum, member.unit
-        blink = int(start // BLINK.seconds)
-        minute = blink // BLINKS
-        hour = minute // MINUTES
-        member.epochs = (blink, minute, hour, 0)
+        member.epochs = epochs = self.epochs(start)
+        blink, minute, hour, _ = epochs
         if blink > self._blink:
             self._blink, self._in_blink = blink, {}
         if minute > self._minute:
@@ -82,7 +94,7 @@ class Sorter:
         if len(self._blinks) >= WINDOWS_KEPT:
             self.left_out += 1
             return False
-        made = member.blink = Window(member, limits, 0, scales, False)
+        made = member.blink = Window(member, limits, self._short, scales, False)
         member.scales = scales
         self._in_blink[member.unit] = made
         self._blinks.append(made)
@@ -103,7 +115,7 @@ class Sorter:
         if first:
             member.scales = 2 if not new & HOUR_PLANE else 3 if not new & EVER_PLANE else 4
         member.visit = bool(new & VISIT_PLANE)
-        made = member.minute = Window(member, limits, 1, member.scales, member.visit)
+        made = member.minute = Window(member, limits, self._long, member.scales - 1, member.visit)
         self._in_minute[unit] = made
         self._minutes.append(made)
 

@@ -78,10 +78,12 @@ class ArmMoments:
     def add(self, readings: Sequence[float | None]) -> None:
         """One request."""
         for row, value in zip(self._rows, readings, strict=True):
-            if value is not None:
+            if value:
                 row[0] += 1
                 row[1] += value
                 row[2] += value * value
+            elif value is not None:
+                row[0] += 1
 
     def of(self, index: int) -> Moments:
         """Of one reading."""

@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from extproc.release.compare import MeanLane, MeanTest
+from extproc.release.compare import MeanPanel, MeanTest
 from extproc.release.eprocess import BETS
 from extproc.release.limits import Limits
 from extproc.release.scales import WHOLE
@@ -101,12 +101,13 @@ def test_without_a_past_there_is_no_bet(cap: float) -> None:
 )
 def test_harm_has_a_direction(more_is_worse: bool, canary: float, found: bool) -> None:
     """Dearer is worse, fewer tokens a second are worse."""
-    lane = MeanLane(WHOLE, [MeanTest("m", 0, 0.05, True, more_is_worse, False)])
+    panel = MeanPanel([MeanTest("m", 0, 0.05, True, more_is_worse, False)], (WHOLE,))
+    epochs, lane = (0,), panel.lanes[0]
     here, limits = Stratum(1, 0, "everyone", 0.25, frozenset({"m"})), Limits(0, (), (3.0,))
     for _ in range(300):
         for _ in range(3):
-            lane.feed(0, here, limits, False, [1.0])
-        lane.feed(0, here, limits, True, [canary])
+            panel.feed(here, epochs, limits, False, [1.0], 0, 1)
+        panel.feed(here, epochs, limits, True, [canary], 0, 1)
     assert (lane.log_e(0) > math.log(1000)) is found
     if not found:
         assert lane.log_e(0) < 0

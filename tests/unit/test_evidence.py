@@ -96,11 +96,11 @@ def test_what_an_age_sees(ended: float, failed: bool, early: int, late: int) -> 
 
 
 def test_failing_fast_is_no_worse_than_failing_slowly_at_the_deadline() -> None:
-    """Equal rates of 2 %, every canary request ends after 0.1 s and every stable one after 7 s. Measured as the share of 8 releases of
+    """Equal rates of 2 %, every canary request ends after 0.1 s and every stable one after 7 s. Measured as the share of 6 releases of
     6,000 requests whose E at the deadline ever reaches 50, looked at each second: none (batching by completion gave 61 %)."""
     draw = random.Random(4)
     crossed = 0
-    for _ in range(8):
+    for _ in range(6):
         one, best = evidence(), 0.0
         for number in range(6000):
             canary, failed = draw.random() < 0.05, draw.random() < 0.02
@@ -115,12 +115,13 @@ def test_failing_fast_is_no_worse_than_failing_slowly_at_the_deadline() -> None:
 def test_at_the_deadline_only_whether_it_failed_tells_and_not_when() -> None:
     """The same failures, soon in one world and late in the other: the same statistics at the deadline, to the last bit."""
     soon, slow = evidence(), evidence()
-    made = traffic(120, canary_errors=0.1, errors=0.1)
+    made = traffic(60, canary_errors=0.1, errors=0.1)
     show(soon, [replace(one, duration=0.1) for one in made])
     show(slow, [replace(one, duration=7.0 if one.failed else 0.1) for one in made])
     assert counted(soon) == counted(slow)
     assert soon.to_json()["harm"]["first"] == slow.to_json()["harm"]["first"]
-    assert soon.to_json()["harm"]["any"] == slow.to_json()["harm"]["any"]
+    for kind in ("any_of_blink", "any_of_minute"):
+        assert soon.to_json()["harm"][kind] == slow.to_json()["harm"][kind]
     assert soon.to_json()["safe"] == slow.to_json()["safe"]
     assert soon.to_json()["harm"]["early"] != slow.to_json()["harm"]["early"]
 
@@ -281,7 +282,7 @@ def test_a_unit_counts_once_in_an_epoch_and_anew_in_the_next() -> None:
 
 
 def test_a_fault_that_begins_late_is_seen_among_units_that_were_well_before() -> None:
-    """Ten quiet minutes with the same thousand people; then all of the canary's requests fail, and it is over within two seconds."""
+    """Five quiet minutes with the same thousand people; then all of the canary's requests fail, and it is over within two seconds."""
     one = evidence(PHASE_25)
     draw = random.Random(3)
 
@@ -293,7 +294,7 @@ def test_a_fault_that_begins_late_is_seen_among_units_that_were_well_before() ->
             found.append(outcome(at * 80 + index, at + index / 80, canary, canary and broken, unit=f"{person:x}"))
         return found
 
-    show_until(one, [made for at in range(100, 700) for made in second(at, False)], 700.0)
+    show_until(one, [made for at in range(400, 700) for made in second(at, False)], 700.0)
     assert harm(one) < math.log(2)
     failing = [made for at in range(700, 703) for made in second(at, True)]
     show_until(one, failing, 703.5)
@@ -301,9 +302,10 @@ def test_a_fault_that_begins_late_is_seen_among_units_that_were_well_before() ->
 
 
 def show_until(one: Evidence, made: list[Outcome], now: float) -> None:
-    for each in made:
+    for number, each in enumerate(made):
         one.observe(each, each.start + 0.2)
-        one.advance(each.start + 0.2)
+        if number % 20 == 0:
+            one.advance(each.start + 0.2)
     one.advance(now)
 
 
@@ -315,8 +317,22 @@ def test_what_happens_later_in_a_window_counts_as_well() -> None:
         again = replace(each, stream_id=f"{each.stream_id}-2", start=each.start + 0.5, failed=each.arm is Arm.CANARY)
         made += [each, again]
     show(one, made)
-    assert one.capital.first[-1].log_e(0) < 1e-9
+    assert one.capital.first.lanes[-1].log_e(0) < 1e-9
     assert harm(one) > math.log(1000)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5])
+def test_where_everybody_asks_once_windows_say_what_first_requests_say(share: float) -> None:
+    """Over minutes, at every scale, of events and of means: the same units in the same order are the same e-values, to the last bit."""
+    given = gated("errors", "latency_mean", "latency_p50", cohorts=(cohort("everyone", shares=(share,) * 5),))
+    one = evidence(PHASE_5, given)
+    draw = random.Random(1)
+    show(one, [replace(each, duration=draw.lognormvariate(-1, 0.5)) for each in traffic(150, share, 60, canary_errors=0.03, errors=0.01)])
+    capital = one.capital.to_json()["harm"]
+    assert capital["any_of_blink"] + capital["any_of_minute"] == capital["first"]
+    assert capital["means_of_blink"] + capital["means_of_minute"] == capital["first_means"]
+    assert [lane[0] for lane in capital["first"]] == [75, 4, 1, 1] or share == 0.05
+    assert capital["first_means"][1][1][0] is not None
 
 
 def test_units_that_may_never_come_back_count_for_ceilings_alone() -> None:
@@ -467,7 +483,7 @@ def test_a_holdback_keeps_somebody_to_compare_with_at_100_percent() -> None:
     given = replace(ROLLOUT, holdback=0.05)
     one = evidence(PHASE_100, given)
     assert set(one.shares(PHASE_100).values()) == {0.95}
-    show(one, traffic(200, share=0.95, canary_errors=0.2))
+    show(one, traffic(150, share=0.95, canary_errors=0.2))
     assert [finding.gate for finding in evaluate(given, one)] == ["errors", "together", "sample_ratio", "ceiling:errors"]
     assert harm(one) > math.log(20)
 
@@ -511,18 +527,17 @@ def test_every_measure_but_errors_has_its_harm_here() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HARMS))
-@pytest.mark.parametrize("worse", ["canary", "stable", "nobody"])
+@pytest.mark.parametrize("worse", ["canary", "stable"])
 def test_each_measure_finds_its_own_harm_and_no_other(name: str, worse: str) -> None:
-    """Everybody is well for 30 s, then one side is much worse for a minute: a rollback where it is the canary, calm where it is stable
-    or nobody."""
+    """Everybody is well for 20 s, then one side is much worse for 30 s: a rollback where it is the canary, calm where it is stable."""
     given = gated("errors", name)
     one = evidence(PHASE_25, given)
     bad, good = HARMS[name]
     draw = random.Random(1)
     made = []
-    for number, each in enumerate(traffic(90, 0.25)):
+    for number, each in enumerate(traffic(50, 0.25)):
         canary = each.arm is Arm.CANARY
-        ill = number > 3000 and worse == ("canary" if canary else "stable")
+        ill = number > 2000 and worse == ("canary" if canary else "stable")
         jitter = draw.uniform(0.97, 1.03)
         changes = {"duration": 0.3, "cached_tokens": 8, "input_tokens": 20, **good, **(bad if ill else {})}
         if "duration" in changes:
@@ -642,7 +657,7 @@ def test_a_document_that_is_none_is_refused(document: object) -> None:
 def test_what_has_been_looked_at_is_forgotten() -> None:
     """Nothing is waited for after the last window is over."""
     one = evidence()
-    show(one, traffic(300))
+    show(one, traffic(100))
     assert one.waiting == 0
     assert not one._flight.known
     assert not one._sorter._blinks
@@ -662,14 +677,14 @@ def test_what_finds_no_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
 def test_evidence_of_equal_arms_stays_calm(share: float) -> None:
-    """5 releases of 8,000 requests with 1 % errors and equal latencies in both arms, looked at each second: none reaches 100."""
+    """4 releases of 5,000 requests with 1 % errors and equal latencies in both arms, looked at each second: none reaches 100."""
     draw = random.Random(int(share * 100))
     worst = -math.inf
     given = gated("errors", "latency_mean", "latency_p95", holdback=0.05)
     phase = {0.05: PHASE_5, 0.5: PHASE_50, 0.95: PHASE_100}[share]
-    for _ in range(5):
+    for _ in range(4):
         one = evidence(phase, given)
-        for number in range(8_000):
+        for number in range(5_000):
             made = outcome(number, 100 + number / 100, draw.random() < share, draw.random() < 0.01, duration=draw.lognormvariate(-1, 0.8))
             one.observe(made, made.start)
             if number % 100 == 99:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.release.compare import EventLane
+from extproc.release.compare import EventPanel
 from extproc.release.eprocess import RATIO_WEIGHTS, combine
 from extproc.release.lanes import Lane, View
 from extproc.release.limits import Limits
@@ -21,13 +21,10 @@ GAIN = st.lists(st.floats(-3, 3), min_size=8, max_size=8)
 
 
 class Plain(Lane):
-    """A lane without batches."""
+    """A lane of ratios."""
 
     def __init__(self, scale: Scale, size: int = 1) -> None:
         super().__init__(scale, size, RATIO_WEIGHTS)
-
-    def flush(self) -> None:
-        """There is nothing to close."""
 
 
 def e_of(*vectors: Sequence[float]) -> float:
@@ -125,13 +122,25 @@ def test_a_lane_that_is_none_is_refused() -> None:
 LIMITS = Limits(0, (), ())
 
 
+class One:
+    """A panel of one scale, fed by epoch."""
+
+    def __init__(self, scale: Scale, names: Sequence[str] = ("errors",)) -> None:
+        self._panel = EventPanel(names, [0.0] * len(names), (scale,))
+        self.lane = self._panel.lanes[0]
+        self.log_e = self.lane.log_e
+
+    def feed(self, epoch: int, here: Stratum, limits: Limits, canary: bool, mask: int) -> None:
+        self._panel.feed(here, (epoch,), limits, canary, mask, 0, 1)
+
+
 def stratum(share: float = 0.25, cohort: str = "everyone", measures: Sequence[str] = ("errors",)) -> Stratum:
     return Stratum(1, 0, cohort, share, frozenset(measures))
 
 
 def test_a_batch_ends_with_its_epoch_and_counts_where_both_arms_are_in_it() -> None:
     """One canary failure beside one stable unit: too few for a batch, and yet seen when the epoch is over."""
-    lane, here = EventLane(BLINK, ["errors"], [0.0]), stratum()
+    lane, here = One(BLINK), stratum()
     lane.feed(1, here, LIMITS, False, 0)
     lane.feed(1, here, LIMITS, True, 1)
     assert lane.log_e(0) == pytest.approx(0.0)
@@ -144,21 +153,21 @@ def test_a_batch_ends_with_its_epoch_and_counts_where_both_arms_are_in_it() -> N
 
 def test_an_epoch_without_the_canary_costs_nothing() -> None:
     """A night of stable traffic at 1 %: the first canary unit of the morning still has the first epoch's weight."""
-    lane, here = EventLane(BLINK, ["errors"], [0.0]), stratum()
+    lane, here = One(BLINK), stratum()
     for epoch in range(1000):
         lane.feed(epoch, here, LIMITS, False, 0)
-    assert lane.done == 0
+    assert lane.lane.done == 0
     for _ in range(3):
         lane.feed(1000, here, LIMITS, False, 0)
     lane.feed(1000, here, LIMITS, True, 1)
     assert lane.log_e(0) > math.log(1.2)
     lane.feed(1001, here, LIMITS, False, 0)
-    assert lane.done == 1
+    assert lane.lane.done == 1
 
 
 def test_what_comes_for_an_epoch_that_is_over_is_left_out() -> None:
     """It would be counted beside units that it did not run beside."""
-    lane, here = EventLane(BLINK, ["errors"], [0.0]), stratum()
+    lane, here = One(BLINK), stratum()
     lane.feed(5, here, LIMITS, False, 0)
     for _ in range(50):
         lane.feed(4, here, LIMITS, True, 1)
@@ -168,7 +177,7 @@ def test_what_comes_for_an_epoch_that_is_over_is_left_out() -> None:
 
 def test_a_batch_never_spans_two_limits() -> None:
     """Thresholds that changed in between would have been seen by the units that came before."""
-    lane, here, later = EventLane(BLINK, ["errors"], [0.0]), stratum(), Limits(1, (), ())
+    lane, here, later = One(BLINK), stratum(), Limits(1, (), ())
     lane.feed(1, here, LIMITS, False, 0)
     lane.feed(1, here, LIMITS, True, 1)
     lane.feed(1, here, later, False, 0)
@@ -182,7 +191,7 @@ def test_a_batch_never_spans_two_limits() -> None:
 
 def test_a_measure_without_a_gate_in_this_phase_is_not_compared() -> None:
     """The bits of the others are."""
-    lane, here = EventLane(BLINK, ["errors", "throttled"], [0.0, 0.0]), stratum(measures=("throttled",))
+    lane, here = One(BLINK, ("errors", "throttled")), stratum(measures=("throttled",))
     for _ in range(20):
         for _ in range(3):
             lane.feed(1, here, LIMITS, False, 0)
@@ -199,7 +208,7 @@ def test_batches_end_where_the_plain_form_ends_them(share: float) -> None:
     from extproc.release.batches import Batcher
     from extproc.release.eprocess import RatioE
 
-    draw, batcher, plain, lane = random.Random(1), Batcher(share), RatioE(), EventLane(WHOLE, ["errors"], [0.0])
+    draw, batcher, plain, lane = random.Random(1), Batcher(share), RatioE(), One(WHOLE)
     here = stratum(share)
     for _ in range(3000):
         canary, failed = draw.random() < share, draw.random() < 0.2

@@ -1,0 +1,92 @@
+"""A gate that has never been seen to block is a hope. Here each gate and each ceiling of a phase meets a canary that is bad in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from extproc.domain import Action, Ceiling, Gate, Phase, Prices, Rollout
+from extproc.measures import MEASURES
+from extproc.release.gate import weights
+from extproc.release.simulate.draw import Draw
+from extproc.release.simulate.full import Setting, simulate
+from extproc.release.simulate.worlds import INPUT_TOKENS, OUTPUT_TOKENS, Side, World
+
+WELL: Final = Side()
+OVER: Final = 3.0
+"""By this factor a ceiling is broken."""
+_SLOW: Final = Side(latency=WELL.latency * 3)
+BAD: Final[Mapping[str, Side]] = MappingProxyType(
+    {
+        "errors": Side(errors=0.5),
+        "throttled": Side(throttled=0.5),
+        "client_aborts": Side(aborts=0.5),
+        **{name: _SLOW for name, measure in MEASURES.items() if measure.unit == "seconds"},
+        "output_rate": Side(latency=WELL.latency * 3, tokens=1.0),
+        "cost": Side(tokens=4.0),
+        "input_tokens": Side(reads=4.0),
+        "cached_tokens": Side(cached=0.05),
+        "output_tokens": Side(tokens=4.0),
+        "reasoning_tokens": Side(reasoning=0.9),
+    }
+)
+"""What a canary is like that is bad by one measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That a gate blocks, or that it was not seen to."""
+
+    gate: str
+    blocked: bool
+    requests: int | None
+    """All requests until the rollback."""
+    seconds: float | None
+
+
+def prove(setting: Setting, draws: Callable[[int], Draw], done: Callable[[], None]) -> tuple[Proof, ...]:
+    """One release for each gate and each ceiling of the setting's phase; `done` is called after each."""
+    found = []
+    phase = setting.rollout.phases[setting.phase]
+    share = weights(setting.rollout)
+    cases = [(gate.measure, BAD[gate.measure], _alone(setting, gate, share[gate.measure])) for gate in phase.gates]
+    for ceiling in phase.ceilings:
+        name = f"ceiling:{ceiling.name or ceiling.measure}"
+        alone = replace(phase, gates=(), ceilings=(ceiling,))
+        cases.append((name, _over(ceiling, setting.prices.get(setting.rollout.canary)), _with(setting, alone)))
+    for number, (name, bad, given) in enumerate(cases):
+        run = simulate(given, World(f"bad {name}", "bad by one measure", True, canary=bad), draws(number))
+        blocked = run.action is Action.ROLL_BACK and name in run.gates
+        found.append(Proof(name, blocked, run.stop.requests if run.stop is not None else None, run.seconds))
+        done()
+    return tuple(found)
+
+
+def _alone(setting: Setting, gate: Gate, weight: float) -> Setting:
+    """Without others that might be sooner, and as strict as it is among them."""
+    phases = tuple(replace(phase, gates=(replace(gate, weight=1.0),), ceilings=()) for phase in setting.rollout.phases)
+    return replace(setting, rollout=replace(setting.rollout, phases=phases, alpha=setting.rollout.alpha * weight))
+
+
+def _with(setting: Setting, phase: Phase) -> Setting:
+    phases = setting.rollout.phases
+    rollout: Rollout = replace(setting.rollout, phases=(*phases[: setting.phase], phase, *phases[setting.phase + 1 :]))
+    return replace(setting, rollout=rollout)
+
+
+def _over(ceiling: Ceiling, prices: Prices | None) -> Side:
+    """A canary that is over this ceiling by far."""
+    measure, limit = MEASURES[ceiling.measure], ceiling.limit * OVER
+    match measure.unit:
+        case "share":
+            return BAD[ceiling.measure]
+        case "seconds":
+            return Side(latency=limit * (3.0 if ceiling.measure.startswith("ttft") else 1.0))
+        case "usd":
+            price = float(prices.output) / 1e6 if prices is not None else 0.0
+            return Side(tokens=limit / price / OUTPUT_TOKENS) if price else WELL
+    if ceiling.measure == "input_tokens":
+        return Side(reads=limit / INPUT_TOKENS)
+    return Side(tokens=limit / OUTPUT_TOKENS, reasoning=1.0 if ceiling.measure == "reasoning_tokens" else WELL.reasoning)
