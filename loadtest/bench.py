@@ -2,7 +2,7 @@
 
 Compare the ratios, not the absolutes: transports take turns, and of each the best round counts, since noise only ever adds. Messages
 are the recorded one of the real Envoy (loadtest/record.py) and the same with 14 headers, for 10,000 distinct users and request ids: a
-cache by message or unit would show.
+cache by message or unit would show. One case more has everything at once (loadtest/everything.py), through the native transport alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from extproc import contract, wire
 from extproc import spec as spec_room
 from extproc.assign import assign, derive, point, prepare
 from extproc.transport import TransportName
+from loadtest import everything
 from loadtest.messages import EXAMPLE, MORE, example_processor, example_state, message
 from loadtest.replay import Spent, cpu, replay
 
@@ -41,7 +43,8 @@ ROUNDS = 7
 USERS = 10_000
 TURNS = 5
 """Times that each server is measured."""
-MESSAGES = {"recorded": 0, "14 headers": len(MORE)}
+MESSAGES: dict[str, Callable[[int], bytes]] = {"recorded": message, "14 headers": partial(message, more=len(MORE))}
+EVERYTHING = "everything"
 BARE = "bare grpc.aio"
 SERVERS = (TransportName.NATIVE.value, TransportName.GRPCIO.value, BARE)
 STREAMS = {TransportName.NATIVE.value: 400_000, TransportName.GRPCIO.value: 20_000, BARE: 20_000}
@@ -99,8 +102,11 @@ def main() -> int:
 def measure(console: Console) -> Result:
     """Everything; about five minutes."""
     pieces = {name: measured() for name, measured in track(list(_pieces().items()), "measuring", console=console)}
-    latency = {name: _latency(more) for name, more in MESSAGES.items()}
-    return Result(pieces, latency, *_served(console))
+    with tempfile.TemporaryDirectory() as directory:
+        processors = {name: (example_processor(), make) for name, make in MESSAGES.items()}
+        processors[EVERYTHING] = everything.processor(Path(directory)), everything.message
+        latency = {name: _latency(processor.process, make) for name, (processor, make) in processors.items()}
+        return Result(pieces, latency, *_served(console, everything.write(Path(directory))))
 
 
 def section() -> tuple[list[str], list[str]]:
@@ -150,6 +156,7 @@ class Result:
             Promise("CPU of grpcio / CPU of native", self.ratio, 30, True),
             Promise("CPU of grpcio / CPU of bare grpc.aio with the same decision", self.overhead, 1.1, False),
             Promise("in process, recorded message, p99 in µs", self.latency["recorded"]["p99"] * MICRO, 10, False),
+            Promise("native, everything at once, decisions/s", max(native[EVERYTHING].rate, loaded[EVERYTHING].rate), 60_000, True),
         ]
 
 
@@ -164,7 +171,7 @@ def _pieces() -> dict[str, Callable[[], float]]:
     spec = spec_room.read(str(EXAMPLE))
     prepared, state, processor = prepare(spec), example_state(spec), example_processor()
     snapshot = processor.snapshot
-    short, long = ([message(user, more) for user in range(USERS)] for more in MESSAGES.values())
+    short, long = ([make(user) for user in range(USERS)] for make in MESSAGES.values())
     subjects = [subject for one in short if (subject := wire.read_subject(one)) is not None]
     ids = [f"user-{user}".encode() for user in range(USERS)]
     return {
@@ -172,7 +179,7 @@ def _pieces() -> dict[str, Callable[[], float]]:
         "whole decision, 14 headers": lambda: _each(processor.process, long),
         "reading the recorded message": lambda: _each(wire.read_subject, short),
         "reading 14 headers": lambda: _each(wire.read_subject, long),
-        "assign": lambda: _each(lambda subject: assign(snapshot.layers[0], subject, subject[contract.REQUEST_ID_HEADER]), subjects),
+        "assign": lambda: _each(lambda subject: assign(snapshot.layers[0], subject, subject[contract.REQUEST_ID_HEADER], 0.0), subjects),
         "hashing a unit": lambda: _each(lambda unit: point(b"model/gpt-5-mini/", unit), ids),
         "State -> Snapshot": lambda: _each(lambda _: derive(prepared, state, wire.encode_reply), list(range(200))),
     }
@@ -189,12 +196,12 @@ def _each(work: Callable[[Any], object], items: list[Any]) -> float:
     return best / len(items)
 
 
-def _latency(more: int) -> dict[str, float]:
+def _latency(process: Callable[[bytes], object], make: Callable[[int], bytes]) -> dict[str, float]:
     """Seconds from bytes in to bytes out, each decision timed by itself: p50, p99, p99.9 of 20 rounds over all users.
 
     What another process takes from this core is in it, so of each quantile the median over the rounds is given.
     """
-    process, messages, clock = example_processor().process, [message(user, more) for user in range(USERS)], time.perf_counter_ns
+    messages, clock = [make(user) for user in range(USERS)], time.perf_counter_ns
     for one in messages:
         process(one)
     gc.collect()
@@ -215,21 +222,22 @@ def _latency(more: int) -> dict[str, float]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------- served
-def _served(console: Console) -> tuple[Found, Found, float, float]:
-    """(replayed, loaded by h2load: the best of each server's turns; grpcio over native; grpcio over bare)."""
+def _served(console: Console, spec: Path) -> tuple[Found, Found, float, float]:
+    """(replayed, loaded by h2load: the best turns; grpcio over native; grpcio over bare). `spec`: the one of everything."""
     replayed: Found = {server: {} for server in SERVERS}
     loaded: Found = {server: {} for server in SERVERS}
     seconds: dict[str, list[float]] = {server: [] for server in SERVERS}
-    turns = [(server, name, more) for _ in range(TURNS) for name, more in MESSAGES.items() for server in SERVERS]
-    for server, name, more in track(turns, "serving", console=console):
-        with _running(server) as running:
+    round_of_turns = [(server, name, make, EXAMPLE) for name, make in MESSAGES.items() for server in SERVERS]
+    round_of_turns.append((NATIVE, EVERYTHING, everything.message, spec))
+    for server, name, make, path in track(round_of_turns * TURNS, "serving", console=console):
+        with _running(server, path) as running:
             transport = TransportName.NATIVE if server == NATIVE else TransportName.GRPCIO
             streams = STREAMS[server]
-            replay(running.path, running.pid, transport, more, streams // 10)
-            spent = replay(running.path, running.pid, transport, more, streams)
+            replay(running.path, running.pid, transport, make, streams // 10)
+            spent = replay(running.path, running.pid, transport, make, streams)
             _keep(replayed[server], name, spent)
-            _keep(loaded[server], name, _load(running, more, streams))
-            if not more:
+            _keep(loaded[server], name, _load(running, make(7), streams))
+            if name == "recorded":
                 seconds[server].append(spent.seconds)
     ratio, overhead = (
         statistics.median(one / other for one, other in zip(seconds[GRPCIO], seconds[server], strict=True)) for server in (NATIVE, BARE)
@@ -243,10 +251,10 @@ def _keep(found: dict[str, Spent], name: str, spent: Spent) -> None:
 
 
 @contextmanager
-def _running(server: str) -> Iterator[Server]:
+def _running(server: str, spec: Path) -> Iterator[Server]:
     """One worker of a real router at 25 %, or the bare server."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "extproc", "router", "--spec", str(EXAMPLE), "--phase", "25%", "--workers", "1"]
+        command = [sys.executable, "-m", "extproc", "router", "--spec", str(spec), "--phase", "25%", "--workers", "1"]
         command += ["--listen", f"unix:{directory}/r.sock", "--metrics-port", "0", "--transport", server]
         path = f"{directory}/r-0.sock"
         if server == BARE:
@@ -262,10 +270,9 @@ def _running(server: str) -> Iterator[Server]:
                 process.wait(20)
 
 
-def _load(server: Server, more: int, streams: int) -> Spent:
+def _load(server: Server, payload: bytes, streams: int) -> Spent:
     """The same by h2load, which knows one message only and ends each stream itself; raises where a stream fails."""
     with tempfile.NamedTemporaryFile() as file:
-        payload = message(7, more)
         file.write(b"\0" + len(payload).to_bytes(4, "big") + payload)
         file.flush()
         command = ["h2load", "-n", str(streams), "-c", "2", "-m", "64", "-d", file.name, "-H", "content-type: application/grpc"]
@@ -310,7 +317,7 @@ def _served_table(result: Result) -> Table:
 def _served_rows(result: Result) -> list[list[str]]:
     rows = []
     for server in SERVERS:
-        for name in MESSAGES:
+        for name in result.replayed[server]:
             both = result.replayed[server][name], result.loaded[server][name]
             rows.append([server, name, *(cell for spent in both for cell in (f"{spent.seconds * MICRO:,.1f}", f"{spent.rate:,.0f}"))])
     return rows

@@ -11,11 +11,12 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from extproc.transport import TransportName
-from loadtest.messages import finished, greeting, message, opened
+from loadtest.messages import finished, greeting, opened
 
 USERS = 10_000
 OPEN = 64
@@ -83,9 +84,12 @@ class _Connection:
             self._open(len(answers), b"".join([self._resets[one] for one in answers]))
 
 
-def replay(path: str, worker: int, transport: TransportName, more: int, streams: int, users: int = USERS) -> Spent:
-    """At least so many decisions of the worker (its process id) that listens on a Unix socket, each user once per connection."""
-    prepared = list(opened((message(user, more) for user in range(users)), transport))
+def replay(path: str, worker: int, transport: TransportName, make: Callable[[int], bytes], streams: int, users: int = USERS) -> Spent:
+    """At least so many decisions of the worker (its process id) that listens on a Unix socket, each user once per connection.
+
+    `make`: what Envoy sends for a user.
+    """
+    prepared = list(opened((make(user) for user in range(users)), transport))
     rounds = max(1, streams // (users * CONNECTIONS))
     begin, before = time.perf_counter(), cpu(worker)
     for _ in range(rounds):

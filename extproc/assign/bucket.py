@@ -1,6 +1,6 @@
 """The ring: where a unit stands, and which part of it an arm takes. The one place that hashes units.
 
-The rules, reproducible in any language (test vectors in docs/hash.md):
+The rules, reproducible in any language (docs/hash.md has vectors):
 * point = top 32 bits of XXH3-64 (seed 0) over the UTF-8 bytes of `<layer>/<salt>/` followed by the unit's id.
 * canary is [0, a), control is [b, 2^32), rest lies between; a and b are integers from `thresholds`.
 * Both ends only grow with the share up to 50 %: nobody flips during a ramp, and control stays an equal-size group that was never

@@ -39,7 +39,7 @@ class Exposures:
         self._noted: dict[tuple[str, str], None] = {}
         self._spec: Spec | None = None
         self._clusters: dict[str, frozenset[str]] = {}
-        self._last_tick = now
+        self._last_tick: float | None = None
         self._bad_messages = 0
         self._blind: dict[str, Gap] = {}
         self._registry = registry = CollectorRegistry()
@@ -98,11 +98,12 @@ class Exposures:
     # --------------------------------------------------------------------------------------------------------------- what is not heard
     def tick(self, now: float, elapsed: float, bad_messages: int) -> None:
         """After each evaluation: what could not be heard since the last one. `elapsed`: monotonic seconds since then."""
-        set_by = now - self._last_tick - elapsed
+        last = self._last_tick if self._last_tick is not None else now - elapsed
+        set_by = now - last - elapsed
         if elapsed >= LONGEST_TICK or abs(set_by) > CLOCK_SET:
-            self._scribe.say(Gap(Cause.STALLED, min(self._last_tick, now), max(self._last_tick, now)))
+            self._scribe.say(Gap(Cause.STALLED, min(last, now), max(last, now)))
         if bad_messages != self._bad_messages:
-            self._scribe.say(Gap(Cause.UNREAD, self._last_tick, now))
+            self._scribe.say(Gap(Cause.UNREAD, last, now))
         self._look_at_blindness(self._loop.blind, now, elapsed)
         self._last_tick, self._bad_messages = now, bad_messages
         self._scribe.heard = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ TIMEOUT: Final = 10.0
 """Seconds that a service has for its whole answer, however slowly it drips."""
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of an answer; more is a mistake in the URL."""
+
+log = logging.getLogger(__name__)
 
 
 class PollError(ExtprocError):
@@ -33,6 +36,16 @@ def _shown(source: FlagSource) -> str:
     """The address without what may be secret in it."""
     parts = urlsplit(source.poll.url if source.poll is not None else "")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def new_client() -> httpx.AsyncClient:
+    """With the proxies of the environment, or without where those cannot be used. No redirect is followed: keys go where the Spec says."""
+    try:
+        return httpx.AsyncClient(follow_redirects=False)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        said = "the proxies of the environment cannot be used, flags are asked for without: %s; look at HTTP_PROXY, HTTPS_PROXY, ALL_PROXY"
+        log.error(said, type(error).__name__)
+        return httpx.AsyncClient(follow_redirects=False, trust_env=False)
 
 
 async def fetched(client: httpx.AsyncClient, source: FlagSource, etag: str) -> tuple[str | None, str]:

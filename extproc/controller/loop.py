@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final, Protocol
 
 from extproc import release
 from extproc import spec as spec_room
@@ -58,6 +58,28 @@ NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 log = logging.getLogger(__name__)
 
 
+class Readings(Protocol):
+    """Values of metric gates, fetched by somebody else."""
+
+    def values(self, rollout: str, generation: int, /) -> Mapping[str, float | None]:
+        """By metric, of this visit of a phase."""
+
+    def document(self, rollout: str, /) -> dict[str, Any]:
+        """For `status`."""
+
+
+class NoReadings:
+    """Where nobody fetches."""
+
+    def values(self, _rollout: str, _generation: int) -> Mapping[str, float | None]:
+        """None."""
+        return {}
+
+    def document(self, _rollout: str) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+
 @dataclass(slots=True)
 class Desk:
     """One rollout as the loop sees it."""
@@ -80,6 +102,7 @@ class Loop:
         self.spec_file = FileState("")
         """What became of changes of the Spec's file, for those who look."""
         self.desks: dict[str, Desk] = {}
+        self.readings: Readings = NoReadings()
         self.sight = Sight(self.spec.application.watch_lease)
         self.blind: dict[str, Blindness] = {}
         """Rollouts whose decisions are not heard of again, and what is missing."""
@@ -108,13 +131,24 @@ class Loop:
         if spec.digest == self.state.spec_digest:
             return False
         state = self._commit_spec(self.state, self.spec, text, spec, now)
-        # A deadline can only have changed where nothing runs; Evidence that was made under another one is read again under this one.
-        same = spec.application.sla.latency_p99 == self.spec.application.sla.latency_p99
-        kept = {name: desk for name, desk in self.desks.items() if same and desk.rollout == spec.rollouts.get(name)}
+        kept = self._kept(spec)
         self.spec, self.state = spec, state
         self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
         return True
+
+    def _kept(self, spec: Spec) -> dict[str, Desk]:
+        """Desks whose Evidence is good under another Spec as it stands, each with its rollout as it is there: when it may go on can have
+        changed. Evidence that was made under another deadline, or at other prices, is read again."""
+        if spec.application.sla.latency_p99 != self.spec.application.sla.latency_p99 or prices_of(spec) != prices_of(self.spec):
+            return {}
+        kept = {}
+        for name, desk in self.desks.items():
+            rollout = spec.rollouts.get(name)
+            if rollout is not None and spec_room.fingerprint(rollout) == spec_room.fingerprint(desk.rollout):
+                desk.rollout = rollout
+                kept[name] = desk
+        return kept
 
     def adopt_flags(self, source: str, text: str, now: float) -> bool:
         """Put a polled document of flags in force (it can be evaluated: the poller has looked); False where it is the present one.
@@ -171,18 +205,11 @@ class Loop:
         try:
             document = saved.document(rollout.name, attempt, stored)
             if document is not None:
-                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, self._prices)
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, prices_of(self.spec))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
             log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
-        return Evidence(rollout, deadline, attempt, now + WARM_UP, self._prices)
-
-    @property
-    def _prices(self) -> dict[str, Prices]:
-        """By cluster that answers."""
-        return {
-            backend.cluster: model.prices for model in self.spec.models.values() if model.prices is not None for backend in model.backends
-        }
+        return Evidence(rollout, deadline, attempt, now + WARM_UP, prices_of(self.spec))
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
     def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
@@ -234,7 +261,7 @@ class Loop:
     def _evaluate(self, name: str, desk: Desk, now: float) -> bool:
         """One rollout; False where what was decided could not be carried out."""
         state, paged = self.state.rollouts[name], desk.decision.page
-        desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
+        desk.findings = self._found(desk, state)
         desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
         if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
@@ -326,10 +353,20 @@ class Loop:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""
         state, desk = self.state.rollouts[name], self.desks[name]
         if desk.evidence.attempt != state.attempt:
-            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=self._prices)
+            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=prices_of(self.spec))
         if state.status.exposes and desk.evidence.generation != state.generation:
             desk.evidence.begin_visit(state.generation, state.phase, state.cohorts_out)
-        desk.findings = release.evaluate(desk.rollout, desk.evidence) if state.status.exposes else ()
+        desk.findings = self._found(desk, state)
+
+    def _found(self, desk: Desk, state: RolloutState) -> tuple[Finding, ...]:
+        if not state.status.exposes:
+            return ()
+        return release.evaluate(desk.rollout, desk.evidence, self.readings.values(desk.rollout.name, state.generation))
+
+
+def prices_of(spec: Spec) -> dict[str, Prices]:
+    """By cluster that answers."""
+    return {backend.cluster: model.prices for model in spec.models.values() if model.prices is not None for backend in model.backends}
 
 
 def _unsaved(desks: Iterable[Desk]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import orjson
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from extproc import contract, flags
-from extproc.controller.fetching import fetched, refused
+from extproc.controller.fetching import fetched, new_client, refused
 from extproc.controller.loop import Loop
 from extproc.domain import FlagSource, Spec, flag_keys
 from extproc.errors import ExtprocError, Problem
@@ -84,7 +84,7 @@ class Poller:
 
     async def keep(self) -> None:
         """Forever."""
-        async with httpx.AsyncClient(follow_redirects=False) as client:
+        async with new_client() as client:
             try:
                 while True:
                     self.look(client, time.monotonic())

@@ -23,6 +23,7 @@ from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
+from extproc.controller.metric_gates import MetricGates
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.reload import follow_spec, opened
@@ -97,7 +98,8 @@ async def _run(settings: ControllerSettings) -> None:
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        beside = [asyncio.create_task(work) for work in (followed.follow(), api.keep(), _announce(api, listener), poller.keep())]
+        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep()
+        beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
         finally:
@@ -155,9 +157,10 @@ async def _evaluate(loop: Loop, vitals: Vitals, exposures: Exposures, collector:
     while True:
         await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
         began = time.monotonic()
-        loop.tick(time.time(), began - last)
+        now = time.time()
+        loop.tick(now, began - last)
         vitals.ticked(began, time.monotonic())
-        exposures.tick(time.time(), began - last, collector.bad_messages)
+        exposures.tick(now, began - last, collector.bad_messages)
         last = began
 
 

@@ -24,7 +24,8 @@ from extproc.store.exposures import Batch, Cause, ExposureFile, Gap, Keep, Stray
 FLUSH: Final = 1.0
 """Seconds between two batches: what a kill costs."""
 MOST_WAITING: Final = 100_000
-"""Exposures that are kept in memory while the file cannot be written: 20 s at 5,000 a second, some 60 MB."""
+"""Exposures that are kept in memory while the file cannot be written: 20 s at 5,000 a second; 35 MB, or 75 MB where
+the disk does not answer at all and they are not even made ready."""
 IN_BATCH: Final = 10_000
 """Exposures in one transaction."""
 ONE_GAP: Final = 10.0

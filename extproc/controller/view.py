@@ -45,7 +45,10 @@ def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[
             "blind": {name: str(blindness) for name, blindness in loop.blind.items()},
         },
         "routers": routers,
-        "rollouts": {name: _rollout(desk, loop.state.rollouts[name], now) for name, desk in loop.desks.items()},
+        "rollouts": {
+            name: {**_rollout(desk, loop.state.rollouts[name], now), "metrics": loop.readings.document(name)}
+            for name, desk in loop.desks.items()
+        },
     }
 
 

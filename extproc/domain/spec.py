@@ -309,6 +309,16 @@ class FlagSource:
 
 
 @dataclass(frozen=True, slots=True)
+class Prometheus:
+    """Where the queries of metric gates are asked; the controller asks."""
+
+    url: str
+    credential: Credential | None
+    every: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Names of the headers that say who a user is."""
 
@@ -337,3 +347,5 @@ class Spec:
     rollouts: Mapping[str, Rollout]
     digest: str
     """SHA-256 of the parsed document and of the files that it names, 16 hex digits."""
+    prometheus: Prometheus | None = None
+    """None: no rollout has a metric gate."""

@@ -65,6 +65,8 @@ class Outcome:
     cached_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
+    router: str = ""
+    """Which worker decided; empty where it did not say."""
 
 
 @dataclass(frozen=True, slots=True)

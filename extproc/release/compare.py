@@ -58,6 +58,7 @@ class EventLane(Lane):
             self._close(stratum, cell)
             cell.limits = limits
         if canary:
+            self.met = True
             cell.n_c += 1
             if mask:
                 cell.canary.append(mask)
@@ -189,6 +190,7 @@ class MeanLane(Lane):
             self._close(stratum, cell)
             cell.limits, cell.stakes = limits, self._stakes(stratum, limits)
         if canary:
+            self.met = True
             cell.canary.append(values)
             if len(cell.stable) >= cell.closes_at_canary:
                 self._close(stratum, cell)

@@ -44,7 +44,7 @@ from extproc.errors import Problem, RefusedError
 from extproc.measures import MEASURES
 from extproc.release import calendar
 from extproc.release.evidence import Evidence
-from extproc.release.gate import unmet, waiting_for
+from extproc.release.gate import has_no_source, unmet, waiting_for
 from extproc.release.sentences import percent
 
 AUTOMATION: Final = "extproc"
@@ -120,7 +120,7 @@ def _progress(rollout: Rollout, state: RolloutState, findings: Sequence[Finding]
     if now - state.since < phase.max_dwell:
         return Decision(Action.HOLD, "needs " + "; ".join(missing))
     why = f"max dwell is over and there is no decision; missing: {'; '.join(missing)}"
-    verdicts = {finding.verdict for finding in findings}
+    verdicts = {finding.verdict for finding in findings if not has_no_source(finding)}
     declared = [(Verdict.INCONCLUSIVE, phase.on_inconclusive), (Verdict.NO_DATA, phase.on_no_data)]
     reactions = [reaction for verdict, reaction in declared if verdict in verdicts and not overridden]
     reaction = max(reactions, key=_SEVERITY.index, default=Reaction.ASK)

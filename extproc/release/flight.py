@@ -101,7 +101,7 @@ class Member:
         self.canary = outcome.arm is Arm.CANARY
         self.unit = unit
         self.durable = outcome.durable
-        self.router = ""
+        self.router = outcome.router
         self.ended = False
         self.outcome = outcome
         """The latest entry."""

@@ -358,9 +358,16 @@ def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
     return tuple(missing)
 
 
+def has_no_source(finding: Finding) -> bool:
+    """True for a gate that guards against harm alone, of which neither arm has told anything: this Envoy does not measure it (the core
+    profile has no time to first token), and a release that waited for it would wait for ever. Where one arm has, it is waited for."""
+    guards_only = finding.gate in MEASURES and not finding.within
+    return guards_only and finding.verdict is Verdict.NO_DATA and not finding.canary_samples and not finding.stable_samples
+
+
 def _wish(finding: Finding) -> str:
     if finding.verdict is Verdict.NO_DATA:
-        return f"data for {finding.gate}"
+        return "" if has_no_source(finding) else f"data for {finding.gate}"
     if finding.verdict is not Verdict.INCONCLUSIVE:
         return ""
     if finding.gate == TOGETHER:

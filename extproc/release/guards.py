@@ -46,6 +46,7 @@ class GuardLane(Lane):
             if epoch < self.epoch:
                 return
             self.begin(epoch)
+        self.met = True
         seen = self.arms[arm]
         seen.n += 1
         for index, value in enumerate(values):

@@ -131,6 +131,8 @@ class Lane:
         self.scale = scale
         self.epoch = -1
         """The one that is open; -1 where none is."""
+        self.met = False
+        """Whether the canary was met in it. An epoch without it has no number and costs no weight."""
         self.done = 0
         """Epochs that are over."""
         self.vectors: dict[str, list[Vector | None]] = {}
@@ -155,13 +157,14 @@ class Lane:
         """The next epoch; the one before it is folded."""
         self.flush()
         self.closed = self._folded()
-        self.done += self.epoch >= 0
+        self.done += self.met
         self.vectors = {}
         self.epoch = epoch
+        self.met = False
 
     def _folded(self) -> list[Closed]:
         """All epochs, as if the open one were over."""
-        if self.epoch < 0:
+        if not self.met:
             return self.closed
         weight, spent = self.scale.weight(self.done + 1), 1 - self.scale.rest(self.done)
         found = []
@@ -180,7 +183,7 @@ class Lane:
         before = closed.seen(view)
         if math.isnan(before):
             before = _log(1 - scale.rest(self.done) - closed.idle)
-        if self.epoch < 0:
+        if not self.met:
             return log_sum_exp((before, _log(closed.idle + scale.rest(self.done))))
         parts = self._parts(index)
         if view.cohort:
@@ -198,7 +201,7 @@ class Lane:
 
     def to_json(self) -> list[Any]:
         """All epochs as if the open one were over: a restart ends it, for nobody knows then which units it has seen."""
-        return [self.done + (self.epoch >= 0), *(closed.to_json() for closed in self._folded())]
+        return [self.done + self.met, *(closed.to_json() for closed in self._folded())]
 
     def restore(self, document: list[Any]) -> None:
         """Go on from what `to_json` wrote; raises TypeError or ValueError on anything else."""

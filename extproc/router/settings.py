@@ -43,6 +43,8 @@ class WorkerSettings:
     unit_key: str
     """Hex; used where no store keeps the key."""
     security: Security
+    name: str
+    """Host and number, for assignments: sample ratios are looked at by worker."""
 
     @classmethod
     def read(cls, line: bytes) -> WorkerSettings:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import orjson
 
 from extproc import spec as spec_room
 from extproc.assign import NO_SECRETS, Prepared, Secrets, Snapshot, derive, derive_in_steps, prepare
+from extproc.assign.deriving import Encoder
 from extproc.domain import Rollout, RolloutState, Spec, State, Status
 from extproc.errors import ExtprocError, Problem, SettingsError, StoreError
 from extproc.router.secrets import read_secrets
@@ -117,8 +119,10 @@ def _fixed(text: str, phase: str | None, generation: int, key: bytes) -> Snapsho
 class StoreSource:
     """Follows Spec, State and heartbeat in the store; keeps the last good Snapshot whatever happens there, as long as somebody watches."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "") -> None:
+        """`name`: what this worker is called in its assignments, so that one which assigns wrongly can be found."""
         self._url = url
+        self._encode = partial(encode_reply, router=name)
         self._store: Store | None = None
         self._version = -1
         self._watch = Watch()
@@ -193,7 +197,7 @@ class StoreSource:
             if prepared is None or stand is None or (state.spec_digest, state.flags) != (stand.state.spec_digest, stand.state.flags):
                 # Off the loop, reading too: nobody else uses our connection meanwhile.
                 prepared = await asyncio.to_thread(_prepare, store, state, stand)
-            new = _Stand(prepared, state)
+            new = _Stand(prepared, state, self._encode)
             for withdrawn in (frozenset[str](), new.exposed):
                 await new.snapshot(withdrawn)
             self._stand = new
@@ -213,8 +217,9 @@ class StoreSource:
 class _Stand:
     """One State, and its Snapshots: both that may be needed at any moment are made beforehand."""
 
-    def __init__(self, prepared: Prepared, state: State) -> None:
+    def __init__(self, prepared: Prepared, state: State, encode: Encoder) -> None:
         self.prepared, self.state = prepared, state
+        self._encode = encode
         self.exposed = frozenset(name for name, rollout in state.rollouts.items() if rollout.status.exposes)
         self._made: dict[frozenset[str], Snapshot] = {}
 
@@ -223,7 +228,7 @@ class _Stand:
         made = self._made.get(withdrawn)
         if made is not None:
             return made
-        steps = derive_in_steps(self.prepared, self.state, encode_reply, withdrawn)
+        steps = derive_in_steps(self.prepared, self.state, self._encode, withdrawn)
         while True:
             try:
                 next(steps)

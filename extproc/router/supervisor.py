@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import sys
 from pathlib import Path
 from time import time
@@ -46,14 +47,13 @@ class Supervisor:
         self._key = secrets.token_hex(32)
         self._spec = SpecFile(settings.spec_path, settings.phase, self._tell) if settings.store is None else None
         self._file = self._spec.followed.state if self._spec is not None else FileState(settings.spec_path)
-        self._children = [
-            Child(f"worker {index}", _worker_command(index), self._orders(listen)) for index, listen in enumerate(self.endpoints)
-        ]
+        self._children = [Child(f"worker {index}", _worker_command(index), self._orders(index)) for index in range(len(self.endpoints))]
 
-    def _orders(self, listen: str) -> bytes:
-        given, spec = self._settings, self._spec
+    def _orders(self, index: int) -> bytes:
+        given, spec, listen = self._settings, self._spec, self.endpoints[index]
+        name = f"{socket.gethostname()}/{index}"
         text, generation, phase = (spec.text, spec.generation, given.phase) if spec is not None else ("", 0, None)
-        return WorkerSettings(text, generation, listen, given.transport, phase, given.store, self._key, given.security).write()
+        return WorkerSettings(text, generation, listen, given.transport, phase, given.store, self._key, given.security, name).write()
 
     def reload(self) -> None:
         """Read the Spec's file again, changed or not. With a store nothing is to be done: the controller publishes what it has read."""
@@ -64,8 +64,8 @@ class Supervisor:
         """Every worker uses the Spec that was just found good, and so does each one that is restarted."""
         assert self._spec is not None
         line = b"spec " + orjson.dumps({"text": self._spec.text, "generation": self._spec.generation})
-        for child, listen in zip(self._children, self.endpoints, strict=True):
-            child.first_line = self._orders(listen)
+        for index, child in enumerate(self._children):
+            child.first_line = self._orders(index)
             child.tell(line)
 
     async def run(self, stop: asyncio.Event) -> None:

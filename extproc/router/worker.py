@@ -81,7 +81,7 @@ class Worker:
         self._told: ToldSource | None = None
         self._source: Source
         if settings.store is not None:
-            self._source = StoreSource(settings.store)
+            self._source = StoreSource(settings.store, settings.name)
         else:
             self._told = ToldSource(settings.spec_text, settings.generation, settings.phase, bytes.fromhex(settings.unit_key))
             self._source = self._told

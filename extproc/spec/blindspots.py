@@ -11,8 +11,8 @@ from extproc.errors import Problem
 from extproc.measures import MEASURES
 from extproc.spec.units import show_share
 
-NOT_WATCHED = "latency, token cost, answer quality and user feedback"
-"""Measures that this version does not watch; each leaves this list with the code that watches it."""
+NOT_WATCHED: Final = "answer quality and user feedback"
+"""What this version does not watch; each leaves this list with the code that watches it."""
 
 
 def blind_spots(spec: Spec) -> list[Problem]:
@@ -73,6 +73,7 @@ def _flags(spec: Spec) -> Iterator[Problem]:
 def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     path = f"rollouts.{rollout.name}"
     yield Problem("blind.not-watched", path, f"{NOT_WATCHED} are not watched by this version", "watch them on your own dashboards")
+    yield from _not_compared(rollout, path)
     for index, phase in enumerate(rollout.phases):
         here = f"{path}.phases[{index}]"
         if not phase.ceilings:
@@ -91,3 +92,22 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     if rollout.phases[-1].share == 1.0:
         message = "until Envoy's own default has been moved after COMPLETED, stable must keep its full capacity"
         yield Problem("blind.keep-stable", path, message, f"runtime key extproc.{rollout.name}.completed; see the README")
+
+
+def _not_compared(rollout: Rollout, path: str) -> Iterator[Problem]:
+    """Measures without a gate, phases with the same ones in one sentence; and the phase in which nobody is left to compare with."""
+    missing: dict[tuple[str, ...], list[str]] = {}
+    for index, phase in enumerate(rollout.phases):
+        if phase.share == 1.0 and not rollout.holdback:
+            looked_at = ", ".join(one.name or one.measure for one in phase.ceilings) or "none"
+            message = f"in phase {phase.name} nobody is left to compare with; what is looked at are its ceilings: {looked_at}"
+            hint = "add ceilings of what must not get worse there, or a holdback"
+            yield Problem("blind.no-comparison", f"{path}.phases[{index}]", message, hint)
+            continue
+        gated = {gate.measure for gate in phase.gates}
+        missing.setdefault(tuple(name for name in MEASURES if name not in gated), []).append(phase.name)
+    for names, phases in missing.items():
+        if names:
+            said = f"phase{'s' if len(phases) > 1 else ''} {', '.join(phases)}"
+            message = f"{said}: no gate for {', '.join(names)}; a canary that is worse in these is not stopped"
+            yield Problem("blind.no-gate", path, message, "name those that matter in gates: a block of gates is all that is compared")

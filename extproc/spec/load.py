@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from hashlib import sha256
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -115,7 +115,12 @@ def digest(values: object, files: Mapping[str, str]) -> str:
 
 
 def fingerprint(rollout: Rollout) -> str:
-    """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change."""
+    """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change.
+
+    When it may go on by itself (windows, freezes, approval) is left out: that holds nothing that was decided, and a freeze that is
+    declared during an incident must not ask for a rollback first.
+    """
+    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=())
     option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
     return sha256(orjson.dumps(rollout, option=option, default=_kind_and_fields)).hexdigest()[:16]
 

@@ -13,7 +13,6 @@ from extproc.domain import (
     Application,
     Attribute,
     Backend,
-    Ceiling,
     Conversation,
     Cookie,
     Credential,
@@ -22,7 +21,6 @@ from extproc.domain import (
     FactKind,
     FlagSource,
     FlagVendor,
-    Gate,
     Geoip,
     Identity,
     Jwt,
@@ -31,9 +29,9 @@ from extproc.domain import (
     Model,
     Overrides,
     PathRewrite,
-    Phase,
     Poll,
     Prices,
+    Prometheus,
     Rollout,
     Sla,
     Source,
@@ -42,23 +40,20 @@ from extproc.domain import (
     Tls,
     Unit,
 )
-from extproc.measures import ERRORS, MEASURES
-from extproc.spec import selecting
+from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
+from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock
 from extproc.spec.document.rollout import (
     ConversationBlock,
     CookieBlock,
-    GateBlock,
     OverridesBlock,
-    PhaseBlock,
     RolloutBlock,
     SourceBlock,
     UnitBlock,
 )
-from extproc.spec.units import show_share
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
     FlagVendor.UNLEASH: "userId",
@@ -80,8 +75,6 @@ USUAL_SOURCES: Final[Mapping[str, tuple[Source, ...]]] = {
 """Where the ids of a kind of unit come from, unless the Spec says otherwise."""
 STATE_IS_KEPT: Final = 30 * 86400.0
 """Seconds that a provider keeps a conversation's state: OpenAI's stored responses are deleted after 30 days."""
-DEFAULT_CEILINGS = {ERRORS.name: 0.05}
-"""A canary above 5 % errors is stopped whatever stable does: higher than any healthy LLM back end, low enough to act at once."""
 
 
 def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
@@ -98,8 +91,9 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         models={name: _model(name, block) for name, block in document.models.items()},
         layers={name: _slots(block.slots) for name, block in document.layers.items()},
         flags={name: _flags(name, block, files) for name, block in document.flags.items()},
-        rollouts={name: _rollout(name, block, salts, around) for name, block in document.rollouts.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models) for name, block in document.rollouts.items()},
         digest=digest,
+        prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
     )
 
 
@@ -189,8 +183,14 @@ def _prices(block: PricesBlock | None) -> Prices | None:
     return Prices(block.input, block.cached_input if block.cached_input is not None else block.input, block.output)
 
 
-def _rollout(name: str, block: RolloutBlock, salts: Mapping[str, str], around: selecting.Around) -> Rollout:
-    match = block.match
+def _prometheus(block: PrometheusBlock) -> Prometheus:
+    return Prometheus(block.url, _credential(block.credential), block.every)
+
+
+def _rollout(
+    name: str, block: RolloutBlock, salts: Mapping[str, str], around: selecting.Around, models: Mapping[str, ModelBlock]
+) -> Rollout:
+    match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
     return Rollout(
         name=name,
         layer=block.layer,
@@ -199,7 +199,7 @@ def _rollout(name: str, block: RolloutBlock, salts: Mapping[str, str], around: s
         canary=block.canary,
         unit=_unit(block.unit),
         cohorts=tuple(selecting.cohort(cohort, block.phases, around) for cohort in block.cohorts),
-        phases=tuple(_phase(index, phase) for index, phase in enumerate(block.phases)),
+        phases=tuple(gating.phase(index, phase, block, priced) for index, phase in enumerate(block.phases)),
         holdback=block.holdback,
         salt=salts[block.reuse_salt_of] if block.reuse_salt_of is not None else salts[name],
         slot=block.slot,
@@ -209,6 +209,9 @@ def _rollout(name: str, block: RolloutBlock, salts: Mapping[str, str], around: s
         on_canary_failure=block.on_canary_failure,
         start=block.start,
         alpha=block.alpha,
+        approval_above=block.approval_above,
+        windows=tuple(gating.window(window) for window in block.windows),
+        freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
     )
 
 
@@ -262,24 +265,3 @@ def _overrides(block: OverridesBlock, files: Mapping[str, str]) -> Overrides:
         stable=selecting.ids(block.stable, block.stable_file, files),
         canary=selecting.ids(block.canary, block.canary_file, files),
     )
-
-
-def _phase(index: int, block: PhaseBlock) -> Phase:
-    gates = block.gates if block.gates is not None else {ERRORS.name: GateBlock()}
-    ceilings = block.ceilings if block.ceilings is not None else DEFAULT_CEILINGS
-    return Phase(
-        name=block.name or show_share(block.share),
-        share=block.share,
-        min_dwell=block.min_dwell,
-        max_dwell=block.max_dwell,
-        min_units=block.min_units,
-        min_requests=block.min_requests,
-        gates=tuple(_gate(index, name, gate, len(gates)) for name, gate in gates.items()),
-        ceilings=tuple(Ceiling(name, limit) for name, limit in ceilings.items()),
-    )
-
-
-def _gate(index: int, name: str, block: GateBlock, gates: int) -> Gate:
-    margins = MEASURES[name].margins
-    margin = block.margin if block.margin is not None else margins[min(index, len(margins) - 1)]
-    return Gate(name, margin, block.weight if block.weight is not None else 1 / gates)

@@ -24,7 +24,7 @@ from extproc.domain import (
 from extproc.spec.bundle import ids_in
 from extproc.spec.countries import GROUPS
 from extproc.spec.document.cohorts import CohortBlock, SelectorBlock
-from extproc.spec.document.rollout import PhaseBlock
+from extproc.spec.document.gates import PhaseBlock
 from extproc.spec.units import show_share
 
 

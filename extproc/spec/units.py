@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,6 +13,7 @@ _LONGEST = 10 * 365 * 86400.0
 """A duration above ten years is a slip of the finger."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?) *%")
+_TIME_OF_DAY = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
 _MONEY = re.compile(r"\$ *([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -46,6 +48,40 @@ def money(value: Any) -> Decimal:
     except InvalidOperation:  # more digits than Decimal's context holds
         pass
     raise ValueError("is no amount of money; write it with its sign, such as $2.50")
+
+
+def quantity(value: Any, unit: str) -> float:
+    """A value of a measure in its own unit (see `measures`); raises ValueError as the others do."""
+    match unit:
+        case "share":
+            return share(value)
+        case "seconds":
+            return duration(value)
+        case "usd":
+            return float(money(value))
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < float("inf"):
+        raise ValueError(f"is no number; write how many {unit}, without quotes")
+    return float(value)
+
+
+def instant(value: Any) -> float:
+    """Unix seconds of `2026-12-20T00:00Z`; without its zone an instant could be several."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError("is no instant with its zone; write it as 2026-12-20T00:00Z or 2026-12-20T18:00+01:00")
+    return found.timestamp()
+
+
+def time_of_day(value: Any) -> float:
+    """Seconds after midnight of `09:00`; `24:00` is the end of the day."""
+    match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
+    seconds = int(match[1]) * 3600.0 + int(match[2]) * 60.0 if match is not None else float("inf")
+    if seconds > 86400:
+        raise ValueError("is no time of day; write it as 09:00, or 24:00 for midnight")
+    return seconds
 
 
 def show_share(fraction: float) -> str:

@@ -117,8 +117,8 @@ class _Builder:
 
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
         kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        # Dates are words here: 2024-05-13 may well be part of a model's name.
-        if kind == "timestamp":
+        # Dates are words here: 2024-05-13 may well be part of a model's name. And so are times: YAML 1.1 reads 17:00 as 1020.
+        if kind == "timestamp" or (kind in ("int", "float") and ":" in node.value):
             return node.value
         if kind in ("str", "int", "float", "bool", "null"):
             try:

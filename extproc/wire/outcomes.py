@@ -104,6 +104,7 @@ def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outco
         cached_tokens=tokens[1],
         output_tokens=tokens[2],
         reasoning_tokens=tokens[3],
+        router=fields[contract.FIELD_ROUTER].string_value,
     )
 
 

@@ -21,11 +21,11 @@ KEEP_ROUTE = ProcessingResponse(request_headers={}).SerializeToString()
 _PLACEHOLDER = "0" * HASH_DIGITS
 
 
-def encode_reply(assignment: Assignment, durable: bool) -> bytes:
+def encode_reply(assignment: Assignment, durable: bool, router: str = "") -> bytes:
     """Reply bytes of one layer's assignment, up to (not including) the unit's 16 hex digits.
 
     The layer `model` sets the cluster header; every other layer sets `x-llm-variant-<layer>`. The assignment travels as dynamic
-    metadata `extproc.assignment.<layer>` to the access log and reaches no upstream.
+    metadata `extproc.assignment.<layer>` to the access log and reaches no upstream. `router` names the worker that answers; empty: none.
     """
     reply = ProcessingResponse()
     mutation = reply.request_headers.response.header_mutation
@@ -46,6 +46,8 @@ def encode_reply(assignment: Assignment, durable: bool) -> bytes:
             contract.FIELD_UNIT: _PLACEHOLDER,
         }
     )
+    if router:
+        fields[contract.FIELD_ROUTER] = router
     reply.dynamic_metadata.fields[contract.assignment_namespace(assignment.layer)].struct_value.CopyFrom(fields)
     encoded = reply.SerializeToString(deterministic=True)
     if not encoded.endswith(_PLACEHOLDER.encode()):

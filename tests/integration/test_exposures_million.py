@@ -9,6 +9,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from extproc import contract
 from extproc.store.exposures import Batch, ExposureFile, Keep
 from tests.support.exposing import ENVIRONMENT, EXTPROC
@@ -17,6 +19,7 @@ from tests.support.outcomes import outcome
 MILLION = 1_000_000
 
 
+@pytest.mark.timeout(600)  # 20 s of work, on a machine that may do other things
 def test_a_million_lines_in_flat_memory(tmp_path: Path) -> None:
     """The command takes as much memory for a million lines of a million users as for fifty thousand."""
     peaks, seconds = [], 0.0
@@ -26,9 +29,9 @@ def test_a_million_lines_in_flat_memory(tmp_path: Path) -> None:
         began = time.monotonic()
         with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as errors:
             line = [*EXTPROC, "exposures", "new", "--store", store]
-            process = subprocess.Popen(line, stdout=out, stderr=errors, env=ENVIRONMENT, cwd=tmp_path)
-            _, code, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(code)
+            with subprocess.Popen(line, stdout=out, stderr=errors, env=ENVIRONMENT, cwd=tmp_path) as process:
+                _, code, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(code)
         seconds = time.monotonic() - began
         assert process.returncode == 0
         assert (tmp_path / "err").read_text().startswith(f"new: {count:,} requests met the canary: {count:,} units, 0 failed")

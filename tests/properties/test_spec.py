@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from extproc import spec
 from extproc.domain import Spec
 from extproc.errors import SpecError
+from extproc.spec.bundle import bundled, parted
 from extproc.spec.units import duration, money, share, show_share
 
 TEXT = (Path(__file__).parents[2] / "envoy" / "release.yaml").read_text(encoding="utf-8")
@@ -131,6 +132,28 @@ def test_no_spelling_of_the_example_makes_load_stumble(data: st.DataObject) -> N
         at, length = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 6))
         text = text[:at] + data.draw(st.text("[]{}:,-&*!|>'\"#%@?<=~ \n\tab01\\Ux.\0\ud800é", max_size=4)) + text[at + length :]
     answered(text)
+
+
+# ----------------------------------------------------------------------------------------------------------------------- bundles
+@quick
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=40), min_size=1, max_size=3), st.sampled_from(["", "\n", "\n\n\n"])
+)
+def test_a_bundle_comes_apart_as_it_was_put_together(files: dict[str, str], end: str) -> None:
+    """Whatever the files hold, in whatever script: line separators, quotes, control characters; and it stays YAML for everybody."""
+    text = "version: 1\nkey: [a, b]" + end
+    bundle = bundled(text, files)
+    assert parted(bundle) == (text.rstrip("\n") + "\n", files)
+    assert yaml.safe_load(bundle) == yaml.safe_load(text)
+    assert bundled(text, {}) == text
+    assert parted(text) == (text, {})
+
+
+@quick
+@given(st.text('#extproc files:{}"[]1,\n ', max_size=40))
+def test_no_last_line_makes_a_bundle_stumble(line: str) -> None:
+    """Somebody's own comment that looks like ours: a text, files, or a problem."""
+    answered(f"version: 1\n# extproc files: {line}")
 
 
 # --------------------------------------------------------------------------------------------------------------------- mutations

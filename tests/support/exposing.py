@@ -111,7 +111,7 @@ def line(one: Sent) -> dict[str, Any]:
     """What the list has to say of a request."""
     return {
         "rollout": "new",
-        "generation": one.generation if one.decided else 0,
+        "generation": one.generation,
         "phase": one.phase,
         "cohort": one.cohort,
         "arm": one.arm,

@@ -1,4 +1,4 @@
-"""The four vendors' own clients, offline: a document in, `(flag, attributes) -> FlagAnswer` out."""
+"""The four vendors' own clients, `(flag, attributes) -> FlagAnswer`: offline with a document, or reading from a service."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import orjson
 from growthbook import GrowthBook
 from ldclient.client import LDClient
@@ -25,6 +26,7 @@ from UnleashClient.utils import InstanceAllowType
 
 from extproc.domain import FlagVendor
 from extproc.flags import FlagAnswer
+from tests.support.flag_service import KEY, PATHS, Service
 
 Ask = Callable[[str, Mapping[str, Any]], FlagAnswer]
 """(flag, attributes) -> what the client says; no answer at all is off, without variant and value."""
@@ -57,16 +59,24 @@ def merged(documents: list[Document]) -> Document:
 def _unleash(document: Document, directory: Path) -> Iterator[Ask]:
     cache = FileCache("edge", directory=str(directory))
     cache.bootstrap_from_dict(document)
+    # Nobody listens there, and nothing is asked.
+    with _unleash_client("http://127.0.0.1:9/", cache, fetch=False) as ask:
+        yield ask
+
+
+@contextmanager
+def _unleash_client(url: str, cache: FileCache, fetch: bool) -> Iterator[Ask]:
     client = UnleashClient(
-        url="http://127.0.0.1:9/",  # nobody listens there, and nothing is asked: polling, metrics and registration are off
+        url=url,
         app_name="edge",
         environment="test",
+        custom_headers={"Authorization": KEY},
         disable_metrics=True,
         disable_registration=True,
         cache=cache,
         multiple_instance_mode=InstanceAllowType.SILENTLY_ALLOW,
     )
-    client.initialize_client(fetch_toggles=False)
+    client.initialize_client(fetch_toggles=fetch)
     try:
         yield lambda key, attributes: _unleash_answer(client.get_variant(key, dict(attributes)))
     finally:
@@ -82,11 +92,17 @@ def _unleash_answer(variant: Mapping[str, Any]) -> FlagAnswer:
 def _launchdarkly(document: Document, directory: Path) -> Iterator[Ask]:
     path = directory / "flags.json"
     path.write_bytes(orjson.dumps(document))
-    config = Config("sdk-key", update_processor_class=Files.new_data_source(paths=[str(path)]), send_events=False, diagnostic_opt_out=True)
-    client = LDClient(config, start_wait=5)
+    source = Files.new_data_source(paths=[str(path)])
+    with _launchdarkly_client(Config("sdk-key", update_processor_class=source, send_events=False, diagnostic_opt_out=True)) as ask:
+        yield ask
+
+
+@contextmanager
+def _launchdarkly_client(config: Config) -> Iterator[Ask]:
     log = logging.getLogger("ldclient")
     level = log.level
     log.setLevel(logging.ERROR)
+    client = LDClient(config, start_wait=5)
     try:
         yield lambda key, attributes: _launchdarkly_answer(client.variation_detail(key, context_of(attributes), None))
     finally:
@@ -111,14 +127,16 @@ def context_of(attributes: Mapping[str, Any]) -> Context:
 def _growthbook(document: Document, directory: Path) -> Iterator[Ask]:
     del directory
     # No client key, no host: nothing is asked.
-    client = GrowthBook(features=document["features"], savedGroups=document.get("savedGroups"))
+    yield _growthbook_ask(GrowthBook(features=document["features"], savedGroups=document.get("savedGroups")))
 
+
+def _growthbook_ask(client: GrowthBook) -> Ask:
     def ask(key: str, attributes: Mapping[str, Any]) -> FlagAnswer:
         client.set_attributes(dict(attributes))
         result = client.eval_feature(key)
         return FlagAnswer(result.on, result.experimentResult.key if result.source == "experiment" else "", result.value)
 
-    yield ask
+    return ask
 
 
 @contextmanager
@@ -147,3 +165,24 @@ _CLIENTS = {
     FlagVendor.GROWTHBOOK: _growthbook,
     FlagVendor.FLAGD: _flagd,
 }
+
+
+@contextmanager
+def reading(vendor: FlagVendor, service: Service, directory: Path) -> Iterator[Ask]:
+    """A client that has just read from the service, over HTTP; flagd's provider knows files and gRPC alone, so it gets the same JSON."""
+    host = f"http://127.0.0.1:{service.port}"
+    match vendor:
+        case FlagVendor.UNLEASH:
+            with _unleash_client(f"{host}/api", FileCache("edge", directory=str(directory)), fetch=True) as ask:
+                yield ask
+        case FlagVendor.LAUNCHDARKLY:
+            with _launchdarkly_client(Config(KEY, base_uri=host, stream=False, send_events=False, diagnostic_opt_out=True)) as ask:
+                yield ask
+        case FlagVendor.GROWTHBOOK:
+            client = GrowthBook(api_host=host, client_key=PATHS[vendor].rpartition("/")[2])
+            client.load_features(force_refresh=True)
+            yield _growthbook_ask(client)
+        case FlagVendor.FLAGD:
+            document = httpx.get(service.url(vendor), trust_env=False).json()
+            with _flagd(document, directory) as ask:
+                yield ask

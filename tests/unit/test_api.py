@@ -212,7 +212,13 @@ def test_status_says_what_is_waited_for(api: Served) -> None:
     assert rollout["share"] == 0.01
     assert rollout["now"].startswith("needs ")
     assert rollout["arms"]["canary"]["requests"] == 1
-    assert {finding["gate"] for finding in rollout["findings"]} == {"errors", "together", "ceiling:errors"}
+    findings = {finding["gate"]: finding for finding in rollout["findings"]}
+    phase = api.loop.spec.rollouts[NAME].phases[0]
+    ceilings = {f"ceiling:{ceiling.measure}" for ceiling in phase.ceilings}
+    assert findings.keys() == {gate.measure for gate in phase.gates} | ceilings | {"together"}
+    told = {"verdict", "sentence", "estimate", "interval", "margin", "canary_samples", "stable_samples"}
+    assert all(told <= finding.keys() for finding in findings.values())
+    assert rollout["metrics"] == {}
     assert document["stale"] == 0
     assert document["loop"].keys() == {"lag", "worst_lag", "tick_seconds", "ticks", "missed_ticks"}
 

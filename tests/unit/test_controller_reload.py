@@ -107,7 +107,7 @@ def test_a_good_change_is_adopted(world: World) -> None:
 def test_a_bad_change_is_told_with_all_its_problems(world: World) -> None:
     """State stays; the count rises."""
     before = world.loop.state
-    world.file.write_text(TEXT.replace("share: 1%", "share: 110%").replace("min_dwell: 10s", "min_dwell: dog"))
+    world.file.write_text(TEXT.replace("share: 10%", "share: 110%").replace("min_dwell: 10s", "min_dwell: dog"))
     world.reload()
     assert world.loop.state is before
     assert len(world.told) == 2

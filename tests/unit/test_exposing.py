@@ -162,7 +162,8 @@ def test_blindness_is_a_gap_while_it_lasts(exposing: Exposing) -> None:
     exposing.flush()
     (gap,) = exposing.read()[1].gaps
     assert (gap.cause, gap.since, gap.until, gap.rollout) == (Cause.BLIND, begin + 1 - 13, None, "new")
-    assert gap.about == 600 + 4 * 60, "1 % of what is missing"
+    share = exposing.world.loop.spec.rollouts["new"].phases[0].share
+    assert gap.about == round(60_000 * share) + 4 * round(6_000 * share), "the canary's share of what is missing"
     assert "only 40,000 were heard of" in gap.sentence()
     exposing.world.loop.blind = {}
     exposing.world.now += 1.0
@@ -187,6 +188,7 @@ def test_a_stand_still_and_messages_that_cannot_be_read_are_gaps(exposing: Expos
 
 def test_a_clock_that_was_set_is_a_gap(exposing: Exposing) -> None:
     """Instants around it cannot be relied on."""
+    exposing.exposures.tick(exposing.world.now, 1.0, 0)
     exposing.world.now += 1.0 + CLOCK_SET + 0.5
     exposing.exposures.tick(exposing.world.now, 1.0, 0)
     exposing.flush()
@@ -215,7 +217,7 @@ def test_a_locked_file_costs_memory_first_and_then_exposures(exposing: Exposing,
         for number in range(15):
             began = time.perf_counter()
             exposing.hear(*(outcome(number * 10 + place, start=1000.0 + number, duration=0.5) for place in range(10)))
-            assert time.perf_counter() - began < 0.1
+            assert time.perf_counter() - began < 0.5
             if number in (8, 14):
                 exposing.flush()
         assert (exposing.scribe.waiting, exposing.scribe.lost, exposing.scribe.written) == (100, 50, 0)
@@ -296,7 +298,7 @@ def test_it_writes_each_second_and_at_the_end(tmp_path: Path) -> None:
     assert scribe.stop(5.0)
     with closing(Listing(scribe.path, Wanted("new"), time.time())) as listing:
         assert sum(map(len, listing.pages())) == 2
-        assert listing.summary.gaps == []
+        assert [gap.cause for gap in listing.summary.gaps] == [Cause.STOPPED], "from now on"
 
 
 # ------------------------------------------------------------------------------------------------------------------------------ speed

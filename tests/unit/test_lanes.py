@@ -68,6 +68,7 @@ def test_a_lane_is_the_weighted_sum_over_its_epochs(scale: Scale, epochs: list[d
             lane = Plain(scale)
             lane.restore(document)
         lane.begin(number)
+        lane.met = True
         for cohort, gain in gains.items():
             lane.gain(cohort, 0, gain)
 
@@ -98,6 +99,7 @@ def test_a_cohort_that_is_excluded_leaves_the_others() -> None:
     for number in range(3):
         lane.begin(number)
         only.begin(number)
+        lane.met = only.met = True
         lane.gain("bad", 0, [2.0] * 8)
         for one in (lane, only):
             one.gain("good", 0, [0.3 * number] * 8)
@@ -138,6 +140,20 @@ def test_a_batch_ends_with_its_epoch_and_counts_where_both_arms_are_in_it() -> N
     assert math.exp(lane.log_e(0)) == pytest.approx(first / 2 + 1 / 2)
     lane.feed(3, here, LIMITS, False, 0)
     assert math.exp(lane.log_e(0)) == pytest.approx(first / 2 + 1 / 2), "the second epoch had no stable unit"
+
+
+def test_an_epoch_without_the_canary_costs_nothing() -> None:
+    """A night of stable traffic at 1 %: the first canary unit of the morning still has the first epoch's weight."""
+    lane, here = EventLane(BLINK, ["errors"], [0.0]), stratum()
+    for epoch in range(1000):
+        lane.feed(epoch, here, LIMITS, False, 0)
+    assert lane.done == 0
+    for _ in range(3):
+        lane.feed(1000, here, LIMITS, False, 0)
+    lane.feed(1000, here, LIMITS, True, 1)
+    assert lane.log_e(0) > math.log(1.2)
+    lane.feed(1001, here, LIMITS, False, 0)
+    assert lane.done == 1
 
 
 def test_what_comes_for_an_epoch_that_is_over_is_left_out() -> None:

@@ -285,6 +285,26 @@ def test_a_store_that_refuses_is_tried_again(service: Service, desk: Callable[[s
     assert "ours" in at.loop.state.flags
 
 
+@pytest.mark.parametrize("proxy", ["nonsense://proxy", "http://[::1", "socks5://127.0.0.1:9"])
+def test_proxies_that_cannot_be_used_stop_no_polling(
+    proxy: str, service: Service, desk: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A slip in the environment of the controller is told, and flags are asked for all the same."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    at = desk(text({"ours": source(service, FD)}, ("ours", "beta")))
+
+    async def work() -> None:
+        keeping = asyncio.create_task(at.poller.keep())
+        async with asyncio.timeout(5):
+            while not at.loop.state.flags:
+                await asyncio.sleep(0.02)
+        keeping.cancel()
+
+    asyncio.run(work())
+    assert "look at HTTP_PROXY" in caplog.text
+    assert proxy not in caplog.text
+
+
 def test_a_slow_service_keeps_no_other_waiting(service: Service, desk: Callable[[str], Desk]) -> None:
     """And is not asked again before it has answered."""
     at = desk(text({"slow": source(service, GB), "quick": source(service, FD)}, ("quick", "beta")))

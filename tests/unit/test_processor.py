@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from extproc import contract, wire
-from extproc.assign import compile
-from extproc.domain import Match, Rollout, Status
+from extproc.assign import Secrets, compile, derive, prepare, sign_qa
+from extproc.domain import Affinity, AffinityPolicy, Arm, Cookie, Match, Rollout, Status
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
+from extproc.router import processor as room
 from extproc.router.processor import SAMPLE_EVERY, Processor
-from tests.support.specs import rollout, spec, state_of
+from tests.support.specs import conversation, ids, model, overrides, rollout, spec, state_of
 from tests.unit.test_wire import request
 
 KEY = b"k" * 32
@@ -106,3 +111,124 @@ def test_a_layer_other_than_model_sets_a_variant_header() -> None:
     made = processor(rollout("tone", layer="prompt"))
     option = answer(made, request(x_user_id="u")).request_headers.response.header_mutation.set_headers[0]
     assert option.header.key == contract.VARIANT_PREFIX + "prompt"
+
+
+# ----------------------------------------------------------------------------------------------- tokens, overrides, pools, affinity
+NOW = 1_764_241_200.0
+SECRETS = Secrets(b"c" * 32, {"new": b"q" * 32})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often a clock was read; it stands still."""
+    reads = [0]
+
+    def read() -> float:
+        reads[0] += 1
+        return NOW
+
+    monkeypatch.setattr(room, "time", read)
+    return reads
+
+
+def by_hand(share: float = 0.5, around: dict[str, Any] | None = None, **changes: Any) -> Processor:
+    given = spec(rollout(**changes), **(around or {}))
+    return Processor(derive(prepare(given, SECRETS), state_of(given, share), wire.encode_reply), KEY)
+
+
+def test_a_clock_is_read_only_where_something_ends(clock: list[int]) -> None:
+    """A token, or a signed header: once per decision. Otherwise never."""
+    made = processor()
+    for number in range(50):
+        answer(made, request(x_user_id=f"u{number}"))
+    assert clock == [0]
+    for number, one in enumerate((by_hand(conversation=conversation()), by_hand(overrides=overrides())), 1):
+        answer(one, request(x_user_id="u1"))
+        assert clock == [number]
+
+
+def test_a_conversations_token_is_handed_out_once_and_kept(clock: list[int]) -> None:
+    """In metadata, for Envoy to put into the answer; whoever brings it back keeps the model through a promotion and gets no other."""
+    early, late = (by_hand(share, conversation=conversation()) for share in (0.01, 1.0))
+    first = answer(early, request(x_user_id="u7"))
+    token = first.dynamic_metadata["extproc.conversation"]["token"]
+    assert cluster(first) == b"old"
+    back = answer(late, request(x_user_id="u7", x_conversation_token=token))
+    assert cluster(back) == b"old"
+    assert back.dynamic_metadata["extproc.assignment.model"]["reason"] == "pinned"
+    assert "extproc.conversation" not in back.dynamic_metadata.fields
+    assert early.fates == {("token", "new", "issued"): 1}
+    assert late.fates == {("token", "new", "valid"): 1}
+
+
+def test_a_token_in_a_cookie_has_its_attributes(clock: list[int]) -> None:
+    """A complete Set-Cookie value."""
+    made = by_hand(conversation=conversation(header=None, cookie=Cookie("talk", 600, "Path=/; HttpOnly")))
+    value = answer(made, request(x_user_id="u7")).dynamic_metadata["extproc.conversation"]["cookie"]
+    token, _, attributes = value.partition("; ")
+    assert token.startswith("talk=1.")
+    assert attributes == "Max-Age=600; Path=/; HttpOnly"
+
+
+def test_what_does_not_count_is_counted(clock: list[int]) -> None:
+    """By rollout and fate, tokens and QA headers apart; a header that counts is a decision with the reason override."""
+    made = by_hand(conversation=conversation(), overrides=overrides(canary=ids("c1")))
+    expired = sign_qa(SECRETS.qa["new"], "new", Arm.CANARY, int(NOW))
+    good = sign_qa(SECRETS.qa["new"], "new", Arm.CANARY, int(NOW) + 60)
+    for headers in (
+        {"x_conversation_token": "nonsense"},
+        {"x_conversation_token": "1.00000000.0.0.cu.0.0"},
+        {"x_canary_qa": expired},
+        {"x_canary_qa": "nonsense", "x_user_id": "c1"},
+        {"x_canary_qa": good},
+    ):
+        answer(made, request(**{"x_user_id": "u1", **headers}))
+    assert made.fates == {
+        ("token", "new", "forged"): 1,
+        ("token", "new", "foreign"): 1,
+        ("token", "new", "issued"): 3,
+        ("qa", "new", "expired"): 1,
+        ("qa", "new", "forged"): 1,
+    }
+    decisions = made.decisions()
+    assert decisions["new", "", "canary", "override"] == 1
+    assert decisions["new", "", "canary", "forced"] == 1
+
+
+def test_affinity_by_unit_sets_the_hash_as_a_header() -> None:
+    """The same sixteen digits as in the access log; not where the Spec names a header of its own, and not for the other arm."""
+    ours, named = Affinity(AffinityPolicy.RING_HASH, None), Affinity(AffinityPolicy.RING_HASH, "x-talk")
+    around = {"models": {"old": model("old", affinity=named), "new": model("new", affinity=ours)}}
+    made = by_hand(around=around)
+    seen = set()
+    for number in range(60):
+        reply = answer(made, request(x_user_id=f"u{number}"))
+        headers = {one.header.key: one.header.raw_value for one in reply.request_headers.response.header_mutation.set_headers}
+        unit = reply.dynamic_metadata["extproc.assignment.model"]["unit"]
+        expected = {"x-llm-affinity": unit.encode()} if headers["x-llm-cluster"] == b"new" else {}
+        assert headers == {"x-llm-cluster": headers["x-llm-cluster"], **expected}
+        seen.add(headers["x-llm-cluster"])
+    assert seen == {b"old", b"new"}
+
+
+def test_members_of_a_pool_are_one_arm_in_the_counts() -> None:
+    """Two clusters, one key: reports speak of arms."""
+    around = {"models": {"old": model("old", "o1", "o2"), "new": model("new")}}
+    made = by_hand(around=around, share=0.01)
+    clusters = {cluster(answer(made, request(x_user_id=f"u{number}"))) for number in range(300)}
+    assert {b"o1", b"o2"} <= clusters <= {b"o1", b"o2", b"new"}
+    assert sum(made.decisions().values()) == 300
+    assert {key for key in made.decisions() if key[2] == "rest"} == {("new", "everyone", "rest", "ring")}
+
+
+def test_all_at_once_is_one_reply(clock: list[int]) -> None:
+    """Two layers, a pool, affinity, a cookie and a token: both headers, the hash, both assignments, everything handed out."""
+    affinity = Affinity(AffinityPolicy.MAGLEV, None)
+    models = {name: model(name, f"{name}-1", f"{name}-2", affinity=affinity) for name in ("old", "new")}
+    given = spec(rollout(conversation=conversation()), rollout("tone", layer="prompt"), models=models)
+    made = Processor(derive(prepare(given, SECRETS), state_of(given), wire.encode_reply), KEY)
+    reply = answer(made, request(x_request_id="r-1"))
+    headers = {one.header.key for one in reply.request_headers.response.header_mutation.set_headers}
+    assert headers == {"x-llm-cluster", "x-llm-affinity", "x-llm-variant-prompt"}
+    metadata = set(reply.dynamic_metadata.fields)
+    assert metadata == {"extproc.assignment.model", "extproc.assignment.prompt", "extproc.cookie", "extproc.conversation"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -45,6 +46,7 @@ from extproc.domain import (
     Tls,
 )
 from extproc.errors import SettingsError, SpecError
+from extproc.spec.bundle import bundled
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "envoy" / "release.yaml"
@@ -88,8 +90,10 @@ def test_the_examples_rollout() -> None:
     rollout = spec.read(str(EXAMPLE)).rollouts["gpt-5-mini"]
     assert [phase.share for phase in rollout.phases] == [0.01, 0.05, 0.25, 0.5, 1.0]
     assert [phase.name for phase in rollout.phases] == ["1%", "5%", "25%", "50%", "100%"]
-    assert [phase.gates for phase in rollout.phases] == [(Gate("errors", margin, 1.0),) for margin in (0.05, 0.01, 0.005, 0.0025, 0.0025)]
-    assert [phase.ceilings for phase in rollout.phases] == [(Ceiling("errors", 0.05),)] * 4 + [(Ceiling("errors", 0.02),)]
+    errors = [gate for phase in rollout.phases for gate in phase.gates if gate.measure == "errors"]
+    assert [gate.margin for gate in errors] == [0.05, 0.01, 0.005, 0.0025, 0.0025]
+    slow = Ceiling("latency_p95", 6.0)
+    assert [phase.ceilings for phase in rollout.phases] == [(Ceiling("errors", 0.05), slow)] * 4 + [(Ceiling("errors", 0.02), slow)]
     assert [(phase.min_dwell, phase.max_dwell) for phase in rollout.phases] == [
         (0.5 * HOUR, 24 * HOUR), (HOUR, 24 * HOUR), (2 * HOUR, 24 * HOUR), (4 * HOUR, 48 * HOUR), (12 * HOUR, 72 * HOUR)
     ]  # fmt: skip
@@ -375,6 +379,8 @@ def test_the_example_has_only_the_blind_spots_of_this_version() -> None:
     """What the example leaves open is what this version cannot see, and the capacity that stable must keep."""
     assert spots_of(example()) == [
         ("blind.not-watched", "rollouts.gpt-5-mini"),
+        ("blind.no-comparison", "rollouts.gpt-5-mini.phases[4]"),
+        ("blind.no-gate", "rollouts.gpt-5-mini"),
         ("blind.keep-stable", "rollouts.gpt-5-mini"),
     ]
 
@@ -422,7 +428,7 @@ def test_blind_no_prices() -> None:
 def test_blind_not_watched() -> None:
     """What this version does not watch is said for each rollout."""
     (spot,) = [spot for spot in spec.blind_spots(load(example())) if spot.id == "blind.not-watched"]
-    assert spot.message == "latency, token cost, answer quality and user feedback are not watched by this version"
+    assert spot.message == "answer quality and user feedback are not watched by this version"
 
 
 def test_blind_no_ceiling() -> None:
@@ -462,6 +468,21 @@ def test_blind_cohort_jump() -> None:
     assert "blind.cohort-jump" not in dict(spots_of(values))
 
 
+def test_blind_flag_attribute() -> None:
+    """What a flag asks for and the Spec takes from nowhere is missing in every request; the unit's id is there by itself."""
+    values = example()
+    values["flags"] = {"ours": {"vendor": "flagd", "file": "flags.json"}}
+    values["rollouts"]["gpt-5-mini"]["cohorts"][1] = {"name": "flagged", "flag": {"source": "ours", "key": "k"}}
+    targeting = {"if": [{"in": [{"var": ["plan"]}, [{"var": ["targetingKey"]}, "pro"]]}, "on", "off"]}
+    flag = {"state": "ENABLED", "variants": {"on": "on", "off": ""}, "defaultVariant": "off", "targeting": targeting}
+    bundle = bundled(yaml.safe_dump(values), {"flags.json": json.dumps({"flags": {"k": flag}})})
+    (spot,) = [spot for spot in spec.blind_spots(spec.load(bundle)) if spot.id == "blind.flag-attribute"]
+    assert str(spot) == (
+        "flags.ours.attributes: flag 'k' asks for 'plan', which is missing in every request [blind.flag-attribute]\n"
+        "    say where it comes from, such as attributes: {plan: {header: ...}}"
+    )
+
+
 @pytest.mark.parametrize(
     ("selector", "header"),
     [
@@ -496,9 +517,11 @@ def test_a_database_sets_what_it_knows() -> None:
 
 def test_every_blind_spot_has_a_test() -> None:
     """An id without a test here would be a sentence that nobody has read."""
+    written = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_spec*.py"))
     ids = re.findall(r'"(blind\.[a-z-]+)"', (ROOT / "extproc" / "spec" / "blindspots.py").read_text(encoding="utf-8"))
     for identity in ids:
-        assert f"def test_{identity.replace('.', '_').replace('-', '_')}" in Path(__file__).read_text(encoding="utf-8"), identity
+        named = f"def test_{identity.replace('.', '_').replace('-', '_')}"
+        assert named in written or f'spot.id == "{identity}"' in written, identity
 
 
 # ------------------------------------------------------------------------------------------------------------------- JSON Schema
@@ -623,7 +646,7 @@ def test_check_says_what_is_worth_knowing_and_exits_0() -> None:
     done = command("check", EXAMPLE, at=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 models, 1 rollouts" in done.stdout
-    assert "no problem\n\n2 blind spots (none of them stops a release):\n" in done.stdout
+    assert "no problem\n\n4 blind spots (none of them stops a release):\n" in done.stdout
     assert "[blind.not-watched]" in done.stdout
     assert "[blind.keep-stable]" in done.stdout
 

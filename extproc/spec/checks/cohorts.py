@@ -10,7 +10,7 @@ from extproc.spec import selecting
 from extproc.spec.checks.tools import Found, block, blocks, known, mapping, not_reserved, unverified
 from extproc.spec.countries import COUNTRIES, GROUPS
 from extproc.spec.document.cohorts import SELECTING, CohortBlock, FlagBlock, SelectorBlock
-from extproc.spec.document.rollout import PhaseBlock
+from extproc.spec.document.gates import PhaseBlock
 from extproc.spec.units import show_share
 from extproc.spec.yamltext import Path
 

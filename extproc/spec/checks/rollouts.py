@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from extproc.domain import SourceKind
-from extproc.measures import MEASURES
-from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, known, mapping, not_reserved, unverified
-from extproc.spec.document.rollout import ConversationBlock, CookieBlock, OverridesBlock, PhaseBlock, SourceBlock
-from extproc.spec.resolve import DEFAULT_CEILINGS, USUAL_SOURCES
-from extproc.spec.units import share, show_share
+from extproc.spec.checks.tools import Found, block, blocks, known, mapping, not_reserved, unverified
+from extproc.spec.document.gates import PhaseBlock
+from extproc.spec.document.rollout import ConversationBlock, CookieBlock, OverridesBlock, SourceBlock
+from extproc.spec.gating import MODEL_LAYER
+from extproc.spec.resolve import USUAL_SOURCES
+from extproc.spec.units import show_share
 from extproc.spec.yamltext import Path
-
-MODEL_LAYER = "model"
 
 
 def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
@@ -31,7 +30,7 @@ def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -
     yield from _ramp(path, phases)
     for index, phase in enumerate(phases):
         if phase is not None:
-            yield from _phase((*path, "phases", index), phase, _holds_back(rollout.get("holdback")))
+            yield from _phase((*path, "phases", index), phase)
 
 
 def _by_hand(path: Path, rollout: Mapping[str, Any]) -> Iterator[Found]:
@@ -103,28 +102,8 @@ def _ramp(path: Path, phases: Sequence[PhaseBlock | None]) -> Iterator[Found]:
         yield "spec.no-last-phase", (*path, "phases", len(phases) - 1, "share"), message, "add a last phase with share: 100%"
 
 
-def _holds_back(written: Any) -> bool:
-    try:
-        return written is not None and share(written) > 0
-    except ValueError:
-        return True  # its shape is already a problem; whether it guards a phase is not known
-
-
-def _phase(here: Path, phase: PhaseBlock, holdback: bool) -> Iterator[Found]:
+def _phase(here: Path, phase: PhaseBlock) -> Iterator[Found]:
     if phase.min_dwell > phase.max_dwell:
         message = f"the least dwell ({phase.min_dwell:g} s) is longer than the longest ({phase.max_dwell:g} s)"
         written = "min_dwell" if "min_dwell" in phase.model_fields_set else "max_dwell"
         yield "spec.dwell-order", (*here, written), message, "lower min_dwell (10m by default) or raise max_dwell (24h by default)"
-    for key, names in (("gates", phase.gates), ("ceilings", phase.ceilings)):
-        for name in names or {}:
-            if name not in MEASURES:
-                yield "spec.unknown-measure", (*here, key, name), f"there is no measure {name!r}", did_you_mean(name, list(MEASURES))
-    weights = [gate.weight for gate in (phase.gates or {}).values() if gate.weight is not None]
-    if weights and (len(weights) != len(phase.gates or {}) or abs(sum(weights) - 1) > 1e-9):
-        message = f"the weights sum to {sum(weights):g}"
-        yield "spec.weights", (*here, "gates"), message, "give every gate of the phase a weight; together they are 1"
-    ceilings = phase.ceilings if phase.ceilings is not None else DEFAULT_CEILINGS
-    if phase.share > 0.5 and not ceilings and not holdback:
-        message = "above 50% nothing would be watched: stable is too small to compare with"
-        hint = "give the phase a ceiling, such as ceilings: {errors: 5%}, or the rollout a holdback"
-        yield "spec.unguarded-phase", here, message, hint

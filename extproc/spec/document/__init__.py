@@ -12,6 +12,7 @@ from pydantic import Field
 from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
 from extproc.spec.document.base import Block, Name, Percent
 from extproc.spec.document.flags import FlagSourceBlock
+from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.models import ModelBlock
 from extproc.spec.document.rollout import RolloutBlock
 
@@ -32,4 +33,5 @@ class Document(Block):
     models: Annotated[dict[Name, ModelBlock], Field(min_length=1, description="Models by name.")]
     layers: Annotated[dict[Name, LayerBlock], Field(description="Layers with slots; a layer without them needs no entry.")] = {}
     flags: Annotated[dict[Name, FlagSourceBlock], Field(description="Sources of feature flags.")] = {}
+    prometheus: Annotated[PrometheusBlock | None, Field(description="Where the queries of metrics are asked.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]

@@ -12,10 +12,8 @@ from extproc.spec.document.base import (
     KEY_PATTERN,
     Block,
     Claim,
-    Count,
     Duration,
     Header,
-    MeasureName,
     Name,
     Percent,
     Text,
@@ -23,6 +21,7 @@ from extproc.spec.document.base import (
     listed,
 )
 from extproc.spec.document.cohorts import CohortBlock
+from extproc.spec.document.gates import FreezeBlock, GatingBlock, PhaseBlock, WindowBlock
 
 
 class MatchBlock(Block):
@@ -145,31 +144,7 @@ class OverridesBlock(Block):
     canary_file: Annotated[Text | None, Field(description="The same, from a file with an id a line.")] = None
 
 
-class GateBlock(Block):
-    """Settings of a comparison with stable."""
-
-    margin: Annotated[Percent | None, Field(gt=0, description="How much worse the canary may be, absolute.")] = None
-    weight: Annotated[float | None, Field(gt=0, le=1, description="Share of alpha; the weights of a phase sum to 1.")] = None
-
-
-class PhaseBlock(Block):
-    """One phase."""
-
-    share: Annotated[Percent, Field(gt=0, description="Share of units that meet the canary.")]
-    name: Annotated[Text | None, Field(max_length=32, description="Name; the share by default.")] = None
-    min_dwell: Annotated[
-        Duration, Field(ge=0, description="Least watched time before the next phase.", json_schema_extra={"default": "10m"})
-    ] = 600.0
-    max_dwell: Annotated[Duration, Field(gt=0, description="Time after which a person is asked.", json_schema_extra={"default": "24h"})] = (
-        86400.0
-    )
-    min_units: Annotated[Count, Field(description="Least distinct canary units.")] = 50
-    min_requests: Annotated[Count, Field(description="Least canary requests.")] = 100
-    gates: Annotated[dict[MeasureName, GateBlock] | None, Field(description="Comparisons with stable; errors by default.")] = None
-    ceilings: Annotated[dict[MeasureName, Percent] | None, Field(description="Absolute limits; errors: 5% by default, {} for none.")] = None
-
-
-class RolloutBlock(Block):
+class RolloutBlock(GatingBlock):
     """From stable to canary, phase by phase."""
 
     layer: Annotated[Name, Field(description="Layer of experiments; `model` sets the cluster.")] = "model"
@@ -197,3 +172,9 @@ class RolloutBlock(Block):
     alpha: Annotated[float, Field(gt=0, le=0.5, description="Probability of rolling back a harmless canary, over the whole release.")] = (
         0.05
     )
+    approval_above: Annotated[
+        Percent,
+        Field(gt=0, description="A larger share waits for a person's approval.", json_schema_extra={"default": "100%"}),
+    ] = 1.0
+    windows: Annotated[list[WindowBlock], Field(description="When automation may raise the share; at any time by default.")] = []
+    freezes: Annotated[list[FreezeBlock], Field(description="When it may not, whatever the windows say.")] = []
