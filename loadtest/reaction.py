@@ -3,9 +3,9 @@
     python -m loadtest.reaction                                 everything, 20 times each; the late one after ten quiet minutes (4 hours)
     python -m loadtest.reaction --runs 3 --quiet 60 errors late  some of it, shorter
 
-A quarter of the people meet the canary, 20 requests per second; errors, mean and p95 of latency are compared. Each injection is the first
-attempt of a release of its own (another attempt would have half the alpha). Timed by clients: from the fault to the last request that was
-sent and met the canary, whatever became of it.
+A quarter of the people meet the canary, 20 requests per second; errors, mean and p95 of latency, and cost are compared. Each injection is
+the first attempt of a release of its own (another attempt would have half the alpha). Timed by clients: from the fault to the last
+request that was sent and met the canary, whatever became of it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import track
 
 from extproc.demo import stand
-from extproc.demo.changes import watch_latency
+from extproc.demo.changes import watch_p95
 from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
 from loadtest.fault_stand import ROOT
@@ -100,7 +100,7 @@ class Field:
         rollout["start"] = "manual"
         for phase in rollout["phases"]:
             phase["min_dwell"], phase["max_dwell"] = "2h", "4h"
-        watch_latency(self._document)
+        watch_p95(self._document)
         self.models: dict[str, stand.ModelHandle] = {}
         self.answers: list[Answer] = []
         self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)
