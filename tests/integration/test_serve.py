@@ -122,13 +122,27 @@ def test_the_picture_shows_where_it_stands(served: Standing) -> None:
     assert '"spec_digest"' in command(served, "status", "--json").stdout
 
 
-def test_outcomes_become_evidence(served: Standing, client: httpx.Client) -> None:
-    """Requests through Envoy are counted in their arm, with tokens and the time to the first token."""
+def test_a_rollback_can_be_tried_again(served: Standing) -> None:
+    """By a person: another attempt."""
     served.api("POST", f"/v1/rollouts/{ROLLOUT}/start", json={"why": "again"})
     for _ in range(3):
         served.api("POST", f"/v1/rollouts/{ROLLOUT}/promote", json={"why": "again"})
     assert status(served)["attempt"] == 2
-    time.sleep(0.2)
+
+
+@pytest.fixture
+def unasked() -> Iterator[Standing]:
+    """At 50 %. Nobody has asked its workers directly: decisions that no access log tells of make extproc blind."""
+    with standing(_manual) as made:
+        for action in ("start", "promote", "promote", "promote"):
+            made.api("POST", f"/v1/rollouts/{ROLLOUT}/{action}", json={"why": "go"})
+        time.sleep(0.3)
+        yield made
+
+
+def test_outcomes_become_evidence(unasked: Standing, client: httpx.Client) -> None:
+    """Requests through Envoy are counted in their arm, with tokens and the time to the first token."""
+    served = unasked
     for number in range(60):
         answer = served.ask(client, x_user_id=f"person-{number}", stream=number % 3 == 0)
         assert answer.status_code == 200
