@@ -7,9 +7,10 @@ statistics: the e-processes by themselves, against the published table. state: f
 first failing response to the last canary request, on the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times
 each, one of them after ten quiet minutes (four hours: `python -m loadtest.reaction` has shorter forms). load: locust for 60 s at every
 phase. bench: what a decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and
-freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. faults:
-eleven more, each with every answer looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that
-stand still. fuzz: atheris for half an hour. Bench, latency and overload want a machine that does nothing else.
+freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. scenarios:
+those in which a model or the traffic is. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten
+minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, latency and overload want a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -298,6 +299,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "soak": soak.section,
     "kills": kills.section,
     "crashes": crashes.section,
+    "scenarios": crashes.faults,
     "faults": faults.section,
     "overload": overload.section,
     "fuzz": fuzz.section,

@@ -114,7 +114,7 @@ _ALL: Final = (
         ),
         ends=Status.ROLLED_BACK,
         fault=Fault.WORSE,
-        promise=30.0,
+        promise=60.0,
         change=same_prices,
         says=("cost",),
     ),
