@@ -1,14 +1,16 @@
 """The long evidence, one section at a time or all of them; figures go to docs/proof. `make proof`.
 
-    python -m loadtest.proof                      everything (about two hours)
+    python -m loadtest.proof                      everything (about six hours)
     python -m loadtest.proof statistics state     some of it
 
 statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
-first failing response to the last canary request, on the real Envoy, ten times. load: locust for 60 s at every phase. bench: what a
-decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9
-of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. faults: eleven more, each with every
-answer looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz: atheris for
-half an hour. Bench, latency and overload want a machine that does nothing else.
+first failing response to the last canary request, on the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times
+each, one of them after ten quiet minutes (four hours: `python -m loadtest.reaction` has shorter forms). load: locust for 60 s at every
+phase. bench: what a decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and
+freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. scenarios:
+those in which a model or the traffic is. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten
+minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, latency and overload want a machine that
+does nothing else.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.release.eprocess import BetE, RatioE
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, crashes, faults, kills, overload, soak
+from loadtest import added_latency, bench, crashes, faults, kills, overload, reaction, soak
 from tests.fuzz import run as fuzz
 
 ROOT = Path(__file__).parents[1]
@@ -290,12 +292,14 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "statistics": _statistics,
     "state": _state,
     "rollback": _rollback,
+    "reaction": reaction.section,
     "load": _load,
     "bench": bench.section,
     "latency": _added_latency,
     "soak": soak.section,
     "kills": kills.section,
     "crashes": crashes.section,
+    "scenarios": crashes.faults,
     "faults": faults.section,
     "overload": overload.section,
     "fuzz": fuzz.section,

@@ -203,9 +203,10 @@ def told(
     last = journal[0]
     good = sum(clients["answered_by"].values())
     moves = sum(entry["action"] in ("start", "advance") for entry in journal)
+    plural = "" if moves == 1 else "s"
     text = (
         f"In {seconds:.0f} s {clients['sent']:,} requests went through Envoy and {good:,} were answered well; "
-        f"{canary['requests']:,} met {rollout['canary']}. The rollout went through {moves} phases and is "
+        f"{canary['requests']:,} met {rollout['canary']}. The rollout went through {moves} phase{plural} and is "
         f"{rollout['status'].replace('_', ' ')}: {last['why']}."
     )
     text += _fault_told(scenario, canary, clients) or _clients_told(scenario, clients, belief)

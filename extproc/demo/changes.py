@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 GERMANY: Final = "germany"
 
 
-def watch_latency(document: dict[str, Any]) -> None:
-    """Mean and p95 of the whole answer are compared, beside errors."""
-    _gates(document, "errors", "latency_mean", "latency_p95")
+def watch_p95(document: dict[str, Any]) -> None:
+    """The p95 of the whole answer is compared too: of a canary that becomes slow it tells sooner than the mean."""
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            if "gates" in phase:
+                phase["gates"] = {**phase["gates"], "latency_p95": {}}
 
 
-def watch_cost(document: dict[str, Any]) -> None:
-    """Cost is compared, and a token of the canary costs what one of stable costs: else twice as many would still be cheaper."""
-    _gates(document, "errors", "cost")
+def same_prices(document: dict[str, Any]) -> None:
+    """A token of the canary costs what one of stable costs: else twice as many would still be cheaper."""
     for rollout in document["rollouts"].values():
         models = document["models"]
         models[rollout["canary"]]["prices"] = dict(models[rollout["stable"]]["prices"])
@@ -31,13 +32,3 @@ def one_in_ten(document: dict[str, Any]) -> None:
     """The first phase is a tenth of the people: of few, one in a hundred would be nobody."""
     for rollout in document["rollouts"].values():
         rollout["phases"] = [{**rollout["phases"][0], "share": "10%"}, *rollout["phases"][2:]]
-
-
-def _gates(document: dict[str, Any], *measures: str) -> None:
-    for phase in _phases(document):
-        phase["gates"] = {measure: {} for measure in measures}
-
-
-def _phases(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for rollout in document["rollouts"].values():
-        yield from rollout["phases"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, one_in_ten, watch_cost, watch_latency
+from extproc.demo.changes import GERMANY, germany, one_in_ten, same_prices, watch_p95
 from extproc.demo.processes import DemoError
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
@@ -96,7 +96,7 @@ _ALL: Final = (
         ends=Status.ROLLED_BACK,
         fault=Fault.WORSE,
         promise=30.0,
-        change=watch_latency,
+        change=watch_p95,
         says=("latency_",),
     ),
     Scenario(
@@ -114,8 +114,8 @@ _ALL: Final = (
         ),
         ends=Status.ROLLED_BACK,
         fault=Fault.WORSE,
-        promise=30.0,
-        change=watch_cost,
+        promise=60.0,
+        change=same_prices,
         says=("cost",),
     ),
     Scenario(

@@ -61,10 +61,10 @@ class ModelHandle:
         return int(self.address.rpartition(":")[2])
 
     @classmethod
-    async def start(cls, processes: Processes, name: str, seed: int, knobs: Mapping[str, float | str]) -> ModelHandle:
-        """Start one and wait for its address. It counts requests in which a header of ours reached it."""
+    async def start(cls, processes: Processes, name: str, seed: int, knobs: Mapping[str, float | str], port: int = 0) -> ModelHandle:
+        """Start one and wait for its address (0: any free port). It counts requests in which a header of ours reached it."""
         command = [sys.executable, "-m", "extproc.demo.model", "--with-parent", "--name", name, "--seed", str(seed)]
-        command += ["--foreign-prefix", contract.HEADER_PREFIX]
+        command += ["--foreign-prefix", contract.HEADER_PREFIX, "--port", str(port)]
         child = await processes.start(f"model {name}", command, speaks=True)
         said = await child.line(START_TIMEOUT)
         handle = cls(name, child, said["address"], said["control"])

@@ -1,0 +1,43 @@
+"""The report on reactions: what was promised and not seen is told, and a short form says that it is one."""
+
+from __future__ import annotations
+
+import math
+
+from loadtest.reaction import FAULTS, LONG_QUIET, RUNS, Injection, nearest_rank, report
+
+
+def test_a_quantile_is_a_value_that_was_seen() -> None:
+    """The 99th of twenty is the worst."""
+    assert [nearest_rank([3.0, 1.0, 2.0, 4.0], share) for share in (0.0, 0.5, 0.51, 0.99, 1.0)] == [1.0, 2.0, 3.0, 4.0, 4.0]
+
+
+def test_what_was_promised_and_not_seen_is_told() -> None:
+    """Too late, and never; of what has no promise, only never."""
+    found = {
+        "errors": [Injection(3.0, 60, "errors: harm E 41 of 40"), Injection(5.2, 104, "errors: harm E 60 of 40")],
+        "slow": [Injection(25.0, 500, "latency_mean"), Injection(math.inf, 0, "progressing: needs data for errors")],
+    }
+    lines, problems = report(found, RUNS, LONG_QUIET)
+    assert problems == [
+        "errors: the last canary request came 5.2 s after the fault, promised are 5 s",
+        "slow: progressing: needs data for errors",
+    ]
+    assert "| errors | every answer is a 500 | 2 | 3.0 s | 5.2 s | 5.2 s | 82 | 5 s |" in lines
+    assert "* errors: errors: harm E 60 of 40" in lines
+    assert not any("short form" in line for line in lines)
+
+
+def test_a_short_form_says_so() -> None:
+    """Fewer injections, or less quiet, is less proof."""
+    found = {"late": [Injection(3.0, 60, "errors")]}
+    for runs, quiet in ((RUNS - 1, LONG_QUIET), (RUNS, LONG_QUIET - 1)):
+        lines, problems = report(found, runs, quiet)
+        assert problems == []
+        assert any("A short form" in line for line in lines)
+
+
+def test_the_faults_that_are_asked_for_are_there() -> None:
+    """Errors, slowness, a hang, a crash, a fault after a quiet time; the bound is promised for those that are loud at once."""
+    assert list(FAULTS) == ["errors", "slow", "hang", "crash", "late"]
+    assert {key for key, fault in FAULTS.items() if fault.promise == 5.0} == {"errors", "crash", "late"}
