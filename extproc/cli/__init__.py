@@ -1,4 +1,4 @@
-"""The command `extproc`: write, run, who, watch, act."""
+"""The command `extproc`: write, plan, run, who, watch, act."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from extproc import logs
 from extproc.errors import ExtprocError
 
 WRITE = "Write: make and check files"
+PLAN = "Plan: what a release can know, before it begins"
 RUN = "Run: start processes"
 WHO = "Who: which model a request meets, and why"
 WATCH = "Watch: see what is going on"
@@ -28,9 +29,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, render, run, watch, write
+    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, plan, render, run, watch, write
 
-    for room in (write, render, run, backup, demo, explain, exposures, watch, health, doctor, act):
+    for room in (write, plan, render, run, backup, demo, explain, exposures, watch, health, doctor, act):
         room.register(app)
     try:
         app()

@@ -43,6 +43,8 @@ def init(
 def check(path: SpecArgument) -> None:
     """Report every problem of a Spec at once; then what is valid and still worth knowing. Exit code 1 if anything is wrong."""
     from extproc import spec
+    from extproc.cli import proved
+    from extproc.release import proofs
 
     loaded = spec.read(str(path))
     typer.echo(f"{path}: {len(loaded.models)} models, {len(loaded.rollouts)} rollouts, digest {loaded.digest}: no problem")
@@ -51,6 +53,14 @@ def check(path: SpecArgument) -> None:
         typer.echo(f"\n{len(spots)} blind spots (none of them stops a release):")
     for spot in spots:
         typer.echo(f"  {spot}".replace("\n", "\n  "))
+    known = proved.read(path)
+    hopes = [hope for rollout in loaded.rollouts.values() for hope in proofs.unproven(rollout, known)]
+    if hopes:
+        typer.echo(
+            f"\n{len(hopes)} gates and ceilings that have never been seen to block: `extproc prove {path}` lets bad canaries meet them"
+        )
+    for hope in hopes if known else ():
+        typer.echo(f"  {hope}".replace("\n", "\n  "))
 
 
 def schema() -> None:

@@ -6,7 +6,7 @@ A second is a second: requests arrive, are heard of when they end, and every sec
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -70,15 +70,10 @@ def simulate(setting: Setting, world: World, draw: Draw, keep_path: bool = False
     return _Release(setting, world, draw).run(keep_path)
 
 
-def rows(setting: Setting, world: World, runs: int, draws: Callable[[int], Draw], done: Callable[[], None]) -> tuple[list[Row], list[Run]]:
-    """A table of `runs` releases, our rule first, and the runs themselves; `draws` gives each its chance, `done` is called after each."""
-    made = []
-    for number in range(runs):
-        made.append(simulate(setting, world, draws(number)))
-        done()
-    table = [row(world.name, OURS, [run.stop for run in made])]
-    table += [row(world.name, rule, [run.peers[rule] for run in made]) for rule in (made[0].peers if made else ())]
-    return table, made
+def rows(world: World, runs: Sequence[Run]) -> list[Row]:
+    """A table of releases in one world, our rule first."""
+    table = [row(world.name, OURS, [run.stop for run in runs])]
+    return table + [row(world.name, rule, [run.peers[rule] for run in runs]) for rule in (runs[0].peers if runs else ())]
 
 
 @dataclass(slots=True)

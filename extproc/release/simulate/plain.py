@@ -50,14 +50,9 @@ Stops = dict[str, Stop | None]
 """By rule."""
 
 
-def rows(world: str, runs: int, draws: Callable[[int], Draw], release: Callable[[Draw], Stops], done: Callable[[], None]) -> list[Row]:
-    """A table of `runs` releases; `draws` gives each run its chance, `done` is called after each."""
-    found: dict[str, list[Stop | None]] = {}
-    for number in range(runs):
-        for rule, stop in release(draws(number)).items():
-            found.setdefault(rule, []).append(stop)
-        done()
-    return [row(world, rule, stops) for rule, stops in found.items()]
+def rows(world: str, releases: Sequence[Stops]) -> list[Row]:
+    """A table of releases of one world, our rule first."""
+    return [row(world, rule, [stops[rule] for stops in releases]) for rule in (releases[0] if releases else ())]
 
 
 class _Race:

@@ -8,8 +8,8 @@ from types import MappingProxyType
 from typing import Final
 
 from extproc.domain import Action, Ceiling, Gate, Phase, Prices, Rollout
-from extproc.measures import MEASURES
-from extproc.release.gate import weights
+from extproc.measures import COST, MEASURES
+from extproc.release.gate import TOGETHER, weights
 from extproc.release.simulate.draw import Draw
 from extproc.release.simulate.full import Setting, simulate
 from extproc.release.simulate.worlds import INPUT_TOKENS, OUTPUT_TOKENS, Side, World
@@ -25,7 +25,7 @@ BAD: Final[Mapping[str, Side]] = MappingProxyType(
         "client_aborts": Side(aborts=0.5),
         **{name: _SLOW for name, measure in MEASURES.items() if measure.unit == "seconds"},
         "output_rate": Side(latency=WELL.latency * 3, tokens=1.0),
-        "cost": Side(tokens=4.0),
+        "cost": Side(tokens=4.0, reads=4.0),
         "input_tokens": Side(reads=4.0),
         "cached_tokens": Side(cached=0.05),
         "output_tokens": Side(tokens=4.0),
@@ -46,22 +46,38 @@ class Proof:
     seconds: float | None
 
 
-def prove(setting: Setting, draws: Callable[[int], Draw], done: Callable[[], None]) -> tuple[Proof, ...]:
-    """One release for each gate and each ceiling of the setting's phase; `done` is called after each."""
+def compared(rollout: Rollout, phase: int) -> bool:
+    """False where nobody is left to compare with: there ceilings alone can block."""
+    return any(cohort.shares[phase] < 1 for cohort in rollout.cohorts) or rollout.holdback > 0
+
+
+def prove(setting: Setting, draws: Callable[[int], Draw]) -> tuple[Proof, ...]:
+    """One release for each gate and each ceiling of the setting's phase."""
     found = []
     phase = setting.rollout.phases[setting.phase]
     share = weights(setting.rollout)
-    cases = [(gate.measure, BAD[gate.measure], _alone(setting, gate, share[gate.measure])) for gate in phase.gates]
+    gates = phase.gates if compared(setting.rollout, setting.phase) else ()
+    cases = [(gate.measure, _bad(setting, gate), _alone(setting, gate, share[gate.measure])) for gate in gates]
     for ceiling in phase.ceilings:
         name = f"ceiling:{ceiling.name or ceiling.measure}"
         alone = replace(phase, gates=(), ceilings=(ceiling,))
         cases.append((name, _over(ceiling, setting.prices.get(setting.rollout.canary)), _with(setting, alone)))
     for number, (name, bad, given) in enumerate(cases):
         run = simulate(given, World(f"bad {name}", "bad by one measure", True, canary=bad), draws(number))
-        blocked = run.action is Action.ROLL_BACK and name in run.gates
+        # Where a gate is alone, all together is the same evidence.
+        blocked = run.action in (Action.ROLL_BACK, Action.ROLL_BACK_COHORT) and bool(run.gates) and {*run.gates} <= {name, TOGETHER}
         found.append(Proof(name, blocked, run.stop.requests if run.stop is not None else None, run.seconds))
-        done()
     return tuple(found)
+
+
+def _bad(setting: Setting, gate: Gate) -> Side:
+    """A canary that is bad by this measure; one whose price is lower has to say more to be dear."""
+    side = BAD[gate.measure]
+    old, new = setting.prices.get(setting.rollout.stable), setting.prices.get(setting.rollout.canary)
+    if gate.measure != COST.name or old is None or new is None:
+        return side
+    cheaper = max(float(old.output / new.output) if new.output else 1.0, float(old.input / new.input) if new.input else 1.0)
+    return replace(side, tokens=side.tokens * cheaper, reads=side.reads * cheaper)
 
 
 def _alone(setting: Setting, gate: Gate, weight: float) -> Setting:

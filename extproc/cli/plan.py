@@ -1,0 +1,170 @@
+"""Plan: timeline, simulate, prove. What a release can know, before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from extproc.cli.watch import JsonOption
+from extproc.cli.write import SpecArgument, write_file
+from extproc.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from extproc.domain import Rollout, Spec
+    from extproc.release.simulate import Setting
+
+RolloutOption = Annotated[str | None, typer.Option("--rollout", metavar="NAME", help="One of several; all of them by default.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same table.")]
+JUDGE = "judge"
+ALL = "all"
+ERRORS_ASSUMED = 0.005
+PROVED_RATE = 20.0
+"""Canary's requests a second in a proof: how many it takes matters, not how long."""
+PROVED_SECONDS = 90.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands."""
+    from extproc.cli import PLAN
+
+    for command in (timeline, simulate, prove):
+        app.command(rich_help_panel=PLAN)(command)
+
+
+def timeline(
+    spec: SpecArgument,
+    rollout: RolloutOption = None,
+    errors: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of stable's requests that fail today.")] = ERRORS_ASSUMED,
+    as_json: JsonOption = False,
+) -> None:
+    """How long each phase must run to be able to advance, and what it can see; exit code 1 for a plan that cannot succeed."""
+    from extproc.cli.planned import plan_document, plan_picture
+    from extproc.release.plan import Assumed, plan
+
+    loaded, console = _read(spec), Console(highlight=False)
+    plans = {one.name: (one, plan(loaded.application, one, Assumed(errors=errors))) for one in _rollouts(loaded, rollout)}
+    if as_json:
+        typer.echo(orjson.dumps({name: plan_document(made) for name, (_, made) in plans.items()}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for one, made in plans.values():
+            console.print(plan_picture(one, made))
+    if any(made.problems for _, made in plans.values()):
+        raise typer.Exit(1)
+
+
+def simulate(
+    spec: SpecArgument,
+    scenario: Annotated[
+        list[str], typer.Option(help="aa, errors, broken, latency, judge, cost, incident, clustered, slow, ramp, late, or all.")
+    ] = ["aa"],  # noqa: B006  (typer copies it)
+    runs: Annotated[int, typer.Option(min=1, help="Releases of each scenario.")] = 100,
+    requests: Annotated[int, typer.Option(min=200, help="Of each release.")] = 4000,
+    phase: Annotated[str | None, typer.Option(help="The phase that it stays in; by default the last in which models are compared.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Requests a second; by default those of an average day.")] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="The published table of the plain e-processes instead of this Spec.")] = False,
+    rollout: RolloutOption = None,
+    seed: SeedOption = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """How often an equal canary would be rolled back, how soon a bad one: by this Spec's gates, and by the rules of others."""
+    from extproc.cli import rehearsal
+    from extproc.cli.simulated import paths, seconds, table
+    from extproc.release.gate import harm_limit
+    from extproc.release.simulate import TABLE, WORLDS, full_rows, plain_rows
+
+    loaded, console, said = _read(spec), Console(highlight=False), Console(stderr=True, highlight=False)
+    found = []
+    if plain:
+        for name in TABLE:
+            rows = plain_rows(name, rehearsal.plain(name, runs, seed, said))
+            found += rehearsal.document(rows)
+            if not as_json:
+                console.print(f"[bold]{name}[/bold], {runs:,} releases of 100,000 requests, 5 % canary, plain e-processes")
+                console.print(table(rows, "A/A" not in name), "")
+    else:
+        for one in _rollouts(loaded, rollout):
+            given = rehearsal.setting(loaded, one, _phase(one, phase), rate or loaded.application.daily_requests / rehearsal.DAY, requests)
+            for name in _scenarios(scenario):
+                head = f"[bold]{one.name}[/bold] at {one.phases[given.phase].name}, {runs:,} releases of {requests:,} requests"
+                if name == JUDGE:
+                    rows = plain_rows(JUDGE, rehearsal.judged(requests, runs, seed, said))
+                    pictures = [f"{head}\njudge: .80 → .77, plain form", table(rows, True)]
+                else:
+                    world = WORLDS[name]
+                    made = rehearsal.releases(given, world, runs, seed, said)
+                    rows = full_rows(world, made)
+                    pictures = [f"{head}\n{name}: {world.sentence}", table(rows, world.harmful), seconds(made)]
+                    pictures.append(paths(made, world, harm_limit(one, 1)))
+                found += rehearsal.document(rows)
+                if not as_json:
+                    console.print(*pictures, "", sep="\n")
+    if as_json:
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def prove(spec: SpecArgument, rollout: RolloutOption = None, seed: SeedOption = 1) -> None:
+    """Let every gate and every ceiling meet a canary that is bad in its way, and write beside the Spec which were seen to block."""
+    from extproc.cli import proved, rehearsal
+    from extproc.cli.planned import proofs_picture
+    from extproc.release import proofs
+
+    loaded, console = _read(spec), Console(highlight=False)
+    known, missing = proved.read(spec), 0
+    for one in _rollouts(loaded, rollout):
+        places = sorted({index for _, _, index, _ in proofs.keys(one)})
+        settings = [_proving(loaded, one, index) for index in places]
+        found = list(zip(places, rehearsal.proofs(settings, seed, Console(stderr=True)), strict=True))
+        by_name = {(index, proof.gate): proof for index, made in found for proof in made}
+        known |= {key: by_name[index, name] for key, _, index, name in proofs.keys(one)}
+        console.print(f"[bold]{one.name}[/bold]", proofs_picture(one, found), sep="\n")
+        missing += sum(not proof.blocked for _, made in found for proof in made)
+    write_file(proved.beside(spec), proved.text(known))
+    console.print(f"{proved.beside(spec)}: keep it beside the Spec; `extproc check` marks what it does not have")
+    if missing:
+        raise typer.Exit(1)
+
+
+def _proving(spec: Spec, rollout: Rollout, index: int) -> Setting:
+    from extproc.cli import rehearsal
+
+    rate = PROVED_RATE / min(rollout.phases[index].share, 0.5)
+    return rehearsal.setting(spec, rollout, index, rate, round(rate * PROVED_SECONDS))
+
+
+def _read(path: Path) -> Spec:
+    from extproc import spec
+
+    return spec.read(str(path))
+
+
+def _rollouts(spec: Spec, name: str | None) -> list[Rollout]:
+    if name is None:
+        return list(spec.rollouts.values())
+    if name not in spec.rollouts:
+        raise SettingsError(Problem("settings.no-rollout", "--rollout", f"there is no {name!r}", f"one of {', '.join(spec.rollouts)}"))
+    return [spec.rollouts[name]]
+
+
+def _phase(rollout: Rollout, name: str | None) -> int:
+    if name is None:
+        return max(index for index, phase in enumerate(rollout.phases) if phase.share < 1 or index == 0)
+    names = [phase.name for phase in rollout.phases]
+    if name not in names:
+        raise SettingsError(Problem("settings.no-phase", "--phase", f"{rollout.name} has none {name!r}", f"one of {', '.join(names)}"))
+    return names.index(name)
+
+
+def _scenarios(names: list[str]) -> list[str]:
+    from extproc.release.simulate import WORLDS
+
+    there = [*WORLDS, JUDGE]
+    if ALL in names:
+        return there
+    for name in names:
+        if name not in there:
+            raise SettingsError(Problem("settings.no-scenario", "--scenario", f"there is no {name!r}", f"one of {', '.join(there)}"))
+    return names
