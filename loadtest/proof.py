@@ -3,14 +3,14 @@
     python -m loadtest.proof                      everything (about six hours)
     python -m loadtest.proof statistics state     some of it
 
-statistics: the e-processes by themselves, against the published table. state: from a person's act to every worker. rollback: from the
-first failing response to the last canary request, on the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times
-each, one of them after ten quiet minutes (four hours: `python -m loadtest.reaction` has shorter forms). load: locust for 60 s at every
-phase. bench: what a decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and
-freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. scenarios:
-those in which a model or the traffic is. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten
-minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, latency and overload want a machine that
-does nothing else.
+statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. state: from a
+person's act to every worker. rollback: from the first failing response to the last canary request, on the real Envoy, ten times.
+reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (four hours: `python -m
+loadtest.reaction` has shorter forms). load: locust for 60 s at every phase. bench: what a decision costs. latency: what the filter adds
+through Envoy. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the
+demo's scenarios in which extproc is the one that fails. scenarios: those in which a model or the traffic is. faults: eleven more, each
+with every answer looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz:
+atheris for half an hour. Bench, latency and overload want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import grpc
@@ -43,9 +42,8 @@ from extproc.demo.processes import free_port
 from extproc.demo.run import DemoSettings, run
 from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
-from extproc.release.eprocess import BetE, RatioE
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, crashes, faults, kills, overload, reaction, soak
+from loadtest import added_latency, bench, crashes, faults, kills, overload, reaction, simulations, soak
 from tests.fuzz import run as fuzz
 
 ROOT = Path(__file__).parents[1]
@@ -77,80 +75,6 @@ def main() -> int:
 
 Section = tuple[list[str], list[str]]
 """Lines of Markdown, and what was promised and not seen."""
-
-
-# ------------------------------------------------------------------------------------------------------------------ statistics
-SHARE = 0.05
-REQUESTS = 100_000
-
-
-def _statistics() -> Section:
-    """RatioE as in the published table: 100,000 requests, 5 % canary, alpha .01, a look after every canary request."""
-    lines = [
-        "The plain e-processes at request level (no strata, no maturity): 100,000 requests, 5 % canary, alpha .01, a look after every",
-        "canary request. Median over the runs that rolled back, in requests (canary requests in brackets).",
-        "",
-        "| errors, stable -> canary | runs | rolled back | median | published |",
-        "| --- | ---: | ---: | ---: | --- |",
-    ]
-    problems: list[str] = []
-    cells = [
-        (0.005, 0.005, 1000, ".33 %", lambda share, _: share <= 0.012),
-        (0.005, 0.01, 200, "82 % @ 48,980", lambda share, median: 0.70 <= share <= 0.92 and 38_000 <= median <= 60_000),
-        (0.005, 0.05, 300, "1,840 (92)", lambda share, median: share == 1 and 1_500 <= median <= 2_300),
-        (0.005, 1.0, 300, "60 (3)", lambda share, median: share == 1 and 40 <= median <= 100),
-    ]
-    for stable, canary, runs, published, holds in cells:
-        stops = [_stopped(Random(seed), stable, canary) for seed in track(range(runs), f"{stable:.1%} -> {canary:.1%}", console=CONSOLE)]
-        found = [stop for stop in stops if stop is not None]
-        share, median = len(found) / runs, statistics.median(found) if found else math.nan
-        told = f"{median * 1:,.0f} ({median * SHARE:,.0f})" if found else "-"
-        lines.append(f"| {stable:.1%} -> {canary:.1%} | {runs:,} | {share:.2%} | {told} | {published} |")
-        if not holds(share, median):
-            problems.append(f"{stable:.1%} -> {canary:.1%}: {share:.2%} @ {told}, published {published}")
-    lines += ["", "Canary requests until an identical canary is shown to be safe (median), BetE with an absolute margin:", ""]
-    lines += ["| base rate | margin | runs | median | published |", "| ---: | ---: | ---: | ---: | --- |"]
-    for base, margin, published in (
-        (0.0, 0.05, (106, 106)),
-        (0.0, 0.01, (542, 542)),
-        (0.0, 0.005, (1086, 1086)),
-        (0.005, 0.05, (100, 105)),
-        (0.005, 0.01, (894, 1032)),
-        (0.005, 0.005, (2407, 2810)),
-    ):
-        runs = 1 if base == 0 else 201
-        found = [_shown_safe(Random(seed), base, margin) for seed in range(runs)]
-        median = statistics.median(found)
-        told = " to ".join(f"{one:,}" for one in sorted(set(published)))
-        lines.append(f"| {base:.1%} | +{margin * 100:g} pp | {runs} | {median:,.0f} | {told} |")
-        if not 0.8 * published[0] <= median <= 1.2 * published[1]:
-            problems.append(f"safety at {base:.1%}, +{margin * 100:g} pp: {median:,.0f}, published {published}")
-    return lines, problems
-
-
-def _stopped(random: Random, stable: float, canary: float) -> int | None:
-    """Requests until RatioE reaches 100, or None; one canary request against 19 stable ones at a time."""
-    e, per_batch = RatioE(), round((1 - SHARE) / SHARE)
-    limit = math.log(100)
-    for batch in range(REQUESTS // (per_batch + 1)):
-        y = _binomial(random, per_batch, stable)
-        e.record(int(random.random() < canary), y, 1, per_batch)
-        if e.log_e >= limit:
-            return (batch + 1) * (per_batch + 1)
-    return None
-
-
-def _binomial(random: Random, n: int, p: float) -> int:
-    return sum(random.random() < p for _ in range(n))
-
-
-def _shown_safe(random: Random, base: float, margin: float) -> int:
-    """Canary requests until BetE shows that the canary is within the margin of an identical stable."""
-    e, limit, requests = BetE(1.0, abs_=-margin), math.log(20), 0
-    while e.log_e < limit:
-        requests += 1
-        e.record(1 - int(random.random() < base), 1 - _binomial(random, 19, base) / 19)
-    return requests
 
 
 # ----------------------------------------------------------------------------------------------------------------------- state
@@ -289,7 +213,8 @@ def _added_latency() -> Section:
 
 
 SECTIONS: dict[str, Callable[[], Section]] = {
-    "statistics": _statistics,
+    "statistics": simulations.statistics_section,
+    "simulation": simulations.simulation_section,
     "state": _state,
     "rollback": _rollback,
     "reaction": reaction.section,
