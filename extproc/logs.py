@@ -37,8 +37,8 @@ WINDOW: Final = 10.0
 """Seconds."""
 REMEMBERED: Final = 1000
 """Calls whose counts are kept; more (a library that makes code) are forgotten, oldest first."""
-FIELDS: Final = ("rollout", "generation", "problem", "left_out")
-"""What may stand beside the message, given as `extra=`; a call has its own budget for each rollout and problem."""
+FIELDS: Final = ("rollout", "generation", "problem", "source", "left_out")
+"""What may stand beside the message, given as `extra=`; a call has its own budget for each rollout, problem and source of flags."""
 STYLES: Final = {"DEBUG": "2", "INFO": "", "WARNING": "33", "ERROR": "1;31", "CRITICAL": "1;37;41"}
 """SGR codes of a terminal."""
 _INVISIBLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -230,7 +230,7 @@ class Limiter:
             record.levelno,
             record.pathname,
             record.lineno,
-            *(record.__dict__.get(name) for name in ("rollout", "problem")),
+            *(record.__dict__.get(name) for name in ("rollout", "problem", "source")),
         )
         window = self._windows.get(call)
         if window is None:

@@ -31,7 +31,7 @@ from extproc.controller.api import ACTIONS
 from extproc.controller.loop import WARM_UP
 from extproc.demo import stand
 from extproc.demo.processes import Child, DemoError, Processes, free_port
-from extproc.domain import Action, State
+from extproc.domain import Action, Reason, State
 from extproc.errors import ExtprocError, Problem, StoreError
 from extproc.pb.access_log_pb2 import HttpAccessLogEntry, StreamAccessLogsMessage
 from extproc.store import Store, open_store
@@ -319,6 +319,7 @@ def _entry(number: int, start: float, generation: int, canary: bool) -> HttpAcce
             contract.FIELD_PHASE: "",
             contract.FIELD_COHORT: "everyone",
             contract.FIELD_ARM: "canary" if canary else "rest",
+            contract.FIELD_REASON: Reason.RING.value,
             contract.FIELD_DURABLE: True,
             contract.FIELD_UNIT: f"{number % 5000:016x}",
         }

@@ -234,7 +234,7 @@ def _detection(runs: int, loaded: spec.Spec) -> Section:
     lines = [
         "",
         f"Harmful canaries: {runs} releases of each, {CANARY_RATE:.0f} canary requests a second, for at most {LONGEST:.0f} s. Median",
-        "canary requests (all requests in brackets) and seconds from the fault to the rollback; in the unit form few people ask eight times",
+        "canary requests (all requests in brackets) and seconds from the fault to the rollback; in the unit form few ask eight times",
         "each.",
         "",
         "| canary | share | form | rolled back | canary requests | seconds | p95 | by |",

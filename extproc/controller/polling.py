@@ -123,7 +123,7 @@ class Poller:
             self._failed(polled, refused(polled.source, f"answers with what cannot be looked at ({type(error).__name__})").problems)
         else:
             if polled.problems:
-                log.info("flags of %s can be used again", polled.source.name)
+                log.info("flags of %s can be used again", polled.source.name, extra={"source": polled.source.name})
             polled.problems, polled.good_at = (), time.time()
         finally:
             polled.asking = None
@@ -143,7 +143,9 @@ class Poller:
         polled.failures += 1
         if polled.problems != problems:
             said = "flags of %s could not be used, the last good ones stay: %s"
-            log.error(said, polled.source.name, "\n".join(map(str, problems)), extra={"problem": problems[0].id})
+            log.error(
+                said, polled.source.name, "\n".join(map(str, problems)), extra={"problem": problems[0].id, "source": polled.source.name}
+            )
         polled.problems = problems
 
 
