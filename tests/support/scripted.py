@@ -68,6 +68,10 @@ class Decision:
         return wire.encode_reply(assignment, durable=True) + UNIT
 
 
+STREAMS = 64
+"""Threads: each worker of Envoy, and it has one per core, holds one for its access log for ever; decisions and health need others."""
+
+
 class Answerer:
     """An ext_proc server on a Unix socket: every request gets the same decision; it remembers what it was told. Access logs end here."""
 
@@ -75,7 +79,7 @@ class Answerer:
         self.decision = Decision()
         self.messages: list[ProcessingRequest] = []
         self.outcomes: list[Outcome] = []
-        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=STREAMS))
         methods = {
             contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(self._process),
             contract.ACCESS_LOG_METHOD: grpc.stream_unary_rpc_method_handler(self._take),
