@@ -375,7 +375,7 @@ def test_a_selector_means_what_logic_says(selector: Selector, user: str, headers
 
 
 @law
-@given(st.lists(selectors, min_size=1, max_size=5), st.sampled_from(["u1", "u9"]), subjects)
+@given(st.lists(selectors, min_size=1, max_size=12), st.sampled_from(["u1", "u9"]), subjects)
 def test_the_first_cohort_that_matches_counts(given_selectors: list[Selector], user: str, headers: dict[str, str]) -> None:
     """The order written is the precedence: a cohort gets whoever it matches and none before it does."""
     cohorts = tuple(cohort(f"c{number}", selector) for number, selector in enumerate(given_selectors))
