@@ -50,7 +50,7 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "max_ejection_percent": 100,
     }
     health = {
-        "timeout": "0.2s",
+        "timeout": f"{settings.health_timeout:g}s",
         "interval": "0.5s",
         "no_traffic_interval": "0.5s",
         "unhealthy_threshold": 1,

@@ -52,6 +52,8 @@ class EnvoySettings:
     """Seconds that a request waits for its decision before it goes to stable: far above a decision, far below an answer."""
     router_tls: RouterTls | None = None
     """None: a Unix socket, loopback, or a mesh between Envoy and router."""
+    health_timeout: float = 0.2
+    """Seconds that a worker may take to say that it is well; one answer later than that, and it is asked for no decision."""
 
 
 def routed_models(spec: Spec) -> tuple[Model, ...]:

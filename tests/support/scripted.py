@@ -187,7 +187,7 @@ def scripted(
     ca_bundle: Path | None = None,
     change: Callable[[Spec], Spec] = lambda given: given,
 ) -> Iterator[Scripted]:
-    """Everything up. A decision may take longer than in production: a busy machine must not look like a wrong answer.
+    """Everything up. A decision, or a word of health, may take longer than in production: a busy machine must not look like a wrong answer.
 
     `change` makes another Spec of the one that was read, where it shall say what no document can.
     """
@@ -195,7 +195,8 @@ def scripted(
     document["listener"] |= {"address": "127.0.0.1", "port": port, "admin_port": admin_port}
     socket = directory / "r.sock"
     bundle = str(ca_bundle) if ca_bundle is not None else CA_BUNDLE
-    settings = EnvoySettings((f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=2.0)
+    # The one worker lives in the test's own process: on a busy machine it is late, and nobody else could decide meanwhile.
+    settings = EnvoySettings((f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=2.0, health_timeout=10.0)
     config = directory / "envoy.yaml"
     given = change(loaded(document, directory))
     config.write_text(envoy_yaml(given, settings, "a test"))
