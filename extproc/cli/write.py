@@ -56,9 +56,7 @@ def check(path: SpecArgument) -> None:
     known = proved.read(path)
     hopes = [hope for rollout in loaded.rollouts.values() for hope in proofs.unproven(rollout, known)]
     if hopes:
-        typer.echo(
-            f"\n{len(hopes)} gates and ceilings have never been seen to block: `extproc prove {path}` lets bad canaries meet them"
-        )
+        typer.echo(f"\n{len(hopes)} gates and ceilings have never been seen to block: `extproc prove {path}` lets bad canaries meet them")
     for hope in hopes if known else ():
         typer.echo(f"  {hope}".replace("\n", "\n  "))
 

@@ -69,7 +69,7 @@ class Decision:
 
 
 STREAMS = 64
-"""Threads: each worker of Envoy, and it has one per core, holds one for its access log for ever; decisions and health need others."""
+"""Threads: an access log holds one for ever; decisions and health need others."""
 
 
 class Answerer:
