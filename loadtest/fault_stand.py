@@ -80,11 +80,8 @@ class Ground:
             await self.act(action)
         url = f"http://127.0.0.1:{self.ports.listener}/v1/chat/completions"
         settings = StudentSettings(url, self.stable, self._plan.rate, self._plan.people, self._plan.streaming, self._plan.seed)
-        command = [sys.executable, "-m", "loadtest.fault_student"]
-        # loadtest is no installed package, and children run elsewhere.
-        self._student = await self._processes.start("student", command, {"PYTHONPATH": str(ROOT)}, speaks=True)
-        await self._student.tell(asdict(settings))
-        self._listening = asyncio.create_task(self._listen())
+        self._student = await start_student(self._processes, settings)
+        self._listening = asyncio.create_task(listen(self._student, self.answers))
 
     async def stop(self) -> None:
         """No more questions; every answer is there. Then the cable is cut for good, and nothing listens any more."""
@@ -274,10 +271,22 @@ class Ground:
         await self._processes.stop(child)
 
     # ----------------------------------------------------------------------------------------------------------------- student
-    async def _listen(self) -> None:
-        assert self._student.process.stdout is not None
-        while line := await self._student.process.stdout.readline():
-            self.answers += [Answer(*one) for one in orjson.loads(line)]
+
+
+async def start_student(processes: Processes, settings: StudentSettings) -> Child:
+    """Somebody who asks from now on, and tells of every answer."""
+    command = [sys.executable, "-m", "loadtest.fault_student"]
+    # loadtest is no installed package, and children run elsewhere.
+    student = await processes.start("student", command, {"PYTHONPATH": str(ROOT)}, speaks=True)
+    await student.tell(asdict(settings))
+    return student
+
+
+async def listen(student: Child, answers: list[Answer]) -> None:
+    """Keep what a student tells, until it has asked its last."""
+    assert student.process.stdout is not None
+    while line := await student.process.stdout.readline():
+        answers += [Answer(*one) for one in orjson.loads(line)]
 
 
 @asynccontextmanager

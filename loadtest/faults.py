@@ -26,6 +26,7 @@ from rich.console import Console
 from extproc import contract
 from loadtest.fault_stand import WORKERS, Ground, ground, until
 from loadtest.faults_report import BEAT, LEASE, SLACK, Answer, Done, Figures, Plan, figures, picture, problems, table
+from loadtest.report import verdict
 
 CONSOLE: Final = Console(highlight=False)
 DOCS: Final = Path(__file__).parents[1] / "docs" / "proof"
@@ -263,9 +264,7 @@ def main() -> int:
         parser.error(f"no fault {' '.join(sorted(unknown))}; there are {' '.join(FAULTS)}")
     lines, wrong = section(keys)
     print("\n".join(lines))
-    for problem in wrong:
-        CONSOLE.print(f"[red]✘ {problem}[/red]")
-    return 1 if wrong else 0
+    return verdict(wrong, CONSOLE)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.transport import TransportName
 from loadtest import added_latency, bench, crashes, faults, kills, overload, reaction, simulations, soak
+from loadtest.report import verdict
 from tests.fuzz import run as fuzz
 
 ROOT = Path(__file__).parents[1]
@@ -68,9 +69,7 @@ def main() -> int:
         (DOCS / f"{name}.md").write_text(text)
         CONSOLE.print(text, markup=False)
         broken += [f"{name}: {problem}" for problem in problems]
-    for problem in broken:
-        CONSOLE.print(f"[red]✘ {problem}[/red]")
-    return 1 if broken else 0
+    return verdict(broken, CONSOLE)
 
 
 Section = tuple[list[str], list[str]]

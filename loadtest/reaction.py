@@ -17,11 +17,10 @@ import statistics
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
-import orjson
 from rich.console import Console
 from rich.progress import track
 
@@ -29,9 +28,11 @@ from extproc.demo import stand
 from extproc.demo.changes import watch_p95
 from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
-from loadtest.fault_stand import ROOT
+from loadtest.fault_stand import listen, start_student
 from loadtest.fault_student import StudentSettings
 from loadtest.faults_report import Answer
+from loadtest.report import verdict
+from loadtest.student import quantile
 
 CONSOLE: Final = Console(highlight=False)
 RUNS: Final = 20
@@ -116,21 +117,14 @@ class Field:
         await stand.start_envoy(self._processes, self._spec, self._ports, WORKERS)
         url = f"http://127.0.0.1:{self._ports.listener}/v1/chat/completions"
         settings = StudentSettings(url, self.stable, RATE, PEOPLE, STREAMING, 1)
-        command = [sys.executable, "-m", "loadtest.fault_student"]
-        self._student = await self._processes.start("student", command, {"PYTHONPATH": str(ROOT)}, speaks=True)
-        await self._student.tell(asdict(settings))
-        self._listening = asyncio.create_task(self._listen())
+        self._student = await start_student(self._processes, settings)
+        self._listening = asyncio.create_task(listen(self._student, self.answers))
 
     async def stop(self) -> None:
         """Every answer is there."""
         self._student.close_input()
         await asyncio.wait_for(self._listening, LAST_ANSWERS)
         await self._http.aclose()
-
-    async def _listen(self) -> None:
-        assert self._student.process.stdout is not None
-        while line := await self._student.process.stdout.readline():
-            self.answers += [Answer(*one) for one in orjson.loads(line)]
 
     @asynccontextmanager
     async def release(self) -> AsyncIterator[None]:
@@ -220,12 +214,6 @@ async def measure(faults: Sequence[Fault], runs: int, long_quiet: float) -> dict
 
 
 # --------------------------------------------------------------------------------------------------------------------- report
-def nearest_rank(values: Sequence[float], share: float) -> float:
-    """The least value that so large a share of all are not above."""
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
 def report(found: Mapping[str, Sequence[Injection]], runs: int, long_quiet: float) -> tuple[list[str], list[str]]:
     """Lines of Markdown, and what was promised and not seen."""
     quiet = f"{long_quiet / 60:g} minutes" if long_quiet >= 60 else f"{long_quiet:g} s"
@@ -241,8 +229,8 @@ def report(found: Mapping[str, Sequence[Injection]], runs: int, long_quiet: floa
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     problems: list[str] = []
     for key, injections in found.items():
-        fault, took = FAULTS[key], [one.seconds for one in injections]
-        told = [f"{one:.1f} s" for one in (nearest_rank(took, 0.5), nearest_rank(took, 0.99), max(took))]
+        fault, took = FAULTS[key], sorted(one.seconds for one in injections)
+        told = [f"{one:.1f} s" for one in (quantile(took, 0.5), quantile(took, 0.99), took[-1])]
         promised = "-" if math.isinf(fault.promise) else f"{fault.promise:g} s"
         met = statistics.median(one.met for one in injections)
         lines.append(f"| {key} | {fault.said} | {len(took)} | {' | '.join(told)} | {met:.0f} | {promised} |")
@@ -271,9 +259,7 @@ def main() -> int:
         parser.error(f"no fault {' '.join(sorted(unknown))}; there are {' '.join(FAULTS)}")
     lines, wrong = section(given.faults, given.runs, given.quiet)
     print("\n".join(lines))
-    for problem in wrong:
-        CONSOLE.print(f"[red]✘ {problem}[/red]")
-    return 1 if wrong else 0
+    return verdict(wrong, CONSOLE)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Writes what a load test saw: JSON for machines, Markdown for people."""
+"""Says what a load test saw: JSON for machines, Markdown for people, an exit code for whoever waits."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 
 def write(directory: Path, name: str, results: dict[str, Any]) -> Path:
@@ -14,6 +17,13 @@ def write(directory: Path, name: str, results: dict[str, Any]) -> Path:
     path = directory / f"{name}.md"
     path.write_text(markdown(name, results))
     return path
+
+
+def verdict(wrong: Sequence[str], console: Console) -> int:
+    """Say what was promised and not seen; the exit code."""
+    for problem in wrong:
+        console.print(f"[red]✘ {problem}[/red]")
+    return 1 if wrong else 0
 
 
 def markdown(name: str, results: dict[str, Any]) -> str:

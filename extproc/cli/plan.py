@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from extproc.cli.watch import JsonOption
 from extproc.cli.write import SpecArgument, write_file
@@ -15,13 +16,15 @@ from extproc.errors import Problem, SettingsError
 
 if TYPE_CHECKING:
     from extproc.domain import Rollout, Spec
-    from extproc.release.simulate import Setting
+    from extproc.release.simulate import Row, Setting
+
+    Told = tuple[list[Row], list[RenderableType]]
+    """A table, and what is shown of it."""
 
 RolloutOption = Annotated[str | None, typer.Option("--rollout", metavar="NAME", help="One of several; all of them by default.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same table.")]
 JUDGE = "judge"
 ALL = "all"
-ERRORS_ASSUMED = 0.005
 PROVED_RATE = 20.0
 """Canary's requests a second in a proof: how many it takes matters, not how long."""
 PROVED_SECONDS = 90.0
@@ -38,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def timeline(
     spec: SpecArgument,
     rollout: RolloutOption = None,
-    errors: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of stable's requests that fail today.")] = ERRORS_ASSUMED,
+    errors: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of stable's requests that fail today.")] = 0.005,
     as_json: JsonOption = False,
 ) -> None:
     """How long each phase must run to be able to advance, and what it can see; exit code 1 for a plan that cannot succeed."""
@@ -71,39 +74,57 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """How often an equal canary would be rolled back, how soon a bad one: by this Spec's gates, and by the rules of others."""
+    from extproc.cli.rehearsal import document, setting
+    from extproc.release.plan import DAY
+
+    loaded, console, progress = _read(spec), Console(highlight=False), Console(stderr=True, highlight=False)
+    if plain:
+        made = _plain_tables(runs, seed, progress)
+    else:
+        a_second = rate or loaded.application.daily_requests / DAY
+        made = (
+            _rehearsed(setting(loaded, one, _phase(one, phase), a_second, requests), name, runs, requests, seed, progress)
+            for one in _rollouts(loaded, rollout)
+            for name in _scenarios(scenario)
+        )
+    found = []
+    for rows, pictures in made:
+        found += document(rows)
+        if not as_json:
+            console.print(*pictures, "", sep="\n")
+    if as_json:
+        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def _plain_tables(runs: int, seed: int, progress: Console) -> Iterator[Told]:
+    """Every row of the published table."""
+    from extproc.cli import rehearsal
+    from extproc.cli.simulated import table
+    from extproc.release.simulate import TABLE, plain_rows
+
+    for name in TABLE:
+        rows = plain_rows(name, rehearsal.plain(name, runs, seed, progress))
+        head = f"[bold]{name}[/bold], {runs:,} releases of 100,000 requests, 5 % canary, plain e-processes"
+        yield rows, [head, table(rows, "A/A" not in name)]
+
+
+def _rehearsed(given: Setting, name: str, runs: int, requests: int, seed: int, progress: Console) -> Told:
+    """One scenario of one rollout."""
     from extproc.cli import rehearsal
     from extproc.cli.simulated import paths, seconds, table
     from extproc.release.gate import harm_limit
-    from extproc.release.simulate import TABLE, WORLDS, full_rows, plain_rows
+    from extproc.release.simulate import WORLDS, full_rows, plain_rows
 
-    loaded, console, said = _read(spec), Console(highlight=False), Console(stderr=True, highlight=False)
-    found = []
-    if plain:
-        for name in TABLE:
-            rows = plain_rows(name, rehearsal.plain(name, runs, seed, said))
-            found += rehearsal.document(rows)
-            if not as_json:
-                console.print(f"[bold]{name}[/bold], {runs:,} releases of 100,000 requests, 5 % canary, plain e-processes")
-                console.print(table(rows, "A/A" not in name), "")
-    else:
-        for one in _rollouts(loaded, rollout):
-            given = rehearsal.setting(loaded, one, _phase(one, phase), rate or loaded.application.daily_requests / rehearsal.DAY, requests)
-            for name in _scenarios(scenario):
-                head = f"[bold]{one.name}[/bold] at {one.phases[given.phase].name}, {runs:,} releases of {requests:,} requests"
-                if name == JUDGE:
-                    rows = plain_rows(JUDGE, rehearsal.judged(requests, runs, seed, said))
-                    pictures = [f"{head}\njudge: .80 → .77, plain form", table(rows, True)]
-                else:
-                    world = WORLDS[name]
-                    made = rehearsal.releases(given, world, runs, seed, said)
-                    rows = full_rows(world, made)
-                    pictures = [f"{head}\n{name}: {world.sentence}", table(rows, world.harmful), seconds(made)]
-                    pictures.append(paths(made, world, harm_limit(one, 1)))
-                found += rehearsal.document(rows)
-                if not as_json:
-                    console.print(*pictures, "", sep="\n")
-    if as_json:
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    rollout = given.rollout
+    head = f"[bold]{rollout.name}[/bold] at {rollout.phases[given.phase].name}, {runs:,} releases of {requests:,} requests"
+    if name == JUDGE:
+        rows = plain_rows(JUDGE, rehearsal.judged(requests, runs, seed, progress))
+        return rows, [f"{head}\njudge: .80 → .77, plain form", table(rows, True)]
+    world = WORLDS[name]
+    made = rehearsal.releases(given, world, runs, seed, progress)
+    rows = full_rows(world, made)
+    said = f"{head}\n{name}: {world.sentence}"
+    return rows, [said, table(rows, world.harmful), seconds(made), paths(made, world, harm_limit(rollout, 1))]
 
 
 def prove(spec: SpecArgument, rollout: RolloutOption = None, seed: SeedOption = 1) -> None:

@@ -61,10 +61,7 @@ def _bars(phases: Sequence[PhasePlan], whole: float) -> Table:
 
 def problem(one: Problem) -> Text:
     """What, where, and what would make it possible."""
-    made = Text.assemble(("✘ ", "bold red"), (one.path, "bold"), f": {one.message} ", (f"[{one.id}]", "dim"))
-    if one.hint:
-        made.append(f"\n    {one.hint}", "yellow")
-    return made
+    return Text.assemble(("✘ ", "bold red"), str(one))
 
 
 def proofs_picture(rollout: Rollout, found: Sequence[tuple[int, Sequence[Proof]]]) -> RenderableType:

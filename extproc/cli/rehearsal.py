@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from random import Random
 from typing import Any, Final, TypeVar
@@ -14,13 +14,11 @@ from rich.console import Console
 from rich.progress import track
 
 from extproc.domain import Rollout, Spec
-from extproc.release.simulate import TABLE, Proof, Row, Run, Setting, Stop, World, prove, simulate
-from extproc.release.simulate.plain import Judge
+from extproc.release.simulate import TABLE, Proof, Row, Run, Setting, World, prove, simulate
+from extproc.release.simulate.plain import Judge, Stops
 
 PATHS: Final = 40
 """Releases whose path is drawn."""
-DAY: Final = 86400.0
-Stops = dict[str, Stop | None]
 Job = TypeVar("Job")
 Made = TypeVar("Made")
 
@@ -33,10 +31,6 @@ def setting(spec: Spec, rollout: Rollout, phase: int, rate: float, requests: int
 
 def releases(given: Setting, world: World, runs: int, seed: int, console: Console) -> list[Run]:
     """In the full design; the first PATHS of them keep their path."""
-    if world.name == "cost":
-        # A canary whose price is lower may well say half as much again, and is no dearer: what is asked is how soon a dearer one goes.
-        stable = given.prices.get(given.rollout.stable)
-        given = replace(given, prices=dict.fromkeys((given.rollout.stable, given.rollout.canary), stable) if stable else {})
     return _each(partial(_release, given, world, seed), range(runs), f"{world.name}: {world.sentence}", console)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 from typing import Final
@@ -40,12 +41,9 @@ def seconds(runs: Sequence[Run]) -> str:
     found = sorted(run.seconds for run in runs if run.seconds is not None)
     if not found:
         return "no release was rolled back"
-    gates: dict[str, int] = {}
-    for run in runs:
-        for gate in run.gates:
-            gates[gate] = gates.get(gate, 0) + 1
-    by = ", ".join(f"{gate} {count:,}" for gate, count in sorted(gates.items(), key=lambda one: -one[1])[:6])
-    worst = found[min(len(found) - 1, math.ceil(0.95 * len(found)) - 1)]
+    gates = Counter(gate for run in runs for gate in run.gates)
+    by = ", ".join(f"{gate} {count:,}" for gate, count in gates.most_common(6))
+    worst = found[math.ceil(0.95 * len(found)) - 1]
     return f"rolled back after {median(found):.0f} s (p95 {worst:.0f} s) from the fault; gates that failed then: {by}"
 
 

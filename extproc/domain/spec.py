@@ -275,6 +275,10 @@ class Rollout:
     """Empty: at any time."""
     freezes: tuple[Freeze, ...] = ()
 
+    def share_of(self, cohort: Cohort, phase: int) -> float:
+        """Share of a cohort's units that meet the canary in a phase, holdback taken off."""
+        return min(cohort.shares[phase], 1.0 - self.holdback)
+
 
 @dataclass(frozen=True, slots=True)
 class Attribute:

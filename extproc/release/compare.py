@@ -5,6 +5,7 @@ A batch ends where its stratum says, with its epoch, or where new Limits begin; 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
@@ -20,6 +21,10 @@ Epochs = tuple[int, ...]
 """Of each scale of a panel. Requests of the same epochs share one object, so that comparing it is looking whether it is the same."""
 
 
+NEVER: Final = float("inf")
+"""Where batches are closed by the other arm alone."""
+
+
 class _Batches:
     """The open batches of a stratum, one for each scale."""
 
@@ -32,7 +37,7 @@ class _Batches:
 AnyBatches = TypeVar("AnyBatches", bound=_Batches)
 
 
-class Panel(Generic[AnyBatches]):
+class Panel(ABC, Generic[AnyBatches]):
     """What panels have in common: when batches end."""
 
     def __init__(self, scales: Sequence[Scale], size: int, weights: Sequence[float]) -> None:
@@ -41,13 +46,13 @@ class Panel(Generic[AnyBatches]):
         self._limits: Limits | None = None
         self._batches: dict[Stratum, AnyBatches] = {}
 
+    @abstractmethod
     def _open(self, stratum: Stratum, limits: Limits) -> AnyBatches:
         """Batches of a stratum that is new."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _close(self, stratum: Stratum, batches: AnyBatches, place: int) -> None:
         """The batch of one scale is over."""
-        raise NotImplementedError
 
     def _turn(self, epochs: Epochs, lowest: int) -> int:
         """Other epochs: what is over ends. The lowest scale in which this unit still counts: an epoch that is over stays over."""
@@ -158,9 +163,6 @@ class EventPanel(Panel[_EventBatches]):
                 if x or y:
                     self.lanes[place].gain(stratum.cohort, index, ratio_gains(x, y, n_c, n_s, r0))
         batches.canary[place], batches.stable[place] = [], []
-
-
-NEVER: Final = float("inf")
 
 
 # ----------------------------------------------------------------------------------------------------------------------- means

@@ -34,7 +34,7 @@ UNITS_KEPT: Final = 20_000
 """Distinct units are counted up to here; no phase may ask for more."""
 RATE_OVER: Final = 10.0
 """Seconds over which the rate of outcomes is smoothed."""
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the document that `to_json` writes."""
 NO_PRICES: Final[Mapping[str, Prices]] = {}
 
@@ -148,8 +148,7 @@ class Evidence:
 
     def shares(self, phase: int) -> dict[str, float]:
         """Share of each cohort's units that meet the canary in a phase, holdback taken off."""
-        most = 1 - self._rollout.holdback
-        return {cohort.name: min(cohort.shares[phase], most) for cohort in self._rollout.cohorts}
+        return {cohort.name: self._rollout.share_of(cohort, phase) for cohort in self._rollout.cohorts}
 
     @property
     def compares(self) -> bool:

@@ -233,6 +233,11 @@ def _said(
 
 
 # -------------------------------------------------------------------------------------------------------------------- ceilings
+def ceiling_name(ceiling: Ceiling) -> str:
+    """What its Finding is called."""
+    return f"ceiling:{ceiling.name or ceiling.measure}"
+
+
 def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, limit: float, culprit: str) -> Finding:
     measure, guards = MEASURES[ceiling.measure], evidence.capital.guards
     over, stable_over = guards.log_e(index, CANARY), guards.log_e(index, STABLE)
@@ -250,7 +255,7 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     elif culprit and verdict is Verdict.FAIL:
         sentence += f"; it is cohort {culprit} alone"
     return _finding(
-        f"ceiling:{name}",
+        ceiling_name(ceiling),
         verdict,
         sentence,
         estimate=canary.mean,

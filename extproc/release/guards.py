@@ -19,8 +19,6 @@ from extproc.release.scales import SCALE_WEIGHT, SCALES
 CANARY, STABLE = "canary", "stable"
 LOG_SCALE: Final = math.log(SCALE_WEIGHT)
 LOG_HALF: Final = math.log(0.5)
-
-
 ARMS: Final = (CANARY, STABLE)
 LAST: Final = len(SCALES) - 1
 """The scale of the whole visit."""

@@ -170,12 +170,12 @@ def _seconds(application: Application, phase: Phase, share: float, gates: Sequen
 # ---------------------------------------------------------------------------------------------------------------------- safety
 def units_to_advance(gate: Gate, share: float, assumed: Assumed) -> int | None:
     """Canary units until an identical canary has shown that it is within the margin; None where no number is enough."""
-    growth = _growth_of_safety(gate, share, assumed)
+    growth = _growth_of_safety(gate, assumed)
     batches = _least(lambda n: combine([n * g for g in growth], BET_WEIGHTS) + LOG_WHOLE >= SAFE_LIMIT)
     return None if batches is None else math.ceil(batches * max(1.0, share / (1 - share)) * LOSS)
 
 
-def _growth_of_safety(gate: Gate, share: float, assumed: Assumed) -> list[float]:
+def _growth_of_safety(gate: Gate, assumed: Assumed) -> list[float]:
     """Expected gain of each bet by one batch: one unit of the smaller arm against those of the larger one."""
     measure = MEASURES[gate.measure]
     if measure.kind is Kind.EVENT:
@@ -186,7 +186,6 @@ def _growth_of_safety(gate: Gate, share: float, assumed: Assumed) -> list[float]
         return [_bet(bet, [(inside, 1.0), (1 - inside, 0.0)], lambda x: outside - x) for bet in BETS]
     grid = [math.exp(assumed.spread * NormalDist().inv_cdf((place + 0.5) / 400)) for place in range(400)]
     cap = max(math.exp(assumed.spread * NormalDist().inv_cdf(CAP_AT)), CAP_OVER_MEDIAN)
-    del share
     return _mixed(measure, gate.margin, True, [(1 / len(grid), value) for value in grid], cap)
 
 

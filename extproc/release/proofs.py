@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from extproc.domain import Rollout
 from extproc.errors import Problem
-from extproc.release.gate import weights
+from extproc.release.gate import ceiling_name, weights
 from extproc.release.simulate.prove import Proof, compared
 
 VERSION: Final = 1
@@ -27,8 +27,8 @@ def keys(rollout: Rollout) -> Iterator[tuple[str, str, int, str]]:
         for gate in phase.gates if compared(rollout, index) else ():
             yield _key([*about, asdict(gate), share[gate.measure]]), f"{path}.gates.{gate.measure}", index, gate.measure
         for ceiling in phase.ceilings:
-            name = f"ceiling:{ceiling.name or ceiling.measure}"
-            yield _key([*about, asdict(ceiling)]), f"{path}.ceilings.{ceiling.name or ceiling.measure}", index, name
+            key = _key([*about, asdict(ceiling)])
+            yield key, f"{path}.ceilings.{ceiling.name or ceiling.measure}", index, ceiling_name(ceiling)
 
 
 def _key(about: list[Any]) -> str:

@@ -10,34 +10,20 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 
 import pytest
 
-from extproc.domain import Arm, Gate, Outcome, Prices, Rollout
-from extproc.measures import MEASURES, default_weights
+from extproc.domain import Arm, Outcome
 from extproc.release import Evidence
 from tests.support.cost import opcodes
 from tests.support.outcomes import outcome
-from tests.support.specs import cohort, rollout
+from tests.support.specs import PRICES, gated
 
 USUAL = ("errors", "latency_mean", "latency_p95", "latency_p99", "ttft_mean", "cost")
-PRICES = {name: Prices(Decimal(1), Decimal("0.1"), Decimal(4)) for name in ("old", "new")}
 PHASE_5, PHASE_50 = 1, 3
 RATE = 400
 """Requests a second."""
-
-
-def gated(*names: str) -> Rollout:
-    base, weights = rollout(cohorts=(cohort("everyone"),)), default_weights(names)
-    return replace(
-        base,
-        phases=tuple(
-            replace(phase, gates=tuple(Gate(name, MEASURES[name].margin(index), weights[name]) for name in names))
-            for index, phase in enumerate(base.phases)
-        ),
-    )
 
 
 def requests(share: float, users: int, seed: int = 1) -> Iterator[Outcome]:

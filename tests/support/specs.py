@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 from extproc.domain import (
@@ -29,6 +30,7 @@ from extproc.domain import (
     OnFailure,
     Overrides,
     Phase,
+    Prices,
     RollbackPolicy,
     Rollout,
     RolloutState,
@@ -42,6 +44,7 @@ from extproc.domain import (
     Status,
     Unit,
 )
+from extproc.measures import MEASURES, default_weights
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 1.0)
 COOKIE = Cookie("llm_uid", 31_536_000, "Path=/; HttpOnly; Secure; SameSite=Lax")
@@ -136,6 +139,19 @@ def rollout(name: str = "new", **changes: Any) -> Rollout:
         alpha=0.05,
     )
     return replace(plain, **changes)
+
+
+PRICES = {name: Prices(Decimal(1), Decimal("0.1"), Decimal(4)) for name in ("old", "new")}
+
+
+def gated(*names: str, cohorts: tuple[str, ...] = ("everyone",), **changes: Any) -> Rollout:
+    """A rollout with these gates in every phase, at their default weights and margins. `changes` of every phase."""
+    base, weights = rollout(cohorts=tuple(cohort(name) for name in cohorts)), default_weights(names)
+    phases = tuple(
+        replace(phase, gates=tuple(Gate(name, MEASURES[name].margin(index), weights[name]) for name in names), **changes)
+        for index, phase in enumerate(base.phases)
+    )
+    return replace(base, phases=phases)
 
 
 def spec(*rollouts: Rollout, **changes: Any) -> Spec:

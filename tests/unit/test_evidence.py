@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extproc.domain import Arm, Gate, Outcome, Phase, Prices, Rollout, Verdict
-from extproc.measures import MEASURES, default_weights
+from extproc.domain import Arm, Outcome, Phase, Prices, Rollout, Verdict
+from extproc.measures import MEASURES
 from extproc.release import Evidence, evaluate, waiting_for
 from extproc.release import flight as flight_room
 from extproc.release.flight import EARLY, GRACE
 from extproc.release.lanes import View
+from tests.support import specs
 from tests.support.outcomes import outcome, show, traffic
 from tests.support.specs import cohort, rollout
 
@@ -36,13 +37,8 @@ def evidence(phase: int = PHASE_5, given: Rollout = ROLLOUT, deadline: float = D
 
 
 def gated(*names: str, **changes: Any) -> Rollout:
-    """A rollout with these gates in every phase, at their default weights."""
-    weights = default_weights(names)
-    phases = tuple(
-        replace(phase, gates=tuple(Gate(name, MEASURES[name].margin(index), weights[name]) for name in names))
-        for index, phase in enumerate(ROLLOUT.phases)
-    )
-    return replace(ROLLOUT, phases=phases, **changes)
+    """A rollout with these gates in every phase, at their default weights. `changes` of the rollout."""
+    return replace(specs.gated(*names), **changes)
 
 
 def counted(one: Evidence) -> tuple[int, int, int, int]:
@@ -646,7 +642,7 @@ def test_evidence_of_other_gates_is_refused() -> None:
 MODELS = {"models": ["old", "new"], "attempt": 1}
 
 
-@pytest.mark.parametrize("document", [{}, {"attempt": 1}, [], MODELS, MODELS | {"version": 2, "excluded": [], "generation": 2, "phase": 1}])
+@pytest.mark.parametrize("document", [{}, {"attempt": 1}, [], MODELS, MODELS | {"version": 3, "excluded": [], "generation": 2, "phase": 1}])
 def test_a_document_that_is_none_is_refused(document: object) -> None:
     """The loop begins anew then, and says so; it never goes on with half of it."""
     with pytest.raises((KeyError, TypeError, ValueError)):

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from extproc.domain import Application, ApplicationType, Ceiling, Gate, Infrastructure, Rollout, Sla
-from extproc.measures import MEASURES, default_weights
+from extproc.domain import Application, ApplicationType, Gate, Infrastructure, Sla
+from extproc.measures import MEASURES
 from extproc.release.plan import LOSS, Assumed, plan, units_to_advance
-from tests.support.specs import cohort, rollout
+from tests.support.specs import cohort, gated
 
 
 def application(requests: int, units: int) -> Application:
     return Application("chat", ApplicationType.CHATBOT, requests, units, Sla(8.0, 2.0, 0.999), Infrastructure.VM, 15.0)
-
-
-def gated(*names: str, **changes: Any) -> Rollout:
-    base, weights = rollout(cohorts=(cohort("everyone"),)), default_weights(names)
-    phases = tuple(
-        replace(
-            phase,
-            gates=tuple(Gate(name, MEASURES[name].margin(index), weights[name]) for name in names),
-            ceilings=(Ceiling("errors", 0.05),),
-            **changes,
-        )
-        for index, phase in enumerate(base.phases)
-    )
-    return replace(base, phases=phases)
 
 
 LARGE, MIDDLE, TENANTS = application(2_000_000, 200_000), application(200_000, 2_000), application(50_000, 40)

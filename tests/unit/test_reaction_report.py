@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from loadtest.reaction import FAULTS, LONG_QUIET, RUNS, Injection, nearest_rank, report
+from loadtest.reaction import FAULTS, LONG_QUIET, RUNS, Injection, report
+from loadtest.student import quantile
 
 
 def test_a_quantile_is_a_value_that_was_seen() -> None:
     """The 99th of twenty is the worst."""
-    assert [nearest_rank([3.0, 1.0, 2.0, 4.0], share) for share in (0.0, 0.5, 0.51, 0.99, 1.0)] == [1.0, 2.0, 3.0, 4.0, 4.0]
+    assert [quantile(sorted([3.0, 1.0, 2.0, 4.0]), share) for share in (0.0, 0.5, 0.51, 0.99, 1.0)] == [1.0, 2.0, 3.0, 4.0, 4.0]
 
 
 def test_what_was_promised_and_not_seen_is_told() -> None:

@@ -5,30 +5,15 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 
-from extproc.domain import Action, Ceiling, Gate, Prices, Rollout
-from extproc.measures import MEASURES, default_weights
+from extproc.domain import Action, Ceiling, Rollout
 from extproc.release.simulate import WORLDS, Setting, World, at_share, full_rows, prove, simulate
 from extproc.release.simulate.full import OURS
-from tests.support.specs import cohort, rollout
+from tests.support.specs import PRICES, gated
 
-PRICES = {name: Prices(Decimal(1), Decimal("0.1"), Decimal(4)) for name in ("old", "new")}
 PHASE_5, PHASE_25 = 1, 2
-
-
-def gated(*names: str, cohorts: tuple[str, ...] = ("everyone",)) -> Rollout:
-    """A rollout with these gates in every phase."""
-    base, weights = rollout(cohorts=tuple(cohort(name) for name in cohorts)), default_weights(names)
-    return replace(
-        base,
-        phases=tuple(
-            replace(phase, gates=tuple(Gate(name, MEASURES[name].margin(index), weights[name]) for name in names))
-            for index, phase in enumerate(base.phases)
-        ),
-    )
 
 
 GIVEN = gated("errors", "latency_mean", "latency_p95", "cost")

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from extproc.domain import Action, Arm, Finding, Outcome, Prices, Reason, Rollout, RolloutState, Status, Verdict
+from extproc.domain import Action, Arm, Finding, Outcome, Phase, Prices, Reason, Rollout, RolloutState, Status, Verdict
 from extproc.release.decide import decide
 from extproc.release.evidence import Evidence
 from extproc.release.gate import TOGETHER, evaluate
 from extproc.release.simulate.draw import Draw
-from extproc.release.simulate.peers import FLAGGER_ERRORS, FlaggerLike, KayentaLike, Minute, Rule, ZTest
+from extproc.release.simulate.peers import Minute, rules_of_errors
 from extproc.release.simulate.rows import Row, Stop, row
 from extproc.release.simulate.worlds import Answer, World, answer, side
 
@@ -99,16 +99,15 @@ class _Release:
         self._rollout = setting.rollout
         self._phase = 0 if world.ramp else setting.phase
         self._generation = 2
-        self._evidence = Evidence(setting.rollout, setting.deadline, prices=setting.prices)
+        prices, stable = setting.prices, setting.rollout.stable
+        if world.same_prices and stable in prices:
+            prices = prices | {setting.rollout.canary: prices[stable]}
+        self._evidence = Evidence(setting.rollout, setting.deadline, prices=prices)
         self._evidence.begin_visit(self._generation, self._phase)
         self._sent = [0, 0]
         """Canary's and stable's requests."""
         self._under_way: list[_Request] = []
-        self._peers: dict[str, Rule] = {
-            "z-test p<.05 each minute": ZTest(),
-            "Flagger-like": FlaggerLike(limit=FLAGGER_ERRORS),
-            "Kayenta-like": KayentaLike(),
-        }
+        self._peers = rules_of_errors()
         self._minute = [0, 0, 0, 0]
         """Since the last minute: canary's and stable's requests, canary's and stable's failures."""
         self._number = 0
@@ -179,7 +178,7 @@ class _Release:
         unit = (unit ^ unit >> 31) * 0xBF58476D1CE4E5B9 & MASK
         point = (unit >> 32) / 2**32
         there = rollout.cohorts[unit % len(rollout.cohorts)]
-        cohort, share = there.name, min(there.shares[self._phase], 1 - rollout.holdback)
+        cohort, share = there.name, rollout.share_of(there, self._phase)
         arm = Arm.CANARY if point < share else Arm.CONTROL if point >= max(1 - there.shares[self._phase], share) else Arm.REST
         model = side(world, arm, at)
         if world.cohort and cohort != world.cohort and arm is Arm.CANARY:
@@ -257,4 +256,9 @@ def at_share(rollout: Rollout, share: float) -> tuple[Rollout, int]:
         replace(one, shares=(*one.shares[:place], share, *one.shares[place + 1 :])) if one.shares[place] == before.share else one
         for one in rollout.cohorts
     )
-    return replace(rollout, phases=(*rollout.phases[:place], phase, *rollout.phases[place + 1 :]), cohorts=cohorts), place
+    return replace(with_phase(rollout, place, phase), cohorts=cohorts), place
+
+
+def with_phase(rollout: Rollout, place: int, phase: Phase) -> Rollout:
+    """The rollout with another phase in this place."""
+    return replace(rollout, phases=(*rollout.phases[:place], phase, *rollout.phases[place + 1 :]))

@@ -27,6 +27,11 @@ KAYENTA_Z: Final = 2.3263478740408408
 BOUNDARIES: Final = (3.91, 3.61, 3.43, 3.30, 3.20, 3.10, 3.01, 2.94, 2.87, 2.80, 2.74, 2.68, 2.63, 2.58)
 """z of fourteen equally spaced looks that spend .01 * t^2 (one-sided), by numerical integration over Brownian motion."""
 LOOKS: Final = len(BOUNDARIES)
+Z_TEST: Final = "z-test p<.05 each minute"
+FLAGGER: Final = "Flagger-like"
+KAYENTA: Final = "Kayenta-like"
+MANN_WHITNEY: Final = "Mann-Whitney p<.05 each minute"
+PLANNED: Final = "group sequential, 14 looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +57,31 @@ class Rule(Protocol):
         ...
 
 
-class ZTest:
-    """A two-proportion z-test of all events so far, p < .05 each minute."""
+class _Proportions:
+    """All events so far, of both arms."""
 
     def __init__(self) -> None:
         self._n_c = self._n_s = 0
         self._x = self._y = 0.0
 
-    def minute(self, seen: Minute) -> bool:
-        """The next minute."""
+    def z(self, seen: Minute) -> float:
+        """Of the pooled test, with this minute in it."""
         self._n_c += seen.canary
         self._n_s += seen.stable
         self._x += seen.canary_events
         self._y += seen.stable_events
-        return two_proportions(self._x, self._n_c, self._y, self._n_s) > ONE_SIDED_05
+        return two_proportions(self._x, self._n_c, self._y, self._n_s)
+
+
+class ZTest:
+    """A two-proportion z-test of all events so far, p < .05 each minute."""
+
+    def __init__(self) -> None:
+        self._all = _Proportions()
+
+    def minute(self, seen: Minute) -> bool:
+        """The next minute."""
+        return self._all.z(seen) > ONE_SIDED_05
 
 
 def two_proportions(x: float, n_c: int, y: float, n_s: int) -> float:
@@ -161,14 +177,15 @@ class GroupSequential:
 
     def __init__(self) -> None:
         self._looked = 0
-        self._n_c = self._n_s = 0
-        self._x = self._y = 0.0
+        self._all = _Proportions()
 
     def minute(self, seen: Minute) -> bool:
         """What ended since the last look, a minute or not; after the last look nothing is decided any more."""
-        self._n_c += seen.canary
-        self._n_s += seen.stable
-        self._x += seen.canary_events
-        self._y += seen.stable_events
+        z = self._all.z(seen)
         self._looked += 1
-        return self._looked <= LOOKS and two_proportions(self._x, self._n_c, self._y, self._n_s) > BOUNDARIES[self._looked - 1]
+        return self._looked <= LOOKS and z > BOUNDARIES[self._looked - 1]
+
+
+def rules_of_errors() -> dict[str, Rule]:
+    """Those that look at failures, new, by name."""
+    return {Z_TEST: ZTest(), FLAGGER: FlaggerLike(limit=FLAGGER_ERRORS), KAYENTA: KayentaLike()}

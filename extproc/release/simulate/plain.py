@@ -15,17 +15,18 @@ from extproc.release.eprocess import BetE, RatioE, log_sum_exp
 from extproc.release.histogram import Histogram
 from extproc.release.simulate.draw import Draw
 from extproc.release.simulate.peers import (
+    FLAGGER,
     FLAGGER_DROP,
-    FLAGGER_ERRORS,
     FLAGGER_RATIO,
     LOOKS,
+    MANN_WHITNEY,
+    PLANNED,
     FlaggerLike,
     GroupSequential,
-    KayentaLike,
     MannWhitneyPerRequest,
     Minute,
     Rule,
-    ZTest,
+    rules_of_errors,
 )
 from extproc.release.simulate.rows import Row, Stop, row
 
@@ -36,7 +37,6 @@ MINUTES: Final = 60
 LIMIT: Final = math.log(100.0)
 """1/alpha of one measure."""
 OURS: Final = "e-process"
-PLANNED: Final = "group sequential, 14 looks"
 LATENCY_SIGMA: Final = 0.8
 """Of the logarithm of a latency."""
 COST_SIGMA: Final = 1.0
@@ -104,12 +104,7 @@ class Errors:
 
     def __call__(self, draw: Draw) -> Stops:
         """One release."""
-        peers: dict[str, Rule] = {
-            "z-test p<.05 each minute": ZTest(),
-            "Flagger-like": FlaggerLike(limit=FLAGGER_ERRORS),
-            "Kayenta-like": KayentaLike(),
-        }
-        race, planned = _Race(peers, self.requests), _Race({PLANNED: GroupSequential()}, self.requests, LOOKS)
+        race, planned = _Race(rules_of_errors(), self.requests), _Race({PLANNED: GroupSequential()}, self.requests, LOOKS)
         e, chance = RatioE(), draw.random
         until = _gap(chance(), self.stable)
         since, look = _Since(), _Since()
@@ -165,7 +160,7 @@ class Latency:
     def __call__(self, draw: Draw) -> Stops:
         """One release."""
         test = MannWhitneyPerRequest()
-        race = _Race({"Mann-Whitney p<.05 each minute": test, "Flagger-like": FlaggerLike(ratio=FLAGGER_RATIO)}, self.requests)
+        race = _Race({MANN_WHITNEY: test, FLAGGER: FlaggerLike(ratio=FLAGGER_RATIO)}, self.requests)
         e, gauss, exp, factor = _LatencyE(), draw.gauss, math.exp, self.factor
         canaries: list[float] = []
         stables: list[float] = []
@@ -264,7 +259,7 @@ def cost(draw: Draw) -> float:
 
 
 def _means(requests: int, e: BetE, checks: FlaggerLike, canary: Callable[[], float], stable: Callable[[], float]) -> Stops:
-    race = _Race({"Flagger-like": checks}, requests)
+    race = _Race({FLAGGER: checks}, requests)
     total_c = total_s = 0.0
     n = 0
     for batch in race.batches():

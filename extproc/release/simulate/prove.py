@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from extproc.domain import Action, Ceiling, Gate, Phase, Prices, Rollout
+from extproc.domain import Action, Ceiling, Gate, Prices, Rollout
 from extproc.measures import COST, MEASURES
-from extproc.release.gate import TOGETHER, weights
+from extproc.release.gate import TOGETHER, ceiling_name, weights
 from extproc.release.simulate.draw import Draw
-from extproc.release.simulate.full import Setting, simulate
+from extproc.release.simulate.full import Setting, simulate, with_phase
 from extproc.release.simulate.worlds import INPUT_TOKENS, OUTPUT_TOKENS, Side, World
 
 WELL: Final = Side()
@@ -48,7 +48,7 @@ class Proof:
 
 def compared(rollout: Rollout, phase: int) -> bool:
     """False where nobody is left to compare with: there ceilings alone can block."""
-    return any(cohort.shares[phase] < 1 for cohort in rollout.cohorts) or rollout.holdback > 0
+    return any(rollout.share_of(cohort, phase) < 1 for cohort in rollout.cohorts)
 
 
 def prove(setting: Setting, draws: Callable[[int], Draw]) -> tuple[Proof, ...]:
@@ -57,39 +57,24 @@ def prove(setting: Setting, draws: Callable[[int], Draw]) -> tuple[Proof, ...]:
     phase = setting.rollout.phases[setting.phase]
     share = weights(setting.rollout)
     gates = phase.gates if compared(setting.rollout, setting.phase) else ()
-    cases = [(gate.measure, _bad(setting, gate), _alone(setting, gate, share[gate.measure])) for gate in gates]
+    cases = [(gate.measure, BAD[gate.measure], _alone(setting, gate, share[gate.measure])) for gate in gates]
     for ceiling in phase.ceilings:
-        name = f"ceiling:{ceiling.name or ceiling.measure}"
-        alone = replace(phase, gates=(), ceilings=(ceiling,))
-        cases.append((name, _over(ceiling, setting.prices.get(setting.rollout.canary)), _with(setting, alone)))
+        alone = with_phase(setting.rollout, setting.phase, replace(phase, gates=(), ceilings=(ceiling,)))
+        over = _over(ceiling, setting.prices.get(setting.rollout.canary))
+        cases.append((ceiling_name(ceiling), over, replace(setting, rollout=alone)))
     for number, (name, bad, given) in enumerate(cases):
-        run = simulate(given, World(f"bad {name}", "bad by one measure", True, canary=bad), draws(number))
+        world = World(f"bad {name}", "bad by one measure", True, canary=bad, same_prices=name == COST.name)
+        run = simulate(given, world, draws(number))
         # Where a gate is alone, all together is the same evidence.
         blocked = run.action in (Action.ROLL_BACK, Action.ROLL_BACK_COHORT) and bool(run.gates) and {*run.gates} <= {name, TOGETHER}
         found.append(Proof(name, blocked, run.stop.requests if run.stop is not None else None, run.seconds))
     return tuple(found)
 
 
-def _bad(setting: Setting, gate: Gate) -> Side:
-    """A canary that is bad by this measure; one whose price is lower has to say more to be dear."""
-    side = BAD[gate.measure]
-    old, new = setting.prices.get(setting.rollout.stable), setting.prices.get(setting.rollout.canary)
-    if gate.measure != COST.name or old is None or new is None:
-        return side
-    cheaper = max(float(old.output / new.output) if new.output else 1.0, float(old.input / new.input) if new.input else 1.0)
-    return replace(side, tokens=side.tokens * cheaper, reads=side.reads * cheaper)
-
-
 def _alone(setting: Setting, gate: Gate, weight: float) -> Setting:
     """Without others that might be sooner, and as strict as it is among them."""
     phases = tuple(replace(phase, gates=(replace(gate, weight=1.0),), ceilings=()) for phase in setting.rollout.phases)
     return replace(setting, rollout=replace(setting.rollout, phases=phases, alpha=setting.rollout.alpha * weight))
-
-
-def _with(setting: Setting, phase: Phase) -> Setting:
-    phases = setting.rollout.phases
-    rollout: Rollout = replace(setting.rollout, phases=(*phases[: setting.phase], phase, *phases[setting.phase + 1 :]))
-    return replace(setting, rollout=rollout)
 
 
 def _over(ceiling: Ceiling, prices: Prices | None) -> Side:

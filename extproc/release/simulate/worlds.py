@@ -70,6 +70,8 @@ class World:
     """By how much the errors of both swing, as a share of themselves, with a period of two minutes."""
     cohort: str = ""
     """Whose canary alone is harmful; empty: everybody's."""
+    same_prices: bool = False
+    """The canary costs stable's prices, whatever the Spec says: one that is cheaper may write more and be no dearer."""
 
 
 WELL: Final = Side()
@@ -81,7 +83,7 @@ WORLDS: Final[Mapping[str, World]] = MappingProxyType(
             World("errors", "the canary fails ten times as often", True, canary=Side(errors=0.05)),
             World("broken", "the canary fails always", True, canary=Side(errors=1.0)),
             World("latency", "the canary is 50 % slower", True, canary=Side(latency=0.9)),
-            World("cost", "the canary writes half as much again", True, canary=Side(tokens=1.5)),
+            World("cost", "the canary writes half as much again", True, canary=Side(tokens=1.5), same_prices=True),
             World("incident", "both fail together for half a minute", False, incident=(40.0, 70.0)),
             World(
                 "clustered",

@@ -82,8 +82,7 @@ def rules(spec: Spec, rollout: Rollout, phase: int) -> list[Rule]:
             outside = writer.alternatives(cohort.exclude, f"{path}.exclude")
             both = writer.bounded(_both(inside, outside), f"{path}.exclude")
             found += [Rule(f"{cohort.name}, excluded", one, 0.0) for one in both]
-        share = min(cohort.shares[phase], 1.0 - rollout.holdback)
-        found += [Rule(cohort.name, one, share) for one in inside]
+        found += [Rule(cohort.name, one, rollout.share_of(cohort, phase)) for one in inside]
     if writer.problems:
         raise RenderError(writer.problems)
     return found
