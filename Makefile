@@ -29,14 +29,14 @@ tools: ## Debian's h2load, nghttp, Prometheus and node, for test and bench (inst
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup tools ## all tests, on the real parts (about 16 minutes)
+test: setup tools ## all tests, on the real parts (about 25 minutes)
 	$(BIN)/python -m pytest
 
 bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)
 	$(BIN)/python -m loadtest.bench
 	$(BIN)/python -m loadtest.added_latency
 
-proof: setup tools ## the long evidence: simulations, repeated runs, soak, kills, faults, overload, fuzz; writes docs/proof (about 2 hours; SECTIONS="soak fuzz")
+proof: setup tools ## the long evidence: simulations, repeated runs, soak, kills, faults, overload, fuzz; writes docs/proof (about six hours; SECTIONS="soak fuzz")
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,fuzz]'
 	$(BIN)/python -m loadtest.proof $(SECTIONS)
 
