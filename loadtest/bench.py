@@ -32,7 +32,7 @@ from rich.table import Table
 
 from extproc import contract, wire
 from extproc import spec as spec_room
-from extproc.assign import assign, derive, point, prepare
+from extproc.assign import decide, derive, point, prepare
 from extproc.transport import TransportName
 from loadtest import everything
 from loadtest.messages import EXAMPLE, MORE, example_processor, example_state, message
@@ -179,7 +179,7 @@ def _pieces() -> dict[str, Callable[[], float]]:
         "whole decision, 14 headers": lambda: _each(processor.process, long),
         "reading the recorded message": lambda: _each(wire.read_subject, short),
         "reading 14 headers": lambda: _each(wire.read_subject, long),
-        "assign": lambda: _each(lambda subject: assign(snapshot.layers[0], subject, subject[contract.REQUEST_ID_HEADER], 0.0), subjects),
+        "assign": lambda: _each(lambda subject: decide(snapshot.layers[0], subject, subject[contract.REQUEST_ID_HEADER], 0.0), subjects),
         "hashing a unit": lambda: _each(lambda unit: point(b"model/gpt-5-mini/", unit), ids),
         "State -> Snapshot": lambda: _each(lambda _: derive(prepared, state, wire.encode_reply), list(range(200))),
     }

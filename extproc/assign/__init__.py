@@ -1,6 +1,6 @@
 """WHICH arm: Spec + State -> Snapshot (cold), Snapshot + Subject -> Answer (hot)."""
 
-from extproc.assign.assign import assign
+from extproc.assign.assign import assign, decide
 from extproc.assign.bucket import point
 from extproc.assign.compile import NO_SECRETS, Secrets, compile, derive, derive_in_steps, prepare
 from extproc.assign.prepared import Prepared
@@ -22,6 +22,7 @@ __all__ = [
     "assign",
     "compile",
     "conversation_key",
+    "decide",
     "derive",
     "derive_in_steps",
     "point",

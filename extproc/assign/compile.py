@@ -7,25 +7,23 @@ reply bytes is passed in: this room does not know Envoy's messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from xxhash import xxh3_64_intdigest
-
 from extproc import flags
-from extproc.assign.bucket import ring_prefix, slot_prefix
+from extproc.assign.bucket import cohort_prefix, ring_prefix, slot_prefix
+from extproc.assign.code import Draft, Seat
 from extproc.assign.deriving import Choices, Encoder, derive_rollout
 from extproc.assign.pools import Pool
 from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
-from extproc.assign.selectors import Compiler, Matcher, among, path_starts, reader, request_matcher
+from extproc.assign.selectors import Writer, among, hashed, path_starts, reader, request_matcher
 from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
 from extproc.assign.tokens import Signer
-from extproc.assign.units import unit_source
+from extproc.assign.units import unit_of, unit_source
 from extproc.domain import (
     RING,
     Bucketing,
-    Cohort,
     Conversation,
     Fact,
     FactKind,
@@ -104,25 +102,31 @@ def _compiled(source: FlagSource, polled: Mapping[str, Any] | None, key: str) ->
 
 
 def _prepare_rollout(spec: Spec, rollout: Rollout, secrets: Secrets, compiled: Flags) -> PreparedRollout:
-    attributes = {name: source.attributes for name, source in spec.flags.items()}
-
-    def prepared(cohort: Cohort) -> tuple[Cohort, Matcher | None, Matcher | None]:
-        compiler = Compiler(rollout.layer, rollout.salt, cohort.name, compiled, attributes)
-        return cohort, compiler.matcher(cohort.selector, unread=False), compiler.matcher(cohort.exclude, unread=True)
-
     overrides = rollout.overrides
     return PreparedRollout(
         rollout=rollout,
         matches=request_matcher(rollout.match),
         slot=_slot(spec, rollout),
         sources=tuple(unit_source(source) for source in rollout.unit.sources),
-        point=_point(rollout),
-        cohorts=tuple(prepared(cohort) for cohort in rollout.cohorts),
+        unit=unit_of(rollout.unit.sources),
+        seat=_seat(spec, rollout, compiled),
         stable_ids=frozenset(one.encode() for one in overrides.stable.ids) if overrides.stable is not None else frozenset(),
         canary_ids=frozenset(one.encode() for one in overrides.canary.ids) if overrides.canary is not None else frozenset(),
         qa_secret=secrets.qa.get(rollout.name, b""),
         conversation=_conversation(rollout, rollout.conversation, secrets) if rollout.conversation is not None else None,
     )
+
+
+def _seat(spec: Spec, rollout: Rollout, compiled: Flags) -> Seat:
+    attributes = {name: source.attributes for name, source in spec.flags.items()}
+    draft = Draft()
+    cohorts: list[tuple[str | None, str | None]] = []
+    for cohort in rollout.cohorts:
+        writer = Writer(draft, cohort_prefix(rollout.layer, rollout.salt, cohort.name), compiled, attributes)
+        matches = writer.expression(cohort.selector, unread=False) if cohort.selector is not None else None
+        excludes = writer.expression(cohort.exclude, unread=True) if cohort.exclude is not None else None
+        cohorts.append((matches, excludes))
+    return draft.seat(cohorts, _point(rollout, draft))
 
 
 def _slot(spec: Spec, rollout: Rollout) -> Slot | None:
@@ -133,25 +137,25 @@ def _slot(spec: Spec, rollout: Rollout) -> Slot | None:
     return Slot(slot_prefix(rollout.layer), round(begin * RING), round(end * RING))
 
 
-def _point(rollout: Rollout) -> Callable[[bytes], int]:
-    if rollout.bucket is not Bucketing.EXTPROC:
-        vendor = FlagVendor(rollout.bucket.value)
-        return flags.points(vendor, flags.seed_of(vendor, rollout.salt))
-    prefix = ring_prefix(rollout.layer, rollout.salt)
-    return lambda unit: xxh3_64_intdigest(prefix + unit) >> 32
+def _point(rollout: Rollout, draft: Draft) -> str:
+    if rollout.bucket is Bucketing.EXTPROC:
+        return hashed(draft, ring_prefix(rollout.layer, rollout.salt))
+    vendor = FlagVendor(rollout.bucket.value)
+    return f"{draft.constant(flags.points(vendor, flags.seed_of(vendor, rollout.salt)))}(unit)"
 
 
 def _conversation(rollout: Rollout, conversation: Conversation, secrets: Secrets) -> PreparedConversation:
     cookie = conversation.cookie
     fact = Fact(FactKind.COOKIE, cookie.name) if cookie is not None else Fact(FactKind.HEADER, conversation.header or "")
-    in_body = among(Fact(FactKind.HEADER, REQUEST_STATE), frozenset((b"1",)))
-    in_path = path_starts(conversation.state_paths)
+    draft = Draft()
+    in_body = among(draft, Fact(FactKind.HEADER, REQUEST_STATE), frozenset((b"1",)))
+    in_path = path_starts(draft, conversation.state_paths)
     return PreparedConversation(
         conversation=conversation,
         signer=Signer(secrets.conversation, rollout.layer, rollout.salt, rollout.name),
         token=reader(fact),
         id=unit_source(conversation.id) if conversation.id is not None else None,
-        speaks_of_state=lambda subject, unit, now: in_body(subject, unit, now) or in_path(subject, unit, now),
+        speaks_of_state=draft.value(f"{in_body} or {in_path}"),
     )
 
 

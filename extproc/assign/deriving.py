@@ -20,7 +20,7 @@ from typing import Final
 
 from extproc.assign.bucket import Thresholds, thresholds
 from extproc.assign.prepared import Prepared, PreparedRollout
-from extproc.assign.selectors import Matcher, reader
+from extproc.assign.selectors import reader
 from extproc.assign.snapshot import Arms, Choice, CompiledCohort, CompiledConversation, CompiledOverrides, CompiledRollout, Pooled
 from extproc.domain import Arm, Assignment, Cohort, Fact, FactKind, Reason, Rollout, RolloutState, Status
 
@@ -83,15 +83,16 @@ def derive_rollout(
     # At COMPLETED the canary is the default: those outside of every cohort, and those without a unit, get it too.
     default = replace(stable, arm=Arm.CANARY, model=rollout.canary) if reason is Reason.COMPLETED else stable
     cohorts: list[CompiledCohort] = []
-    for cohort, matches, excludes in prepared.cohorts:
-        cohorts.append((yield from _cohort(rollout, state, reason, stable, choices, cohort, matches, excludes)))
+    for cohort in rollout.cohorts:
+        cohorts.append((yield from _cohort(rollout, state, reason, stable, choices, cohort)))
     return CompiledRollout(
         name=rollout.name,
         matches=prepared.matches,
         slot=prepared.slot,
         sources=prepared.sources,
+        unit=prepared.unit,
         cookie=rollout.unit.cookie,
-        point=prepared.point,
+        seat=prepared.seat,
         cohorts=tuple(cohorts),
         overrides=(yield from _overrides(prepared, reason, stable, choices)),
         conversation=(yield from _conversation(prepared, state, reason, stable, choices)),
@@ -110,22 +111,13 @@ def _standing(state: RolloutState | None, withdrawn: bool) -> Reason:
 
 
 def _cohort(
-    rollout: Rollout,
-    state: RolloutState | None,
-    reason: Reason,
-    stable: Assignment,
-    choices: Choices,
-    cohort: Cohort,
-    matches: Matcher | None,
-    excludes: Matcher | None,
+    rollout: Rollout, state: RolloutState | None, reason: Reason, stable: Assignment, choices: Choices, cohort: Cohort
 ) -> Generator[None, None, CompiledCohort]:
     limits, why = exposure(rollout, cohort, state, reason)
     # Outside of Evidence, a unit belongs to no arm: units of the canary's share are among these.
     named = stable if why is Reason.WITHDRAWN else replace(stable, cohort=cohort.name)
     rest = replace(named, reason=why)
     return CompiledCohort(
-        matches=matches,
-        excludes=excludes,
         canary_below=limits.canary_below,
         control_from=limits.control_from,
         canary=(yield from choices.arms(replace(rest, arm=Arm.CANARY, model=rollout.canary))),

@@ -1,7 +1,7 @@
 """Why a request meets the model that it meets: `assign`'s own answer, and every step that led to it.
 
 The decision is not made again here: arm, model, reason and cluster are those of `assign` on the same compiled Snapshot, and each step is
-told by calling the very closures that `assign` calls (a property test compares the two on random Specs and requests). COLD: this is for
+told by calling the very functions that `assign` calls (a property test compares the two on random Specs and requests). COLD: this is for
 people, one request at a time.
 """
 
@@ -30,7 +30,7 @@ from extproc.assign.explained import (
 )
 from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.ramp import Request, entry, percent, position, without
-from extproc.assign.selectors import LIST_SEPARATOR, Matcher, reader, request_matcher
+from extproc.assign.selectors import LIST_SEPARATOR, reader, request_matcher
 from extproc.assign.sentences import UNCHECKED, because, conversation_said, instead, source_said
 from extproc.assign.snapshot import Answer, Arms, CompiledCohort, CompiledRollout, Pooled, Snapshot
 from extproc.assign.tokens import Fate
@@ -201,22 +201,16 @@ def _unit(rollout: Rollout, compiled: CompiledRollout, unit: bytes, durable: boo
 
 # ---------------------------------------------------------------------------------------------------------------------- cohorts
 def _cohorts(spec: Spec, rollout: Rollout, compiled: CompiledRollout, unit: bytes, request: Request) -> Iterator[CohortSeen]:
-    reached = bool(unit)
-    for cohort, one in zip(rollout.cohorts, compiled.cohorts, strict=True):
-        met = Met.NOT_REACHED
-        if reached:
-            met = _met(one, request.subject, unit, request.now)
-            reached = met is Met.NO_MATCH
+    place = compiled.seat(request.subject, unit, request.now)[0] if unit else None
+    last = len(rollout.cohorts) if place is None else max(place, ~place)
+    for index, (cohort, one) in enumerate(zip(rollout.cohorts, compiled.cohorts, strict=True)):
+        if not unit or index > last:
+            met = Met.NOT_REACHED
+        elif index < last:
+            met = Met.NO_MATCH
+        else:
+            met = Met.DECIDES if index == place else Met.EXCLUDES
         yield _cohort(spec, rollout, cohort, one, met, request.subject)
-
-
-def _met(cohort: CompiledCohort, subject: Subject, unit: bytes, now: float) -> Met:
-    def holds(matcher: Matcher | None, of_nobody: bool) -> bool:
-        return of_nobody if matcher is None else matcher(subject, unit, now)
-
-    if not holds(cohort.matches, of_nobody=True):
-        return Met.NO_MATCH
-    return Met.EXCLUDES if holds(cohort.excludes, of_nobody=False) else Met.DECIDES
 
 
 def _cohort(spec: Spec, rollout: Rollout, cohort: Cohort, compiled: CompiledCohort, met: Met, subject: Subject) -> CohortSeen:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from extproc.assign.code import Matcher, Seat
 from extproc.assign.pools import Pool
-from extproc.assign.selectors import Matcher, Reader
+from extproc.assign.selectors import Reader
 from extproc.assign.snapshot import Slot
 from extproc.assign.tokens import Signer
 from extproc.assign.units import UnitSource
-from extproc.domain import Cohort, Conversation, Rollout, Spec
+from extproc.domain import Conversation, Rollout, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,8 @@ class PreparedRollout:
     matches: Matcher | None
     slot: Slot | None
     sources: tuple[UnitSource, ...]
-    point: Callable[[bytes], int]
-    cohorts: tuple[tuple[Cohort, Matcher | None, Matcher | None], ...]
-    """Cohort, who is in, who is excluded."""
+    unit: UnitSource
+    seat: Seat
     stable_ids: frozenset[bytes]
     canary_ids: frozenset[bytes]
     qa_secret: bytes

@@ -1,7 +1,7 @@
-"""Selectors of a Spec as closures over bytes: built once, called per request. HOT.
+"""Selectors of a Spec as Python expressions: all of a rollout are compiled together (`code`), and run per request. HOT.
 
-Values are compared as raw bytes, exactly. An empty value is no value. A test takes the request, the id of its unit (empty before it is
-known) and the time (Unix seconds; 0 where nothing in the Spec depends on it).
+Values are compared as raw bytes, exactly. An empty value is no value. An expression may use the request (`subject`), the id of its unit
+(`unit`, empty before it is known), the time (`now`: Unix seconds; 0 where nothing in the Spec depends on it), facts and constants.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xxhash import xxh3_64_intdigest
 
-from extproc.assign.bucket import cohort_prefix
+from extproc.assign.code import Draft, Matcher
 from extproc.domain import (
     AllOf,
     Among,
@@ -33,8 +33,6 @@ from extproc.domain import (
 )
 from extproc.flags import Flag
 
-Matcher = Callable[[Subject, bytes, float], bool]
-"""(request, unit, now) -> True where it is met."""
 Reader = Callable[[Subject], bytes]
 """A fact of a request; empty where it is not there."""
 
@@ -45,143 +43,121 @@ LIST_SEPARATOR: Final = b"\0"
 """Between the entries of a claim that is a list."""
 
 
-class Compiler:
+class Writer:
     """Selectors of one cohort: its random shares have a hash of their own, and its flags are at hand."""
 
     def __init__(
         self,
-        layer: str,
-        salt: str,
-        cohort: str,
+        draft: Draft,
+        prefix: bytes,
         flags: Mapping[str, Mapping[str, Flag | None]],
         attributes: Mapping[str, Mapping[str, Attribute]],
     ) -> None:
-        """`flags`: source -> key -> compiled Flag, None where it is not known. `attributes`: source -> attribute -> where it comes from."""
-        self._prefix = cohort_prefix(layer, salt, cohort)
-        self._flags = flags
-        self._attributes = attributes
+        """`draft`: of the function that will hold the expressions. `prefix`: of the cohort's random shares. `flags`: source -> key ->
+        compiled Flag, None where it is not known. `attributes`: source -> attribute -> where it comes from."""
+        self._draft, self._prefix, self._flags, self._attributes = draft, prefix, flags, attributes
 
-    def matcher(self, selector: Selector | None, unread: bool) -> Matcher | None:
-        """The test of a selector; None where everybody meets it. `unread`: what is taken for a flag that is not known (its contrary
-        inside of a `not`), so that the whole selector errs on the side of stable."""
-        return self._compile(selector, unread) if selector is not None else None
-
-    def _compile(self, selector: Selector, unread: bool) -> Matcher:
+    def expression(self, selector: Selector, unread: bool) -> str:
+        """True where the selector is met. `unread`: what is taken for a flag that is not known (its contrary inside of a `not`), so that
+        the whole selector errs on the side of stable."""
+        constant, fact_named = self._draft.constant, self._draft.fact
         match selector:
             case Among(fact, values):
-                return among(fact, frozenset(value.encode() for value in values))
+                return among(self._draft, fact, frozenset(value.encode() for value in values))
             case PathStarts(prefixes):
-                return path_starts(prefixes)
+                return path_starts(self._draft, prefixes)
             case Regions(country_header, region_header, codes):
-                return _regions(country_header, region_header, frozenset(code.encode() for code in codes))
+                place = f'({fact_named(country_header)} or b"") + b"-" + ({fact_named(region_header)} or b"")'
+                return f"{place} in {constant(frozenset(code.encode() for code in codes))}"
             case Ids(ids, _):
-                return _unit_in(frozenset(one.encode() for one in ids))
+                return f"unit in {constant(frozenset(one.encode() for one in ids))}"
             case RandomShare(share):
-                return _random(self._prefix, ring_length(share))
+                return f"{hashed(self._draft, self._prefix)} < {constant(ring_length(share))}"
             case FlagIs(source, key, variants):
                 flag = self._flags[source][key]
                 if flag is None:
-                    return lambda _subject, _unit, _now: unread
-                return _flag(flag, self._attributes[source], frozenset(variants))
+                    return str(unread)
+                return f"{constant(_flag(flag, self._attributes[source], frozenset(variants)))}(subject, unit, now)"
             case AllOf(parts):
-                return every([self._compile(part, unread) for part in parts])
+                return "(" + " and ".join(self.expression(part, unread) for part in parts) + ")"
             case AnyOf(parts):
-                return _some([self._compile(part, unread) for part in parts])
+                return "(" + " or ".join(self.expression(part, unread) for part in parts) + ")"
             case Not(part):
-                inner = self._compile(part, not unread)
-                return lambda subject, unit, now: not inner(subject, unit, now)
+                return f"(not {self.expression(part, not unread)})"
 
 
 def request_matcher(match: Match) -> Matcher | None:
     """All given conditions hold; None if there is none."""
-    conditions: list[Matcher] = []
+    draft = Draft()
+    conditions: list[str] = []
     if match.hosts:
-        conditions.append(_host_is(frozenset(host.encode() for host in match.hosts)))
+        hosts = draft.constant(frozenset(host.encode() for host in match.hosts))
+        conditions.append(f"{draft.constant(_host_in)}({draft.fact(':authority')}, {hosts})")
     if match.paths:
-        conditions.append(path_starts(match.paths))
+        conditions.append(path_starts(draft, match.paths))
     if match.models:
-        conditions.append(among(Fact(FactKind.MODEL), frozenset(model.encode() for model in match.models)))
-    return every(conditions) if conditions else None
+        conditions.append(among(draft, Fact(FactKind.MODEL), frozenset(model.encode() for model in match.models)))
+    matcher: Matcher | None = draft.value(" and ".join(conditions)) if conditions else None
+    return matcher
 
 
 def reader(fact: Fact) -> Reader:
     """How a fact is read from a request."""
-    match fact.kind:
-        case FactKind.COOKIE:
-            return _cookie(fact.name)
-        case FactKind.HEADER:
-            key = fact.name
-        case FactKind.CLAIM:
-            key = CLAIM_PREFIX + fact.name
-        case FactKind.MODEL:
-            key = REQUEST_MODEL
-        case FactKind.PATH:
-            key = ":path"
+    if fact.kind is FactKind.COOKIE:
+        return _cookie(fact.name)
+    key = _key(fact)
     return lambda subject: subject.get(key, b"")
 
 
-def every(conditions: list[Matcher]) -> Matcher:
-    """All of them hold. Pairs of calls and no loop: a generator would cost more than the conditions themselves."""
-    met, *others = conditions
-    for other in others:
-        met = _both(met, other)
-    return met
+def _key(fact: Fact) -> str:
+    """The place of a fact in a Subject; cookies have none of their own."""
+    match fact.kind:
+        case FactKind.COOKIE:
+            return "cookie"
+        case FactKind.HEADER:
+            return fact.name
+        case FactKind.CLAIM:
+            return CLAIM_PREFIX + fact.name
+        case FactKind.MODEL:
+            return REQUEST_MODEL
+        case FactKind.PATH:
+            return ":path"
 
 
-def _both(one: Matcher, other: Matcher) -> Matcher:
-    return lambda subject, unit, now: one(subject, unit, now) and other(subject, unit, now)
-
-
-def _some(conditions: list[Matcher]) -> Matcher:
-    met, *others = conditions
-    for other in others:
-        met = _either(met, other)
-    return met
-
-
-def _either(one: Matcher, other: Matcher) -> Matcher:
-    return lambda subject, unit, now: one(subject, unit, now) or other(subject, unit, now)
-
-
-def among(fact: Fact, values: frozenset[bytes]) -> Matcher:
+def among(draft: Draft, fact: Fact, values: frozenset[bytes]) -> str:
     """The fact is one of these; of a claim that is a list, one entry is enough."""
-    read = reader(fact)
+    found, wanted = draft.fact(_key(fact)), draft.constant(values)
     if fact.kind is FactKind.CLAIM:
-        return lambda subject, _unit, _now: not values.isdisjoint(read(subject).split(LIST_SEPARATOR))
-    if fact.kind is FactKind.HEADER:
-        key = fact.name
-        return lambda subject, _unit, _now: subject.get(key) in values
-    return lambda subject, _unit, _now: read(subject) in values
+        return f"({found} is not None and not {wanted}.isdisjoint({found}.split({draft.constant(LIST_SEPARATOR)})))"
+    if fact.kind is FactKind.COOKIE:
+        # Most requests lack the cookie: that is seen without a call (and find takes half the time of `in`).
+        there = f"{found} is not None and {found}.find({draft.constant(_begin(fact.name))}) >= 0"
+        return f"({there} and {draft.constant(_cookie(fact.name))}(subject) in {wanted})"
+    return f"{found} in {wanted}"
 
 
-def path_starts(prefixes: tuple[str, ...]) -> Matcher:
+def hashed(draft: Draft, prefix: bytes) -> str:
+    """Where the unit stands on the ring of a prefix: `bucket.point` without its call."""
+    return f"({draft.constant(xxh3_64_intdigest)}({draft.constant(prefix)} + unit) >> 32)"
+
+
+def path_starts(draft: Draft, prefixes: tuple[str, ...]) -> str:
     """The path, query included, begins with one of these."""
-    starts = tuple(prefix.encode() for prefix in prefixes)
-    return lambda subject, _unit, _now: subject.get(":path", b"").startswith(starts)
+    starts = draft.constant(tuple(prefix.encode() for prefix in prefixes))
+    return f'({draft.fact(":path")} or b"").startswith({starts})'
 
 
-def _regions(country_header: str, region_header: str, codes: frozenset[bytes]) -> Matcher:
-    return lambda subject, _unit, _now: subject.get(country_header, b"") + b"-" + subject.get(region_header, b"") in codes
+def _host_in(host: bytes | None, hosts: frozenset[bytes]) -> bool:
+    authority = (host or b"").lower()
+    return authority in hosts or authority.rpartition(b":")[0] in hosts
 
 
-def _unit_in(ids: frozenset[bytes]) -> Matcher:
-    return lambda _subject, unit, _now: unit in ids
-
-
-def _random(prefix: bytes, below: int) -> Matcher:
-    return lambda _subject, unit, _now: xxh3_64_intdigest(prefix + unit) >> 32 < below
-
-
-def _host_is(hosts: frozenset[bytes]) -> Matcher:
-    def matches(subject: Subject, _unit: bytes, _now: float) -> bool:
-        authority = subject.get(":authority", b"").lower()
-        return authority in hosts or authority.rpartition(b":")[0] in hosts
-
-    return matches
+def _begin(cookie: str) -> bytes:
+    return cookie.encode() + b"="
 
 
 def _cookie(name: str) -> Reader:
-    wanted = name.encode() + b"="
+    wanted = _begin(name)
 
     def read(subject: Subject) -> bytes:
         header = subject.get("cookie")
@@ -198,20 +174,22 @@ def _cookie(name: str) -> Reader:
 
 # ----------------------------------------------------------------------------------------------------------------------- flags
 def _flag(flag: Flag, attributes: Mapping[str, Attribute], variants: frozenset[str]) -> Matcher:
-    wanted = [(name, attribute) for name, attribute in attributes.items() if name in flag.needs]
-    units = [(name, _typed(attribute.type)) for name, attribute in wanted if attribute.fact is None]
-    others = [(name, _single(attribute.fact), _typed(attribute.type)) for name, attribute in wanted if attribute.fact is not None]
+    # Each: name, how it is read (None: it is the unit), and what makes a value of the bytes (None: they are a text).
+    wanted = tuple(
+        (name, _single(attribute.fact) if attribute.fact is not None else None, _TYPED.get(attribute.type))
+        for name, attribute in attributes.items()
+        if name in flag.needs
+    )
     evaluate = flag.evaluate
 
     def matches(subject: Subject, unit: bytes, now: float) -> bool:
         given: dict[str, Any] = {}
-        for name, typed in units:
-            if unit and (value := typed(unit)) is not None:
-                given[name] = value
-        for name, read, typed in others:
-            found = read(subject)
-            if found and (value := typed(found)) is not None:
-                given[name] = value
+        for name, read, typed in wanted:
+            found = read(subject) if read is not None else unit
+            if found:
+                value = found.decode("utf-8", "replace") if typed is None else typed(found)
+                if value is not None:
+                    given[name] = value
         answer = evaluate(given, now)
         return answer.variant in variants if variants else answer.on
 
@@ -231,16 +209,6 @@ def _single(fact: Fact) -> Reader:
     return one_value
 
 
-def _typed(kind: AttributeType) -> Callable[[bytes], Any]:
-    if kind is AttributeType.NUMBER:
-        return _number
-    return _boolean if kind is AttributeType.BOOLEAN else _text
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
-
-
 def _number(value: bytes) -> float | int | None:
     # Python reads 1_000 as a number; nobody else does.
     if b"_" in value:
@@ -257,3 +225,7 @@ def _number(value: bytes) -> float | int | None:
 
 def _boolean(value: bytes) -> bool | None:
     return {b"true": True, b"false": False}.get(value.lower())
+
+
+_TYPED: Final[Mapping[AttributeType, Callable[[bytes], Any]]] = {AttributeType.NUMBER: _number, AttributeType.BOOLEAN: _boolean}
+"""Raw bytes to a value that is no text; None where they are no such value."""

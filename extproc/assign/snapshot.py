@@ -1,17 +1,17 @@
 """What a request meets: the compiled, immutable Snapshot. `assign` looks a request up in it.
 
-Everything that does not depend on the request was done by `compile`: matchers are closures over sets of bytes, arms are integer
+Everything that does not depend on the request was done by `compile`: conditions are functions over sets of bytes, arms are integer
 thresholds, replies are bytes. One Snapshot is used for a whole decision; a change of State swaps the reference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from extproc.assign.code import Matcher, Seat
 from extproc.assign.pools import Pool
-from extproc.assign.selectors import Matcher, Reader
+from extproc.assign.selectors import Reader
 from extproc.assign.tokens import Fate, Signer
 from extproc.assign.units import UnitSource
 from extproc.domain import Assignment, Cookie
@@ -44,10 +44,6 @@ Arms = Choice | Pooled
 
 @dataclass(frozen=True, slots=True)
 class CompiledCohort:
-    matches: Matcher | None
-    """None: every request."""
-    excludes: Matcher | None
-    """None: nobody."""
     canary_below: int
     control_from: int
     canary: Arms
@@ -104,9 +100,12 @@ class CompiledRollout:
     """None: every request that the listener sends here."""
     slot: Slot | None
     sources: tuple[UnitSource, ...]
+    """One by one, to be explained."""
+    unit: UnitSource
+    """All of them: what the first that has one gives."""
     cookie: Cookie | None
-    point: Callable[[bytes], int]
-    """Where a unit stands on the rollout's ring."""
+    seat: Seat
+    """Which cohort has a request, and where its unit stands on the rollout's ring."""
     cohorts: tuple[CompiledCohort, ...]
     overrides: CompiledOverrides | None
     conversation: CompiledConversation | None

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
+from extproc.assign.code import Draft
 from extproc.assign.selectors import LIST_SEPARATOR, Reader, reader
 from extproc.domain import Source, SourceKind, Subject, fact_of
 
 UnitSource = Callable[[Subject], bytes]
 """A unit's id from a request; empty where there is none."""
+
+
+def unit_of(sources: Sequence[Source]) -> UnitSource:
+    """What the first source that has an id gives."""
+    draft = Draft()
+    found = [
+        draft.fact(source.name) if source.kind is SourceKind.HEADER else f"{draft.constant(unit_source(source))}(subject)"
+        for source in sources
+    ]
+    unit: UnitSource = draft.value(" or ".join((*found, 'b""')))
+    return unit
 
 
 def unit_source(source: Source) -> UnitSource:

@@ -1,4 +1,4 @@
-"""Selectors: which requests a cohort is about, as data. `assign` compiles them to closures; reports print them.
+"""Selectors: which requests a cohort is about, as data. `assign` compiles them to functions; reports print them.
 
 A *fact* is something that a request says about itself: a header, a cookie, a verified JWT claim, the path, the requested model. A
 selector is a test of facts, of the unit, or a combination of selectors. An empty fact meets no test.

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from time import perf_counter, time
 
 from extproc import wire
-from extproc.assign import Choice, Fate, Note, Snapshot, assign
+from extproc.assign import Choice, Fate, Note, Snapshot, decide
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
@@ -97,7 +97,7 @@ class Processor:
         now = time() if self._needs_time else 0.0
         reply, hashed = b"", None
         for layer in self._layers:
-            answer = assign(layer, subject, request_id, now)
+            answer = decide(layer, subject, request_id, now)
             if answer is not None:
                 choice, unit, durable, cookie, _, note = answer
                 self._counts[choice.index] += 1
