@@ -23,7 +23,7 @@ EVERY: Final = 0.1
 TICK: Final = 0.002
 """Seconds between looks at the clock."""
 PATIENCE: Final = 15.0
-"""Seconds after which a request without an end is an error."""
+"""Seconds after which a request without an end is an error, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class StudentSettings:
     streaming: float
     """Share of requests that want a stream."""
     seed: int
+    patience: float = PATIENCE
+    """Seconds after which it gives a request up."""
 
 
 class Student:
@@ -53,7 +55,7 @@ class Student:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until told to stop; then everything open comes to its end and is told."""
-        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        timeout = aiohttp.ClientTimeout(total=self._settings.patience)
         telling = asyncio.create_task(self._tell())
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
             clock = asyncio.get_running_loop().time

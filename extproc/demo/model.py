@@ -46,6 +46,12 @@ class Knobs:
     tokens_per_second: float = 800.0
     output_tokens: float = 60.0
     """Mean tokens of an answer (lognormal, sigma .5)."""
+    input_factor: float = 1.0
+    """Input tokens for each that is usual for a request of this length: another tokenizer reads more of the same text."""
+    cached_share: float = 0.0
+    """Share of the input tokens that came from a cache; 0: the usage does not speak of one."""
+    reasoning_share: float = 0.0
+    """Share of the output tokens that were reasoning; 0: the usage does not speak of any."""
     error_rate: float = 0.0
     """Share of requests answered with `error_status`, after the time to the first token."""
     error_status: int = 500
@@ -81,7 +87,11 @@ class Answer:
     writing: float
     """Seconds from the first to the last token."""
     input_tokens: int
+    cached_tokens: int | None
+    """Part of the input; None: not spoken of."""
     output_tokens: int
+    reasoning_tokens: int | None
+    """Part of the output; None: not spoken of."""
     status: int
     """200, an error status, or 0: never any answer."""
 
@@ -162,7 +172,8 @@ class SimulatedModel:
         hangs, fails = (knobs.hang_rate, knobs.hang_rate + knobs.error_rate) if concerned else (0.0, 0.0)
         status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
-        return Answer(wait, writing, body_length // BYTES_PER_TOKEN + 1, tokens, status)
+        asked = max(1, round((body_length // BYTES_PER_TOKEN + 1) * knobs.input_factor))
+        return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status)
 
     def _completion(self, answer: Answer) -> dict[str, Any]:
         message = {"role": "assistant", "content": _text(0, answer.output_tokens), "refusal": None}
@@ -226,12 +237,22 @@ def _text(first: int, last: int) -> str:
     return _TEXT[first * BYTES_PER_TOKEN % len(_TEXT) :][: (last - first) * BYTES_PER_TOKEN]
 
 
+def _part(tokens: int, share: float) -> int | None:
+    """So many of these tokens, never more than all; None where there is no share."""
+    return min(tokens, round(tokens * share)) if share else None
+
+
 def _usage(answer: Answer) -> dict[str, Any]:
-    return {
+    usage: dict[str, Any] = {
         "prompt_tokens": answer.input_tokens,
         "completion_tokens": answer.output_tokens,
         "total_tokens": answer.input_tokens + answer.output_tokens,
     }
+    if answer.cached_tokens is not None:
+        usage["prompt_tokens_details"] = {"cached_tokens": answer.cached_tokens}
+    if answer.reasoning_tokens is not None:
+        usage["completion_tokens_details"] = {"reasoning_tokens": answer.reasoning_tokens}
+    return usage
 
 
 def _error(message: str, kind: str) -> dict[str, Any]:

@@ -177,6 +177,22 @@ def test_the_same_seed_gives_the_same_answers(start: Start) -> None:
     assert first != other
 
 
+def test_tokens_of_a_cache_and_of_reasoning_are_told_where_there_are_any(start: Start) -> None:
+    """They are parts of input and output; a hungrier tokenizer reads more of the same text; the usual model tells of neither."""
+
+    def usage(*arguments: str, **knobs: float) -> dict[str, Any]:
+        url = f"http://{start(*arguments, **knobs).address}/v1/chat/completions"
+        found: dict[str, Any] = httpx.post(url, json={"model": "m", "user": "x" * 383}, trust_env=False).json()["usage"]
+        return found
+
+    usual, told = usage(), usage(input_factor=2.0, cached_share=0.5, reasoning_share=2.0)
+    assert set(usual) == {"prompt_tokens", "completion_tokens", "total_tokens"}
+    assert told["prompt_tokens"] == 2 * usual["prompt_tokens"]
+    assert told["prompt_tokens_details"] == {"cached_tokens": usual["prompt_tokens"]}
+    assert told["completion_tokens_details"] == {"reasoning_tokens": told["completion_tokens"]}
+    assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
+
+
 def test_it_ends_with_its_parent() -> None:
     """With `--with-parent` a model ends when its standard input is closed."""
     with _running("--name", "m") as model:
