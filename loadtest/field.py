@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
@@ -43,7 +43,7 @@ class Crowd:
     """Share of requests that want a stream."""
     patience: float = PATIENCE
     """Seconds after which a client gives its request up."""
-    knobs: Mapping[str, float] = WELL
+    knobs: Mapping[str, float] = field(default_factory=lambda: WELL)
     """Of extproc.demo.model.Knobs."""
 
 

@@ -214,7 +214,7 @@ async def fire(field: Field, case: Case) -> Fired:
             return Fired(case, math.inf, 0, f"was {before.status} before anything was done: {before.said}")
         begin = clock()
         await field.turn(case.bad.knobs, (field.stable, field.canary) if case.both_arms else ())
-        await field.until(lambda now: now != before and _is_over(now, before))
+        await field.until(lambda now: _end(now, before) is not None)
         moved = clock() - begin
         await asyncio.sleep(AFTER)
         standing, end = await field.stands(), clock()
@@ -225,10 +225,6 @@ async def fire(field: Field, case: Case) -> Fired:
     if reached is Ends.HELD:
         return Fired(case, moved, 0, standing.now)
     return Fired(case, *field.met(begin, end if reached is Ends.ROLLED_BACK else begin + moved), standing.why)
-
-
-def _is_over(standing: Standing, before: Standing) -> bool:
-    return _end(standing, before) is not None
 
 
 def _end(standing: Standing, before: Standing) -> Ends | None:
@@ -286,12 +282,13 @@ async def measure(cases: Sequence[Case]) -> list[Fired]:
 def report(found: Sequence[Fired]) -> tuple[list[str], list[str]]:
     """Lines of Markdown, and what did not fire, or fired for another reason."""
     lines = [
-        f"`python -m loadtest.firing`: the real Envoy, `extproc serve` with {WORKERS} workers, {SHARE:.0%} share, {RATE * SHARE:.0f} canary",
-        f"requests/s, hardly anybody asks twice, every answer is a stream, the deadline is 3 s. Each of the {len(MEASURES)} measures is the",
-        "only gate of a release of its own, then (where less is not worse) its only ceiling. After a few quiet seconds the canary is made bad",
-        "in that one quality. From there to the last request that was sent and met the canary, as clients saw it; to the hold where it is",
-        f"held (`both`: stable is made as bad; nobody is moved), to the return where it returns. Given up after {GIVEN_UP:g} s. `metric` asks the",
-        "real Prometheus for a rate that it scrapes from Envoy. That one cohort alone goes back: `extproc demo --scenario one-country`.",
+        f"`python -m loadtest.firing`: the real Envoy, `extproc serve` with {WORKERS} workers, {SHARE:.0%} share,",
+        f"{RATE * SHARE:.0f} canary requests/s, hardly anybody asks twice, every answer is a stream, the deadline is 3 s. Each of",
+        f"the {len(MEASURES)} measures is the only gate of a release of its own, then (where less is not worse) its only ceiling.",
+        "After a few quiet seconds the canary is made bad in that one quality. Timed from there to the last request that was sent and met",
+        "the canary, as clients saw it; where it is held (`both`: stable is made as bad; nobody is moved) or returns, to that. Given up",
+        f"after {GIVEN_UP:g} s. `metric` asks the real Prometheus for a rate that it scrapes from Envoy. How one cohort alone goes back is",
+        "shown by `extproc demo --scenario one-country`.",
     ]
     if missing := CASES.keys() - {one.case.key for one in found}:
         lines += ["", f"**A short form**: {len(missing)} of {len(CASES)} are not in it."]
