@@ -36,7 +36,7 @@ bench: setup tools ## decisions/s, microseconds per decision, latency added thro
 	$(BIN)/python -m loadtest.bench
 	$(BIN)/python -m loadtest.added_latency
 
-proof: setup tools ## the long evidence: simulations, repeated runs, soak, kills, faults, overload, fuzz; writes docs/proof (about six hours; SECTIONS="soak fuzz")
+proof: setup tools ## the long evidence: simulations, repeated runs, every gate, soak, kills, faults, overload, fuzz; writes docs/proof (about six hours; SECTIONS="soak fuzz")
 	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[dev,fuzz]'
 	$(BIN)/python -m loadtest.proof $(SECTIONS)
 

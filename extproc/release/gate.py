@@ -23,7 +23,7 @@ from extproc.release import sentences
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.evidence import Evidence
 from extproc.release.guards import CANARY, STABLE
-from extproc.release.intervals import mean_interval, quantile_interval
+from extproc.release.intervals import mean_interval, quantile, quantile_interval
 from extproc.release.lanes import EVERYBODY, View
 from extproc.release.sampleratio import LOG_LIMIT, SampleRatio
 from extproc.release.sentences import e_value
@@ -247,21 +247,22 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     alike = stable_over >= SUSPECT and evidence.log_e_harm(measure.name) < CALM
     both = over >= limit and (stable_over >= limit or alike)
     verdict = Verdict.FAIL if over >= limit else Verdict.PASS if canary.n else Verdict.NO_DATA
-    said = sentences.rate if measure.kind is Kind.EVENT else lambda seen: _mean(measure, seen)
+    levels = [_level(measure, evidence, arm, seen) for arm, seen in ((CANARY, canary), (STABLE, stable))]
+    said = [_level_said(measure, level, seen) for level, seen in zip(levels, (canary, stable), strict=True)]
     name = ceiling.name or ceiling.measure
-    sentence = f"{name}: canary {said(canary)}, ceiling {sentences.value(measure, ceiling.limit)}; E {e_value(over)} of {e_value(limit)}"
+    sentence = f"{name}: canary {said[0]}, ceiling {sentences.value(measure, ceiling.limit)}; E {e_value(over)} of {e_value(limit)}"
     if both:
-        sentence += f"; stable is over it too ({said(stable)}, E {e_value(stable_over)})"
+        sentence += f"; stable is over it too ({said[1]}, E {e_value(stable_over)})"
     elif culprit and verdict is Verdict.FAIL:
         sentence += f"; it is cohort {culprit} alone"
     return _finding(
         ceiling_name(ceiling),
         verdict,
         sentence,
-        estimate=canary.mean,
+        estimate=levels[0],
         margin=ceiling.limit,
         samples=(canary.n, stable.n),
-        values=(canary.mean, stable.mean),
+        values=(levels[0], levels[1]),
         harm=over,
         limit=limit,
         both_arms=both,
@@ -270,8 +271,17 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     )
 
 
-def _mean(measure: Measure, seen: Moments) -> str:
-    return "no request" if seen.mean is None else f"{sentences.value(measure, seen.mean)} on average (of {seen.n:,})"
+def _level(measure: Measure, evidence: Evidence, arm: str, seen: Moments) -> float | None:
+    """What of an arm is beside a ceiling: its quantile or its mean; None where it has none."""
+    return seen.mean if measure.quantile is None or not seen.n else quantile(measure, evidence.arms[arm])
+
+
+def _level_said(measure: Measure, level: float | None, seen: Moments) -> str:
+    if measure.kind is Kind.EVENT:
+        return sentences.rate(seen)
+    if level is None:
+        return f"nothing that has ended (of {seen.n:,})" if seen.n else "no request"
+    return f"{sentences.value(measure, level)}{' on average' if measure.quantile is None else ''} (of {seen.n:,})"
 
 
 # --------------------------------------------------------------------------------------------------------------------- metrics

@@ -9,6 +9,7 @@ import math
 from typing import Final
 
 from extproc.measures import Measure
+from extproc.release.histogram import Histogram
 from extproc.release.totals import ArmTotals, Moments
 
 LEVEL: Final = 0.05
@@ -46,7 +47,7 @@ def quantile_interval(
     assert share is not None
     found = []
     for arm in (canary, stable):
-        histogram = arm.ttft if measure.name.startswith("ttft") else arm.duration
+        histogram = _histogram(measure, arm)
         n = histogram.counts.total()
         if not n:
             return None, None
@@ -55,3 +56,13 @@ def quantile_interval(
         found.append([histogram.quantile(place) or 0.0 for place in places])
     (c, c_low, c_high), (s, s_low, s_high) = found
     return (c, s), (c_low - s_high, c_high - s_low)
+
+
+def quantile(measure: Measure, arm: ArmTotals) -> float | None:
+    """An arm's value of a measure that is a quantile, of the requests that ended in this visit; None where none did."""
+    assert measure.quantile is not None
+    return _histogram(measure, arm).quantile(measure.quantile)
+
+
+def _histogram(measure: Measure, arm: ArmTotals) -> Histogram:
+    return arm.ttft if measure.name.startswith("ttft") else arm.duration

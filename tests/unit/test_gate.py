@@ -363,7 +363,7 @@ def guarded(*ceilings: Ceiling) -> Rollout:
             Ceiling("latency_p95", 2.0),
             {"duration": 3.0},
             {"duration": 1.0},
-            "latency_p95: canary 3.000 s on average (of 1,500), ceiling 2.000 s",
+            "latency_p95: canary 3.028 s (of 1,500), ceiling 2.000 s",
         ),
         (
             Ceiling("ttft_mean", 0.5, "first token"),
@@ -393,6 +393,18 @@ def test_every_kind_of_ceiling_fires(ceiling: Ceiling, bad: dict[str, Any], good
         assert (found.verdict, found.both_arms) == expected
         if canary is bad:
             assert found.sentence.startswith(sentence)
+
+
+def test_a_ceiling_of_a_quantile_tells_the_quantile() -> None:
+    """A tenth is slow: the mean is far below the limit that the p95 exceeds. What has not ended yet has no quantile."""
+    given = guarded(Ceiling("latency_p95", 2.0))
+    made = [replace(one, duration=3.0 if one.arm is Arm.CANARY and not index % 11 else 0.5) for index, one in enumerate(traffic(60, 0.5))]
+    found = shown(given, made)["ceiling:latency_p95"]
+    assert found.verdict is Verdict.FAIL
+    assert found.sentence.startswith("latency_p95: canary 3.028 s (of ")
+    assert (found.canary_value, found.stable_value) == (found.estimate, pytest.approx(0.5, rel=0.02))
+    hung = [replace(one, duration=1.0, final=False) for one in traffic(20, 0.5)]
+    assert "canary nothing that has ended (of " in shown(given, hung)["ceiling:latency_p95"].sentence
 
 
 def test_a_metric_has_a_bound_and_no_value_is_no_pass() -> None:
