@@ -1,6 +1,6 @@
 """Does everything fire that a Spec can ask for? Each gate, each ceiling and a Prometheus metric alone, on the real Envoy.
 
-    python -m loadtest.firing                                  all of them (about fifteen minutes)
+    python -m loadtest.firing                                  all of them (about eighteen minutes)
     python -m loadtest.firing gate:errors ceiling:latency_p95  some
 
 For each case a release of its own with nothing but that gate, or that ceiling; the canary is made bad in that one quality, and the
