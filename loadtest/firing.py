@@ -25,9 +25,10 @@ from rich.progress import track
 
 from extproc.demo import stand
 from extproc.demo.changes import same_prices
-from extproc.demo.processes import DemoError, Processes, free_port
+from extproc.demo.processes import DemoError, Processes
 from extproc.errors import Problem
 from extproc.measures import MEASURES
+from loadtest import scraping
 from loadtest.field import GIVEN_UP, QUIET, RATE, SHARE, WELL, WORKERS, Crowd, Field, Standing
 from loadtest.report import verdict
 
@@ -241,15 +242,8 @@ async def start_prometheus(field: Field) -> str:
     program = shutil.which("prometheus")
     if program is None:
         raise DemoError(Problem("gates.prometheus", "prometheus", "is not installed", "make tools"))
-    directory, port = field.processes.directory, free_port()
-    (directory / "prometheus.yml").write_text(
-        "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-        "scrape_configs:\n"
-        f"  - {{job_name: envoy, metrics_path: /stats/prometheus, static_configs: [{{targets: ['{field.envoy_admin}']}}]}}\n"
-    )
-    flags = [f"--config.file={directory}/prometheus.yml", f"--storage.tsdb.path={directory}/prometheus"]
-    child = await field.processes.start("prometheus", [program, *flags, f"--web.listen-address=127.0.0.1:{port}"])
-    url, clock = f"http://127.0.0.1:{port}", asyncio.get_running_loop().time
+    words, url = scraping.command(program, field.processes.directory, field.envoy_admin, "/stats/prometheus")
+    child, clock = await field.processes.start("prometheus", words), asyncio.get_running_loop().time
     deadline = clock() + READY
     async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
         while clock() < deadline:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from xxhash import xxh3_64_intdigest
 
+from extproc.assign.code import Draft
 from extproc.domain import RING, ring_length
 
 
@@ -44,6 +45,11 @@ def slot_prefix(layer: str) -> bytes:
 def point(prefix: bytes, unit: bytes) -> int:
     """Where a unit stands on the ring of a prefix, in [0, RING)."""
     return xxh3_64_intdigest(prefix + unit) >> 32
+
+
+def written_point(draft: Draft, prefix: bytes) -> str:
+    """The same as an expression of a function that is being written, for `unit`: without the call."""
+    return f"({draft.constant(xxh3_64_intdigest)}({draft.constant(prefix)} + unit) >> 32)"
 
 
 def thresholds(share: float, holdback: float = 0.0) -> Thresholds:

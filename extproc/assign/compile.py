@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from extproc import flags
-from extproc.assign.bucket import cohort_prefix, ring_prefix, slot_prefix
+from extproc.assign.bucket import cohort_prefix, ring_prefix, slot_prefix, written_point
 from extproc.assign.code import Draft, Seat
 from extproc.assign.deriving import Choices, Encoder, derive_rollout
 from extproc.assign.pools import Pool
 from extproc.assign.prepared import Prepared, PreparedConversation, PreparedRollout
-from extproc.assign.selectors import Writer, among, hashed, path_starts, reader, request_matcher
+from extproc.assign.selectors import Writer, among, path_starts, reader, request_matcher
 from extproc.assign.snapshot import CompiledRollout, Slot, Snapshot
 from extproc.assign.tokens import Signer
 from extproc.assign.units import unit_of, unit_source
@@ -139,7 +139,7 @@ def _slot(spec: Spec, rollout: Rollout) -> Slot | None:
 
 def _point(rollout: Rollout, draft: Draft) -> str:
     if rollout.bucket is Bucketing.EXTPROC:
-        return hashed(draft, ring_prefix(rollout.layer, rollout.salt))
+        return written_point(draft, ring_prefix(rollout.layer, rollout.salt))
     vendor = FlagVendor(rollout.bucket.value)
     return f"{draft.constant(flags.points(vendor, flags.seed_of(vendor, rollout.salt)))}(unit)"
 

@@ -89,7 +89,6 @@ def derive_rollout(
         name=rollout.name,
         matches=prepared.matches,
         slot=prepared.slot,
-        sources=prepared.sources,
         unit=prepared.unit,
         cookie=rollout.unit.cookie,
         seat=prepared.seat,

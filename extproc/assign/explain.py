@@ -101,7 +101,7 @@ class Explainer:
             status=state.status.value,
             phase=rollout.phases[state.phase].name,
             generation=assignment.generation,
-            unit=_unit(rollout, compiled, answer.unit, answer.durable, request.subject),
+            unit=_unit(prepared, answer.unit, answer.durable, request.subject),
             cohorts=cohorts,
             cohort=decided.name if decided is not None else "",
             point=ring.point if ring.point >= 0 else None,
@@ -184,15 +184,15 @@ def _slot(rollout: Rollout, compiled: CompiledRollout, request: Request) -> Slot
     slot = compiled.slot
     if slot is None:
         return None
-    unit = next((found for source in compiled.sources if (found := source(request.subject))), request.request_id)
+    unit = compiled.unit(request.subject) or request.request_id
     return SlotSeen(rollout.slot or "", slot.begin, slot.end, point(slot.prefix, unit)) if unit else None
 
 
 # ------------------------------------------------------------------------------------------------------------------------- unit
-def _unit(rollout: Rollout, compiled: CompiledRollout, unit: bytes, durable: bool, subject: Subject) -> UnitSeen:
+def _unit(prepared: PreparedRollout, unit: bytes, durable: bool, subject: Subject) -> UnitSeen:
     tried: list[str] = []
-    kind = rollout.unit.kind
-    for source, written in zip(compiled.sources, rollout.unit.sources, strict=True):
+    kind = prepared.rollout.unit.kind
+    for source, written in zip(prepared.sources, prepared.rollout.unit.sources, strict=True):
         if source(subject):
             return UnitSeen(kind, source_said(written), _text(unit), durable, tuple(tried))
         tried.append(source_said(written))

@@ -29,6 +29,7 @@ class PreparedRollout:
     matches: Matcher | None
     slot: Slot | None
     sources: tuple[UnitSource, ...]
+    """One by one, to be explained."""
     unit: UnitSource
     seat: Seat
     stable_ids: frozenset[bytes]

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from xxhash import xxh3_64_intdigest
-
+from extproc.assign.bucket import written_point
 from extproc.assign.code import Draft, Matcher
 from extproc.domain import (
     AllOf,
@@ -72,7 +71,7 @@ class Writer:
             case Ids(ids, _):
                 return f"unit in {constant(frozenset(one.encode() for one in ids))}"
             case RandomShare(share):
-                return f"{hashed(self._draft, self._prefix)} < {constant(ring_length(share))}"
+                return f"{written_point(self._draft, self._prefix)} < {constant(ring_length(share))}"
             case FlagIs(source, key, variants):
                 flag = self._flags[source][key]
                 if flag is None:
@@ -134,11 +133,6 @@ def among(draft: Draft, fact: Fact, values: frozenset[bytes]) -> str:
         there = f"{found} is not None and {found}.find({draft.constant(_begin(fact.name))}) >= 0"
         return f"({there} and {draft.constant(_cookie(fact.name))}(subject) in {wanted})"
     return f"{found} in {wanted}"
-
-
-def hashed(draft: Draft, prefix: bytes) -> str:
-    """Where the unit stands on the ring of a prefix: `bucket.point` without its call."""
-    return f"({draft.constant(xxh3_64_intdigest)}({draft.constant(prefix)} + unit) >> 32)"
 
 
 def path_starts(draft: Draft, prefixes: tuple[str, ...]) -> str:

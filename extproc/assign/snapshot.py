@@ -99,10 +99,8 @@ class CompiledRollout:
     matches: Matcher | None
     """None: every request that the listener sends here."""
     slot: Slot | None
-    sources: tuple[UnitSource, ...]
-    """One by one, to be explained."""
     unit: UnitSource
-    """All of them: what the first that has one gives."""
+    """What the first source that has an id gives."""
     cookie: Cookie | None
     seat: Seat
     """Which cohort has a request, and where its unit stands on the rollout's ring."""

@@ -47,8 +47,28 @@ class Watched(dict[str, bytes]):
         return super().get(key, default)
 
 
+class Compared(bytes):
+    """A value that tells how often it was looked for in a set."""
+
+    times = 0
+
+    def __hash__(self) -> int:
+        self.times += 1
+        return super().__hash__()
+
+
 def test_a_rule_is_evaluated_once_per_request() -> None:
-    """Unleash/yggdrasil#345: a rule was evaluated twice for one request. What a request says is read once, however many rules ask."""
+    """Unleash/yggdrasil#345: a rule was evaluated twice for one request. Every cohort is asked once, up to the one that has it."""
+    cohorts = tuple(cohort(f"c{number}", header(f"x-{number}", "yes")) for number in range(5))
+    (layer,) = compiled(rollout(cohorts=cohorts)).layers
+    values = [Compared(b"yes" if number == 3 else b"no") for number in range(5)]
+    answer = assign(layer, {"x-user-id": b"u1", **{f"x-{number}": value for number, value in enumerate(values)}}, None, NOW)
+    assert found(answer).cohort == "c3"
+    assert [value.times for value in values] == [1, 1, 1, 1, 0]
+
+
+def test_what_a_request_says_is_read_once() -> None:
+    """The same, of facts: each is looked up once, however many rules ask for it."""
     cohorts = tuple(cohort(f"c{number}", header(f"x-{number % 4}", "yes", f"{number}")) for number in range(8))
     (layer,) = compiled(rollout(cohorts=cohorts, match=Match((), ("/v1",), ()))).layers
     subject = Watched({"x-user-id": b"u1", ":path": b"/v1/chat", "x-3": b"yes", "x-1": b"no"})

@@ -21,7 +21,7 @@ import pytest
 
 from extproc.controller import promql
 from extproc.controller.promql import STALE_AFTER, PrometheusSource
-from extproc.demo.processes import free_port
+from loadtest import scraping
 
 PATIENCE = 30.0
 QUERIES = [
@@ -98,15 +98,10 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
     directory: Path = tmp_path_factory.mktemp("prometheus")
     lines = {'checkouts_total{arm="canary"}': 10.0, 'checkouts_total{arm="stable"}': 40.0, "zero": 0.0}
     with _page(lines) as port:
-        (directory / "p.yml").write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            f"scrape_configs: [{{job_name: test, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}]\n"
-        )
-        own = free_port()
-        flags = [f"--config.file={directory}/p.yml", f"--storage.tsdb.path={directory}/data", f"--web.listen-address=127.0.0.1:{own}"]
+        words, url = scraping.command(program, directory, f"127.0.0.1:{port}")
         with (directory / "log").open("wb") as log:
-            process = subprocess.Popen([program, *flags], stdout=log, stderr=log)
-        stand = Stand(f"http://127.0.0.1:{own}", process, lines)
+            process = subprocess.Popen(words, stdout=log, stderr=log)
+        stand = Stand(url, process, lines)
         try:
             _until(lambda: len(stand.ask("checkouts_total")) == 2)
             yield stand
