@@ -5,7 +5,7 @@
 
 statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. state: from a
 person's act to every worker. rollback: from the first failing response to the last canary request, on the real Envoy, ten times.
-reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (four hours: `python -m
+reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (45 minutes: `python -m
 loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a canary that is bad in
 that one quality. load: locust for 60 s at every phase. bench: what a decision costs. latency: what the filter adds through Envoy. soak:
 ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from loadtest.reaction import FAULTS, LONG_QUIET, RUNS, Injection, report
+from loadtest.reaction import AT_ONCE, FAULTS, LONG_QUIET, RUNS, Injection, plans, report
 from loadtest.student import quantile
 
 
@@ -19,7 +19,7 @@ def test_what_was_promised_and_not_seen_is_told() -> None:
         "errors": [Injection(3.0, 60, "errors: harm E 41 of 40"), Injection(5.2, 104, "errors: harm E 60 of 40")],
         "slow": [Injection(25.0, 500, "latency_mean"), Injection(math.inf, 0, "progressing: needs data for errors")],
     }
-    lines, problems = report(found, RUNS, LONG_QUIET)
+    lines, problems = report(found, RUNS, LONG_QUIET, AT_ONCE)
     assert problems == [
         "errors: the last canary request came 5.2 s after the fault, promised are 5 s",
         "slow: progressing: needs data for errors",
@@ -33,7 +33,7 @@ def test_a_short_form_says_so() -> None:
     """Fewer injections, or less quiet, is less proof."""
     found = {"late": [Injection(3.0, 60, "errors")]}
     for runs, quiet in ((RUNS - 1, LONG_QUIET), (RUNS, LONG_QUIET - 1)):
-        lines, problems = report(found, runs, quiet)
+        lines, problems = report(found, runs, quiet, AT_ONCE)
         assert problems == []
         assert any("A short form" in line for line in lines)
 
@@ -42,3 +42,12 @@ def test_the_faults_that_are_asked_for_are_there() -> None:
     """Errors, slowness, a hang, a crash, a fault after a quiet time; the bound is promised for those that are loud at once."""
     assert list(FAULTS) == ["errors", "slow", "hang", "crash", "late"]
     assert {key for key, fault in FAULTS.items() if fault.promise == 5.0} == {"errors", "crash", "late"}
+
+
+def test_late_faults_are_shared_out_over_stands() -> None:
+    """Every fault as often as it was asked for; those that wait do so beside each other, the others follow each other."""
+    faults = list(FAULTS.values())
+    early, *late = plans(faults, 20, 5)
+    assert [fault.key for fault in early] == [fault.key for fault in faults if not fault.late for _ in range(20)]
+    assert [[fault.key for fault in plan] for plan in late] == [["late"] * 4] * 5
+    assert [len(plan) for plan in plans([FAULTS["late"]], 3, 5)] == [1, 1, 1]
