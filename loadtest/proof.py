@@ -7,11 +7,12 @@ statistics: the e-processes by themselves, against the published table. simulati
 person's act to every worker. rollback: from the first failing response to the last canary request, on the real Envoy, ten times.
 reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (45 minutes: `python -m
 loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a canary that is bad in
-that one quality. load: locust for 60 s at every phase. bench: what a decision costs. latency: what the filter adds through Envoy. soak:
-ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in
-which extproc is the one that fails. scenarios: those in which a model or the traffic is. faults: eleven more, each with every answer
-looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz: atheris for half an
-hour. Bench, latency and overload want a machine that does nothing else.
+that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for 60 s at every phase.
+bench: what a decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes.
+kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. scenarios: those in
+which a model or the traffic is. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten
+minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, collector, latency and overload want a
+machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from extproc.demo.run import DemoSettings, run
 from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, crashes, faults, firing, kills, overload, reaction, simulations, soak
+from loadtest import added_latency, bench, collecting, crashes, faults, firing, kills, overload, reaction, simulations, soak
 from loadtest.report import verdict
 from tests.fuzz import run as fuzz
 
@@ -219,6 +220,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "rollback": _rollback,
     "reaction": reaction.section,
     "gates": firing.section,
+    "collector": collecting.section,
     "load": _load,
     "bench": bench.section,
     "latency": _added_latency,

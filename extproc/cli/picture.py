@@ -83,6 +83,8 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
     parts += _told(rollout)
     if rollout["restart"] is not None and rollout["status"] in EXPOSED:
         parts.append(Text(restart(rollout["restart"]), style="dim"))
+    if rollout["looked_at_one_in"] > 1 and rollout["status"] in EXPOSED:
+        parts.append(Text(f"comparisons look at one unit in {rollout['looked_at_one_in']:,}: there are many outcomes", style="dim"))
     if rollout["advice"]:
         parts.append(Text(rollout["advice"], style="yellow"))
     return Panel(Group(*parts), title=f"[bold]{name}[/bold]", title_align="left", border_style=style or "none", padding=(0, 1))

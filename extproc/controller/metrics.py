@@ -29,6 +29,7 @@ class ControllerMetrics:
         self._duration = Histogram(
             contract.METRIC_DURATION, "Time to the end of an answer.", ["rollout", "arm"], buckets=SECONDS, registry=registry
         )
+        self._seconds: dict[tuple[str, bool], tuple[Histogram, Histogram]] = {}
         self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", [*arm, "model", "type"], registry=registry)
         self._late = Gauge(contract.METRIC_LATE_OUTCOMES, "Outcomes that came too late to be looked at.", ["rollout"], registry=registry)
         self._undecided = Counter(
@@ -66,22 +67,31 @@ class ControllerMetrics:
         self._store_shown = dict.fromkeys(FAILURE_KINDS, 0)
 
     def count(self, outcomes: Sequence[Outcome]) -> None:
-        """Outcomes as they arrive; only ends count."""
+        """Outcomes as they arrive, those of a message together; only ends count."""
+        ended: dict[tuple[str, str, str, str], int] = {}
+        tokens: dict[tuple[str, str, str, str, str], int] = {}
         for outcome in outcomes:
             if outcome.final:
-                self._count(outcome)
+                key = outcome.rollout, outcome.cohort, outcome.arm.value, _result(outcome)
+                ended[key] = ended.get(key, 0) + 1
+                _count_tokens(outcome, tokens)
+                ttft, duration = self._seconds_of(outcome)
+                if outcome.ttft is not None:
+                    ttft.observe(outcome.ttft)
+                duration.observe(outcome.duration)
+        for key, count in ended.items():
+            self._outcomes.labels(*key).inc(count)
+        for labels, count in tokens.items():
+            self._tokens.labels(*labels).inc(count)
 
-    def _count(self, outcome: Outcome) -> None:
-        labels = outcome.rollout, outcome.cohort, outcome.arm.value
-        self._outcomes.labels(*labels, _result(outcome)).inc()
-        side = "canary" if outcome.arm is Arm.CANARY else "stable"
-        if outcome.ttft is not None:
-            self._ttft.labels(outcome.rollout, side).observe(outcome.ttft)
-        self._duration.labels(outcome.rollout, side).observe(outcome.duration)
-        kinds = ("input", outcome.input_tokens), ("cached", outcome.cached_tokens), ("output", outcome.output_tokens)
-        for kind, count in kinds:
-            if count:
-                self._tokens.labels(*labels, outcome.model or outcome.answered_by, kind).inc(count)
+    def _seconds_of(self, outcome: Outcome) -> tuple[Histogram, Histogram]:
+        """Time to the first token, and to the end, of its rollout and arm."""
+        key = outcome.rollout, outcome.arm is Arm.CANARY
+        found = self._seconds.get(key)
+        if found is None:
+            labels = outcome.rollout, "canary" if key[1] else "stable"
+            found = self._seconds[key] = self._ttft.labels(*labels), self._duration.labels(*labels)
+        return found
 
     def count_undecided(self, undecided: Sequence[Undecided]) -> None:
         """Requests without an assignment; their tokens count under no rollout."""
@@ -127,6 +137,13 @@ class ControllerMetrics:
                 self._e.labels(name, finding.gate, "safe").set(e_value(finding.log_e_safe))
                 for verdict in Verdict:
                     self._verdict.labels(name, finding.gate, verdict.value).set(finding.verdict is verdict)
+
+
+def _count_tokens(outcome: Outcome, tokens: dict[tuple[str, str, str, str, str], int]) -> None:
+    for kind, count in (("input", outcome.input_tokens), ("cached", outcome.cached_tokens), ("output", outcome.output_tokens)):
+        if count:
+            key = outcome.rollout, outcome.cohort, outcome.arm.value, outcome.model or outcome.answered_by, kind
+            tokens[key] = tokens.get(key, 0) + count
 
 
 def _result(outcome: Outcome) -> str:

@@ -82,6 +82,7 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "min_units": phase.min_units,
         "min_requests": phase.min_requests,
         "arms": {name: _arm(arm) for name, arm in evidence.arms.items()},
+        "looked_at_one_in": evidence.one_in,
         "late_outcomes": evidence.late_outcomes,
         "duplicate_outcomes": evidence.duplicates,
         "foreign_outcomes": evidence.foreign,

@@ -26,9 +26,12 @@ class Assignment:
     cluster: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
-    """What became of one assigned request, as the access log tells it. Belongs to the *assigned* arm, whoever answered."""
+    """What became of one assigned request, as the access log tells it. Belongs to the *assigned* arm, whoever answered.
+
+    Nobody changes one. Not frozen all the same: of 20,000 a second, making a frozen one would be a sixth of what they cost.
+    """
 
     stream_id: str
     layer: str

@@ -7,6 +7,7 @@ The rules:
   happened in their window. Units that may never be seen again stay out of comparisons; ceilings see them, each once.
 * E-processes against harm run over the whole attempt; evidence of safety, ceilings, counts, sample ratio and dwell belong to the
   present visit of a phase.
+* Above LOOKED_AT_MOST outcomes a second a sample of units is looked at (see `sample`); what is told of requests counts all of them.
 * Memory is bounded by what is under way; the past is a few vectors and three filters of units.
 """
 
@@ -22,6 +23,7 @@ from extproc.release.flight import GRACE, Flight, Member
 from extproc.release.guards import CANARY, STABLE
 from extproc.release.lanes import EVERYBODY, View
 from extproc.release.limits import Past
+from extproc.release.sample import Sample
 from extproc.release.sorting import Sorter
 from extproc.release.strata import Stratum
 from extproc.release.totals import ArmMoments, ArmTotals, Moments
@@ -78,6 +80,7 @@ class Evidence:
         self.past = Past(self.measured.quantiles, self.measured.means, self.measured.readings)
         self.capital = Capital(self.measured)
         self._flight = Flight(deadline)
+        self._sample = Sample(deadline)
         self._sorter = Sorter(deadline)
         self._visits: dict[int, int] = {}
         self._strata: dict[tuple[int, str], Stratum] = {}
@@ -180,9 +183,14 @@ class Evidence:
         if outcome.generation not in self._visits or outcome.start < self._not_before or outcome.cohort in self.excluded:
             self.foreign += 1
             return
+        canary = outcome.arm is Arm.CANARY
+        unit = unit_key(outcome.unit, canary)
+        if not self._sample.has(unit, outcome.start):
+            self._count(outcome, canary, now)
+            return
         member = self._flight.known.get(outcome.stream_id)
         if member is None:
-            member = self._meet(outcome, now)
+            member = self._meet(outcome, canary, unit, now)
             if member is None:
                 return
         elif member.ended:
@@ -194,7 +202,19 @@ class Evidence:
             if outcome.generation == self.generation:
                 self.arms[CANARY if member.canary else STABLE].add(outcome)
 
-    def _meet(self, outcome: Outcome, now: float) -> Member | None:
+    def _count(self, outcome: Outcome, canary: bool, now: float) -> None:
+        """A request of a unit that is not in the sample: nobody waits for it, so a second end of it would be counted twice."""
+        if outcome.generation == self.generation:
+            self._hear(outcome, canary, now)
+            if outcome.final:
+                self.arms[CANARY if canary else STABLE].add(outcome)
+
+    def _hear(self, outcome: Outcome, canary: bool, now: float) -> None:
+        self.last_outcome = now
+        if canary and outcome.durable and len(self.canary_units) < UNITS_KEPT:
+            self.canary_units[outcome.unit] = None
+
+    def _meet(self, outcome: Outcome, canary: bool, unit: int, now: float) -> Member | None:
         """A request heard of for the first time; None if it is too late to be looked at."""
         if outcome.start <= self._looked_at - self._deadline - GRACE:
             # Longer than the deadline: it was looked at by its periodic entries, this is only its end.
@@ -203,16 +223,13 @@ class Evidence:
         if self._flight.full:
             self.dropped += 1
             return None
-        canary = outcome.arm is Arm.CANARY
-        member = Member(outcome, self._stratum(outcome.generation, outcome.cohort), unit_key(outcome.unit, canary))
+        member = Member(outcome, self._stratum(outcome.generation, outcome.cohort), unit)
         in_time = outcome.start > self._looked_at - self._flight.early_age - GRACE
         if not in_time:
             self.late_outcomes += outcome.final and outcome.duration <= self._flight.early_age
         self._flight.add(outcome.stream_id, member, in_time)
         if outcome.generation == self.generation:
-            self.last_outcome = now
-            if canary and outcome.durable and len(self.canary_units) < UNITS_KEPT:
-                self.canary_units[outcome.unit] = None
+            self._hear(outcome, canary, now)
         return member
 
     def advance(self, now: float) -> None:
@@ -221,6 +238,7 @@ class Evidence:
             passed = now - self._looked_at
             self.rate += (self._ended / passed - self.rate) * (min(1.0, passed / RATE_OVER) if self.rate else 1.0)
         self._ended = 0
+        self._sample.renew(self.rate, now)
         self.as_of = max(self.as_of, now)
         self._looked_at = now = max(self._looked_at, now)
         flight, sorter = self._flight, self._sorter
@@ -305,6 +323,11 @@ class Evidence:
         return self._early[arm]
 
     @property
+    def one_in(self) -> int:
+        """One unit in so many is looked at."""
+        return self._sample.one_in
+
+    @property
     def waiting(self) -> int:
         """Requests that are being waited for."""
         return len(self._flight)
@@ -352,6 +375,7 @@ class Evidence:
         evidence._clear_visit()
         evidence.watched = document["watched"]
         evidence.as_of, evidence.rate = document["as_of"], document["rate"]
+        evidence._sample.renew(evidence.rate, 0.0)
         if evidence.as_of:
             evidence.gap = Gap(evidence.as_of, not_before, evidence.rate)
         evidence.canary_units = dict.fromkeys(document["canary_units"])

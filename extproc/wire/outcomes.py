@@ -1,9 +1,15 @@
-"""Access-log entries -> Outcomes."""
+"""Access-log entries -> Outcomes.
+
+Each field that is asked of a parsed message makes an object. What is the same for many requests (the assignment without its unit, the
+flags) is therefore asked once and remembered by its bytes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -13,7 +19,16 @@ from extproc import contract
 from extproc.domain import Arm, Outcome, Reason, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
 
-_PREFIX = contract.ASSIGNMENT_NAMESPACE + "."
+_PREFIX: Final = contract.ASSIGNMENT_NAMESPACE + "."
+_REMEMBERED: Final = 4096
+"""Assignments, and sets of flags: one for each cohort, arm, phase and router that is about."""
+_HASH_DIGITS: Final = 16
+_UNIT: Final = bytes((0x0A, len(contract.FIELD_UNIT))) + contract.FIELD_UNIT.encode() + bytes((0x12, _HASH_DIGITS + 2, 0x1A, _HASH_DIGITS))
+"""A Struct's entry of the unit, up to its hash: key, then a Value that is a string."""
+
+
+_PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
+_START: Final = AccessLogType.DOWNSTREAM_START
 
 
 def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
@@ -31,16 +46,35 @@ def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
     return outcomes, undecided
 
 
+class _Assigned(NamedTuple):
+    """What an assignment says, its unit apart."""
+
+    rollout: str
+    generation: int
+    phase: str
+    cohort: str
+    arm: Arm
+    reason: Reason
+    durable: bool
+    router: str
+
+
+class _Flagged(NamedTuple):
+    """What Envoy's flags say."""
+
+    failed: bool
+    client_aborted: bool
+    throttled: bool
+
+
 def _is_final(common: AccessLogCommon) -> bool:
-    return common.access_log_type not in (AccessLogType.DOWNSTREAM_PERIODIC, AccessLogType.DOWNSTREAM_START)
+    return common.access_log_type not in (_PERIODIC, _START)
 
 
 def _undecided(entry: HttpAccessLogEntry) -> Undecided:
     common, status = entry.common_properties, entry.response.response_code.value
-    model, (input_tokens, cached_tokens, output_tokens, reasoning_tokens) = _tokens(common)
-    client_aborted = _client_aborted(common.response_flags)
-    throttled = status == 429 or common.response_flags.rate_limited
-    failed = not throttled and _failed(common, status, client_aborted)
+    model, input_tokens, cached_tokens, output_tokens, reasoning_tokens = _tokens(common)
+    failed, client_aborted, throttled = _result(common, status)
     return Undecided(
         answered_by=common.upstream_cluster,
         model=model,
@@ -60,64 +94,94 @@ def _undecided(entry: HttpAccessLogEntry) -> Undecided:
 
 def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     common = entry.common_properties
-    if common.access_log_type == AccessLogType.DOWNSTREAM_START:
+    if common.access_log_type == _START:
         return
     metadata = common.metadata.filter_metadata
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
             # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
             with suppress(ValueError):
-                yield _outcome(entry, namespace[len(_PREFIX) :], metadata[namespace])
+                yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace])
 
 
-def _outcome(entry: HttpAccessLogEntry, layer: str, assignment: Struct) -> Outcome:
-    common, fields = entry.common_properties, assignment.fields
-    final = common.access_log_type != AccessLogType.DOWNSTREAM_PERIODIC
+def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct) -> Outcome:
+    unit, assigned = _read(assignment)
+    final = common.access_log_type != _PERIODIC
     status = entry.response.response_code.value
-    client_aborted = _client_aborted(common.response_flags)
-    throttled = status == 429 or common.response_flags.rate_limited
-    failed = final and not throttled and _failed(common, status, client_aborted)
-    model, tokens = _tokens(common)
+    failed, client_aborted, throttled = _result(common, status)
+    failed = failed and final
+    model, input_tokens, cached_tokens, output_tokens, reasoning_tokens = _tokens(common)
     return Outcome(
-        stream_id=common.stream_id or entry.request.request_id,
-        layer=layer,
+        common.stream_id or entry.request.request_id,
+        layer,
+        assigned.rollout,
+        assigned.generation,
+        assigned.phase,
+        assigned.cohort,
+        assigned.arm,
+        assigned.reason,
+        unit,
+        assigned.durable,
+        _seconds(common.start_time),
+        _seconds(common.duration),
+        final,
+        status,
+        failed,
+        client_aborted and final and not failed,
+        throttled,
+        common.upstream_request_attempt_count,
+        _microseconds(common.custom_tags.get(contract.TTFT_TAG, "")),
+        common.upstream_cluster,
+        model,
+        input_tokens,
+        cached_tokens,
+        output_tokens,
+        reasoning_tokens,
+        assigned.router,
+    )
+
+
+def _read(assignment: Struct) -> tuple[str, _Assigned]:
+    """The unit, and the rest. Raises ValueError where it says what we do not know."""
+    raw = assignment.SerializeToString()
+    at = raw.find(_UNIT) + len(_UNIT)
+    if at < len(_UNIT):
+        return assignment.fields[contract.FIELD_UNIT].string_value, _assigned(raw)
+    end = at + _HASH_DIGITS
+    return raw[at:end].decode(), _assigned(raw[:at] + b"0" * _HASH_DIGITS + raw[end:])
+
+
+@lru_cache(_REMEMBERED)
+def _assigned(raw: bytes) -> _Assigned:
+    fields = Struct.FromString(raw).fields
+    return _Assigned(
         rollout=fields[contract.FIELD_ROLLOUT].string_value,
         generation=int(fields[contract.FIELD_GENERATION].number_value),
         phase=fields[contract.FIELD_PHASE].string_value,
         cohort=fields[contract.FIELD_COHORT].string_value,
         arm=Arm(fields[contract.FIELD_ARM].string_value),
         reason=Reason(fields[contract.FIELD_REASON].string_value),
-        unit=fields[contract.FIELD_UNIT].string_value,
         durable=fields[contract.FIELD_DURABLE].bool_value,
-        start=_seconds(common.start_time),
-        duration=_seconds(common.duration),
-        final=final,
-        status=status,
-        failed=failed,
-        client_aborted=client_aborted and final and not failed,
-        throttled=throttled,
-        attempts=common.upstream_request_attempt_count,
-        ttft=_microseconds(common.custom_tags.get(contract.TTFT_TAG, "")),
-        answered_by=common.upstream_cluster,
-        model=model,
-        input_tokens=tokens[0],
-        cached_tokens=tokens[1],
-        output_tokens=tokens[2],
-        reasoning_tokens=tokens[3],
         router=fields[contract.FIELD_ROUTER].string_value,
     )
 
 
-def _client_aborted(flags: ResponseFlags) -> bool:
-    return flags.downstream_connection_termination or flags.downstream_remote_reset
+def _result(common: AccessLogCommon, status: int) -> _Flagged:
+    """What became of a request. A failure of the assigned arm: 5xx, a fault that Envoy flagged, an attempt that had to be repeated, or no
+    answer at all."""
+    flagged = _flagged(common.response_flags.SerializeToString()) if common.HasField("response_flags") else _NO_FLAGS
+    failed, client_aborted, throttled = flagged
+    if status == 429 or throttled:
+        return _Flagged(False, client_aborted, True)
+    if failed or status >= 500 or common.upstream_request_attempt_count > 1 or (status == 0 and not client_aborted):
+        return _Flagged(True, client_aborted, False)
+    return flagged
 
 
-def _failed(common: AccessLogCommon, status: int, client_aborted: bool) -> bool:
-    """A failure of the assigned arm: 5xx, a fault that Envoy flagged, an attempt that had to be repeated, or no answer at all."""
-    if status >= 500 or common.upstream_request_attempt_count > 1:
-        return True
-    flags = common.response_flags
-    return (
+@lru_cache(_REMEMBERED)
+def _flagged(raw: bytes) -> _Flagged:
+    flags = ResponseFlags.FromString(raw)
+    failed = (
         flags.upstream_request_timeout
         or flags.upstream_remote_reset
         or flags.local_reset
@@ -132,8 +196,11 @@ def _failed(common: AccessLogCommon, status: int, client_aborted: bool) -> bool:
         or flags.upstream_protocol_error
         or flags.upstream_retry_limit_exceeded
         or flags.dns_resolution_failure
-        or (status == 0 and not client_aborted)
     )
+    return _Flagged(failed, flags.downstream_connection_termination or flags.downstream_remote_reset, flags.rate_limited)
+
+
+_NO_FLAGS: Final = _flagged(b"")
 
 
 def _seconds(given: Timestamp | Duration) -> float:
@@ -145,23 +212,28 @@ def _microseconds(text: str) -> float | None:
     return int(text) / 1e6 if text.isdecimal() else None
 
 
-Tokens = tuple[int | None, int | None, int | None, int | None]
-"""Input, cached input, output, reasoning."""
+Tokens = tuple[str, int | None, int | None, int | None, int | None]
+"""Model, and its tokens: input, cached input, output, reasoning."""
 
 
-def _tokens(common: AccessLogCommon) -> tuple[str, Tokens]:
+def _tokens(common: AccessLogCommon) -> Tokens:
     """Model name and tokens as the full profile (typed metadata) or the core profile (untyped) found them."""
     metadata = common.metadata
-    if contract.TOKEN_USAGE_NAMESPACE in metadata.typed_filter_metadata:
-        usage = TokenUsage.FromString(metadata.typed_filter_metadata[contract.TOKEN_USAGE_NAMESPACE].value)
-        return usage.model, (
-            usage.input_tokens.value if usage.HasField("input_tokens") else None,
-            usage.input_token_details.cached_tokens.value if usage.input_token_details.HasField("cached_tokens") else None,
-            usage.output_tokens.value if usage.HasField("output_tokens") else None,
-            usage.output_token_details.reasoning_tokens.value if usage.output_token_details.HasField("reasoning_tokens") else None,
+    typed = metadata.typed_filter_metadata
+    if contract.TOKEN_USAGE_NAMESPACE in typed:
+        usage = TokenUsage.FromString(typed[contract.TOKEN_USAGE_NAMESPACE].value)
+        has = usage.HasField
+        cached = usage.input_token_details if has("input_token_details") else None
+        reasoning = usage.output_token_details if has("output_token_details") else None
+        return (
+            usage.model,
+            usage.input_tokens.value if has("input_tokens") else None,
+            cached.cached_tokens.value if cached is not None and cached.HasField("cached_tokens") else None,
+            usage.output_tokens.value if has("output_tokens") else None,
+            reasoning.reasoning_tokens.value if reasoning is not None and reasoning.HasField("reasoning_tokens") else None,
         )
     if contract.JSON_USAGE_NAMESPACE in metadata.filter_metadata:
         fields = metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].fields
         counts = [int(fields[key].number_value) if key in fields else None for key in ("input", "cached", "output", "reasoning")]
-        return fields["model"].string_value if "model" in fields else "", (counts[0], counts[1], counts[2], counts[3])
-    return "", (None, None, None, None)
+        return fields["model"].string_value if "model" in fields else "", counts[0], counts[1], counts[2], counts[3]
+    return "", None, None, None, None

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from extproc.errors import Problem, StoreError
 from extproc.store import files
@@ -35,9 +35,13 @@ named `(other)`."""
 OTHER: Final = "(other)"
 LONGEST_LOG: Final = 64 << 20
 """Bytes of SQLite's log above which nothing is written: somebody holds a read transaction open, and the file must stay bounded."""
-_INSERT: Final = f"INSERT INTO exposures VALUES({', '.join('?' * 15)})"
+IN_STATEMENT: Final = 500
+"""Rows of one statement. Python is locked and unlocked for each statement: beside a busy thread one for each row writes too little."""
 
 log = logging.getLogger(__name__)
+
+_Key = tuple[bytes | str, str]
+"""Request and rollout."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class _Opened:
     """The newest id."""
     minute: int
     """The present mark."""
+    noted: set[_Key]
+    """Requests in the table of open ones, of which the end is waited for."""
     swept: int = 0
     """The minute in which open requests were last looked at."""
 
@@ -80,7 +86,7 @@ class ExposureFile:
             remove_old(one.db, self._keep, now)
             with _transaction(one.db):
                 kinds, remembered = _new_kinds(one, lines)
-                starts = _put(one, one.kinds | kinds if kinds else one.kinds, lines, now)
+                starts, noted, gone = _put(one, one.kinds | kinds if kinds else one.kinds, lines, now)
                 if sweeps:
                     starts += move_open(one.db, one.last + len(starts), now)
                 _mark(one, starts, now)
@@ -90,6 +96,11 @@ class ExposureFile:
                 one.db.executemany("REPLACE INTO attempts VALUES(?, ?, ?, ?)", attempts)
                 one.db.execute("UPDATE book SET as_of = ?, rate = ?, last = ?, stopped = 0", (as_of, rate, last))
             one.kinds.update(remembered)
+            if sweeps:
+                one.noted = _noted(one.db)
+            elif noted or gone:
+                one.noted |= noted
+                one.noted -= gone
             one.last, self._news = last, []
             if sweeps:
                 one.swept = int(now // 60)
@@ -141,11 +152,12 @@ class ExposureFile:
                 db.execute("UPDATE gaps SET until = max(since, ?) WHERE until IS NULL", (book[0],))
             rows = db.execute("SELECT * FROM kinds").fetchall()
             minute = db.execute("SELECT coalesce(max(minute), 0) FROM marks").fetchone()[0]
+            noted = _noted(db)
         except BaseException:
             db.close()
             raise
         self._times_opened += 1
-        return _Opened(db, files.identity(self.path), {row[1:]: row[0] for row in rows}, book[3], minute)
+        return _Opened(db, files.identity(self.path), {row[1:]: row[0] for row in rows}, book[3], minute, noted)
 
     def _unheard(self, as_of: float, rate: float, stopped: bool, now: float) -> Gap:
         """From the last that the file has to where we go on."""
@@ -200,20 +212,38 @@ def _new_kinds(one: _Opened, lines: Sequence[tuple[Kind, Row]]) -> tuple[dict[Ki
     return new, remembered
 
 
-def _put(one: _Opened, ids: Mapping[Kind, int], lines: Sequence[tuple[Kind, Row]], now: float) -> list[int]:
-    """Lines into their tables; the starts of those that have ended: they have the ids after the last."""
-    done, still_open, closed, starts = [], [], [], []
+def _put(one: _Opened, ids: Mapping[Kind, int], lines: Sequence[tuple[Kind, Row]], now: float) -> tuple[list[int], set[_Key], set[_Key]]:
+    """Lines into their tables; the starts of those that have ended (they have the ids after the last), and who is noted as open now, and
+    who is not any more."""
+    done: list[tuple[Any, ...]] = []
+    still_open: list[tuple[Any, ...]] = []
+    closed: set[_Key] = set()
+    starts: list[int] = []
     for kind, row in lines:
         if ended(row):
             starts.append(row[3])
             done.append((one.last + len(starts), ids[kind], *row))
-            closed.append((row[0], kind[0]))
+            closed.add((row[0], kind[0]))
         else:
             still_open.append((row[0], kind[0], ids[kind], *row[1:4], now))
-    one.db.executemany("INSERT OR IGNORE INTO open VALUES(?, ?, ?, ?, ?, ?, ?)", still_open)
-    one.db.executemany("DELETE FROM open WHERE request = ? AND rollout = ?", closed)
-    one.db.executemany(_INSERT, done)
-    return starts
+    noted = {(request, rollout) for request, rollout, *_ in still_open}
+    gone = closed & noted | closed & one.noted
+    _all(one.db, "INSERT OR IGNORE INTO open VALUES {}", still_open)
+    _all(one.db, "DELETE FROM open WHERE (request, rollout) IN (VALUES {})", list(gone))
+    _all(one.db, "INSERT INTO exposures VALUES {}", done)
+    return starts, noted, gone
+
+
+def _all(db: sqlite3.Connection, said: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """One statement for many rows."""
+    for begin in range(0, len(rows), IN_STATEMENT):
+        some = rows[begin : begin + IN_STATEMENT]
+        row = f"({', '.join('?' * len(some[0]))})"
+        db.execute(said.format(", ".join([row] * len(some))), [value for one in some for value in one])
+
+
+def _noted(db: sqlite3.Connection) -> set[_Key]:
+    return set(db.execute("SELECT request, rollout FROM open"))
 
 
 def _mark(one: _Opened, starts: Sequence[int], now: float) -> None:

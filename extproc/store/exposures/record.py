@@ -17,7 +17,6 @@ LONGEST_TEXT: Final = 300
 """Characters that are kept of a text that somebody else chose: a model's name, a request's id."""
 _LARGEST: Final = (1 << 63) - 1
 """SQLite's integers have 64 bits; a number beyond is nonsense, and must not cost its neighbours."""
-_UUID_DASHES: Final = (8, 13, 18, 23)
 _HASH_DIGITS: Final = 16
 _MICROSECONDS: Final = 1_000_000
 
@@ -141,7 +140,7 @@ def stray_row(stray: Stray) -> Row:
 
 def packed_request(text: str) -> bytes | str:
     """16 bytes of a UUID as Envoy writes it, else the text."""
-    if len(text) == 36 and all(text[place] == "-" for place in _UUID_DASHES):
+    if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":
         raw = _hex(text.replace("-", ""), 32)
         if raw:
             return raw
@@ -167,7 +166,7 @@ def _hex(text: str, digits: int) -> bytes:
 
 
 def _bounded(number: int) -> int:
-    return max(-_LARGEST, min(number, _LARGEST))
+    return number if -_LARGEST <= number <= _LARGEST else _LARGEST if number > 0 else -_LARGEST
 
 
 def _count(number: int | None) -> int | None:

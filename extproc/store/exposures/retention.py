@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHUNK: Final = 20_000
-"""Lines that are removed with one batch, at most: four times what may be added in the same second, and some 20 ms of work."""
+"""Lines that are removed with one batch, at most: more than is added in the same second, and some 20 ms of work."""
 SHRINK: Final = 2_000
 """Pages that are given back to the disk with one batch, where the file is larger than it may be."""
 NO_END: Final = 86_400.0
