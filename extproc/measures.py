@@ -26,6 +26,10 @@ _RELATIVE: Final = (0.50, 0.20, 0.10, 0.10)
 _ERRORS: Final = (0.05, 0.01, 0.005, 0.0025)
 
 
+AT_ONCE: Final = 0.02
+"""Seconds in which an answer that is not a stream arrives: such a rate would be a hundred times that of any stream, and hide it."""
+
+
 class Kind(StrEnum):
     """How a measure is compared."""
 
@@ -134,7 +138,7 @@ def _output_rate(outcome: Outcome, _: Prices | None) -> float | None:
     if outcome.failed or outcome.throttled or not outcome.output_tokens:
         return None
     writing = outcome.duration - (outcome.ttft or 0.0)
-    return outcome.output_tokens / writing if writing > 0 else None
+    return outcome.output_tokens / writing if writing > AT_ONCE else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ the table

@@ -37,6 +37,7 @@ def read(name: str, prices: Prices | None = PRICES, **changes: Any) -> float | N
         ("reasoning_tokens", {"reasoning_tokens": 3}, 3),
         ("output_rate", {"output_tokens": 100, "duration": 2.1, "ttft": 0.1}, 50.0),
         ("output_rate", {"output_tokens": 100, "duration": 0.1, "ttft": 0.1}, None),
+        ("output_rate", {"output_tokens": 100, "duration": 2.002, "ttft": 2.0}, None),  # a whole answer: its body follows its head
         ("output_rate", {"output_tokens": 0}, None),
     ],
 )
