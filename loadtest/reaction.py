@@ -25,7 +25,7 @@ from rich.progress import Progress
 
 from extproc.demo import stand
 from extproc.demo.changes import watch_p95
-from extproc.demo.processes import Processes
+from extproc.demo.processes import DemoError, Processes
 from loadtest.field import LAST_ANSWERS, QUIET, RATE, SHARE, WORKERS, Crowd, Field
 from loadtest.report import verdict
 from loadtest.student import quantile
@@ -35,6 +35,8 @@ RUNS: Final = 20
 LONG_QUIET: Final = 600.0
 AT_ONCE: Final = 5
 """Stands on which the late fault is tried beside each other: what they ask of the machine together is less than one core."""
+STANDS: Final = 3
+"""Stands that are built for one plan, at most."""
 AFTER: Final = 2.0
 """Seconds after the rollback in which nobody may meet the canary; the promise is 0.1 s, and what was under way is none."""
 
@@ -98,21 +100,33 @@ async def inject(field: Field, fault: Fault, quiet: float) -> Injection:
     return Injection(*field.met(begin, end), standing.why)
 
 
-async def measure(faults: Sequence[Fault], runs: int, long_quiet: float, at_once: int) -> dict[str, list[Injection]]:
+Seen = Callable[[Fault, Injection], None]
+
+
+@dataclass(slots=True)
+class Series:
+    """What was seen so far."""
+
+    found: dict[str, list[Injection]]
+    broken: list[str] = field(default_factory=list)
+    """Why a stand had to be built anew; what was tried on it then is tried again."""
+
+
+async def measure(faults: Sequence[Fault], runs: int, long_quiet: float, at_once: int) -> Series:
     """Late faults on so many stands beside each other, all others one after the other on a stand of their own."""
-    found: dict[str, list[Injection]] = {fault.key: [] for fault in faults}
+    series = Series({fault.key: [] for fault in faults})
     one_by_one = asyncio.Lock()
     with Progress(console=CONSOLE) as progress:
         tasks = {fault.key: progress.add_task(fault.key, total=runs) for fault in faults}
 
         def seen(fault: Fault, injection: Injection) -> None:
-            found[fault.key].append(injection)
+            series.found[fault.key].append(injection)
             progress.advance(tasks[fault.key])
 
         async with asyncio.TaskGroup() as group:
             for plan in plans(faults, runs, at_once):
-                group.create_task(_on_a_stand(plan, long_quiet, one_by_one, seen))
-    return found
+                group.create_task(_all_of(plan, long_quiet, one_by_one, seen, series.broken))
+    return series
 
 
 def plans(faults: Sequence[Fault], runs: int, at_once: int) -> list[list[Fault]]:
@@ -122,7 +136,18 @@ def plans(faults: Sequence[Fault], runs: int, at_once: int) -> list[list[Fault]]
     return [plan for plan in (early, *(late[place::at_once] for place in range(at_once))) if plan]
 
 
-async def _on_a_stand(plan: Sequence[Fault], long_quiet: float, one_by_one: asyncio.Lock, seen: Callable[[Fault, Injection], None]) -> None:
+async def _all_of(plan: list[Fault], long_quiet: float, one_by_one: asyncio.Lock, seen: Seen, broken: list[str]) -> None:
+    """What is left of a plan, on another stand where one broke: hours of the others are not to be lost by it."""
+    for _ in range(STANDS):
+        if not plan:
+            break
+        try:
+            await _on_a_stand(plan, long_quiet, one_by_one, seen)
+        except DemoError as error:
+            broken.append(f"{plan[0].key}: a stand broke: {error}")
+
+
+async def _on_a_stand(plan: list[Fault], long_quiet: float, one_by_one: asyncio.Lock, seen: Seen) -> None:
     async with Processes() as processes:
         document = stand.template()
         watch_p95(document)
@@ -130,13 +155,16 @@ async def _on_a_stand(plan: Sequence[Fault], long_quiet: float, one_by_one: asyn
         # A port that is found free is taken by the time that the next stand looks for some.
         async with one_by_one:
             await field.start()
-        for fault in plan:
-            seen(fault, await inject(field, fault, long_quiet if fault.late else QUIET))
-        await field.stop()
+        try:
+            while plan:
+                seen(plan[0], await inject(field, plan[0], long_quiet if plan[0].late else QUIET))
+                del plan[0]
+        finally:
+            await field.stop()
 
 
 # --------------------------------------------------------------------------------------------------------------------- report
-def report(found: Mapping[str, Sequence[Injection]], runs: int, long_quiet: float, at_once: int) -> tuple[list[str], list[str]]:
+def report(series: Series, runs: int, long_quiet: float, at_once: int) -> tuple[list[str], list[str]]:
     """Lines of Markdown, and what was promised and not seen."""
     quiet = f"{long_quiet / 60:g} minutes" if long_quiet >= 60 else f"{long_quiet:g} s"
     lines = [
@@ -150,8 +178,12 @@ def report(found: Mapping[str, Sequence[Injection]], runs: int, long_quiet: floa
         lines += ["", f"**A short form**: the full one has {RUNS} injections of each, and {LONG_QUIET / 60:g} quiet minutes."]
     lines += ["", "| fault | what | injections | p50 | p99 | worst | canary requests meanwhile (median) | promised |"]
     lines += ["| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    problems: list[str] = []
-    for key, injections in found.items():
+    problems = list(series.broken)
+    for key, injections in series.found.items():
+        if len(injections) < runs:
+            problems.append(f"{key}: {len(injections)} of {runs} injections")
+        if not injections:
+            continue
         fault, took = FAULTS[key], sorted(one.seconds for one in injections)
         told = [f"{one:.1f} s" for one in (quantile(took, 0.5), quantile(took, 0.99), took[-1])]
         promised = "-" if math.isinf(fault.promise) else f"{fault.promise:g} s"
@@ -161,7 +193,7 @@ def report(found: Mapping[str, Sequence[Injection]], runs: int, long_quiet: floa
         if fault.promise < max(took) < math.inf:
             problems.append(f"{key}: the last canary request came {max(took):.1f} s after the fault, promised are {fault.promise:g} s")
     lines += ["", "What each was rolled back for, the last time:", ""]
-    lines += [f"* {key}: {injections[-1].why}" for key, injections in found.items()]
+    lines += [f"* {key}: {injections[-1].why}" for key, injections in series.found.items() if injections]
     return lines, problems
 
 
