@@ -45,8 +45,12 @@ SECONDS: Final = 100.0
 WARM: Final = 75.0
 OUTCOMES: Final = 5_000_000
 USERS: Final = 1_000_000
+STEADY: Final = 130.0
+"""Seconds after which memory is looked at: windows of a minute are kept for a minute and a deadline after their minute is over."""
+MINUTE: Final = 60.0
 GROWS: Final = 0.05
-"""Share of itself by which memory may grow from WARM to the end."""
+"""Share of itself by which memory may grow from the minute after STEADY to the last minute: of each the highest, since windows of a minute
+come and go."""
 IN_MESSAGE: Final = 100
 """Entries: Envoy sends when 64 KiB are full."""
 MAKES: Final = 512
@@ -167,7 +171,7 @@ class Run:
     exposed: int
     written: int
     memory: tuple[int, int]
-    """Resident bytes once warm, and at the end."""
+    """Resident bytes: the highest of the first steady minute, and of the last one."""
 
     @property
     def on_one_core(self) -> float:
@@ -194,17 +198,10 @@ async def run(share: str, seconds: float) -> Run:
         warm = [one for one in samples if one.at - samples[0].at >= min(WARM, seconds * 0.7)]
         cores = (warm[-1].cpu - warm[0].cpu) / (warm[-1].at - warm[0].at)
         rate = (warm[-1].sent - warm[0].sent) / (warm[-1].at - warm[0].at)
-        return Run(
-            share,
-            crowd.sent,
-            cores,
-            rate,
-            round(heard),
-            exposures["lost"],
-            crowd.canary,
-            exposures["written"],
-            (warm[0].memory, warm[-1].memory),
-        )
+        steady = [one for one in warm if one.at - samples[0].at >= STEADY] or warm
+        first = max(one.memory for one in steady if one.at <= steady[0].at + MINUTE)
+        last = max(one.memory for one in warm if one.at >= warm[-1].at - MINUTE)
+        return Run(share, crowd.sent, cores, rate, round(heard), exposures["lost"], crowd.canary, exposures["written"], (first, last))
 
 
 async def _controller(processes: Processes) -> tuple[Child, int]:
