@@ -72,9 +72,10 @@ class _Make:
         # Numbers of which each value that is put in takes as many bytes.
         self.seconds, self.nanos = 1_700_000_000, 1 << 28
         common.start_time.seconds, common.start_time.nanos = self.seconds, self.nanos
-        lasted = min(2.9, max(0.31, draw.lognormvariate(-0.4, 0.5)))
-        common.duration.seconds, common.duration.nanos = int(lasted), int(lasted % 1 * 1e9)
-        common.custom_tags[contract.TTFT_TAG] = str(round(lasted * draw.uniform(0.1, 0.5) * 1e6))
+        # Under a second: of longer ones Envoy would tell while they are open, and an outcome would be several entries.
+        self.lasted = min(0.95, draw.lognormvariate(-0.9, 0.4))
+        common.duration.nanos = int(self.lasted * 1e9)
+        common.custom_tags[contract.TTFT_TAG] = str(round(self.lasted * draw.uniform(0.1, 0.5) * 1e6))
         common.stream_id = entry.request.request_id = _ID % 0
         common.upstream_cluster = "gpt-5-mini" if canary else "gpt-5"
         fields = common.metadata.filter_metadata[contract.assignment_namespace(contract.MODEL_LAYER)].fields
@@ -137,7 +138,7 @@ class Crowd:
             self.sent += 1
             self.canary += canary
             make = self._makes[canary][int(draw() * MAKES)]
-            entries.append(make.entry((_ID % self.sent).encode(), self._units[user], now - 1.0))
+            entries.append(make.entry((_ID % self.sent).encode(), self._units[user], now - make.lasted))
         logs = b"".join(entries)
         return b"\x12" + _varint(len(logs)) + logs
 
