@@ -27,6 +27,8 @@ _UNIT: Final = bytes((0x0A, len(contract.FIELD_UNIT))) + contract.FIELD_UNIT.enc
 """A Struct's entry of the unit, up to its hash: key, then a Value that is a string."""
 
 
+_MOST_TOKENS: Final = 1 << 48
+"""Of one answer; what is above is none, and would outweigh every other."""
 _PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
 _START: Final = AccessLogType.DOWNSTREAM_START
 
@@ -100,7 +102,7 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
             # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
-            with suppress(ValueError):
+            with suppress(ValueError, OverflowError):
                 yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace])
 
 
@@ -234,6 +236,12 @@ def _tokens(common: AccessLogCommon) -> Tokens:
         )
     if contract.JSON_USAGE_NAMESPACE in metadata.filter_metadata:
         fields = metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].fields
-        counts = [int(fields[key].number_value) if key in fields else None for key in ("input", "cached", "output", "reasoning")]
+        counts = [_count(fields[key].number_value) if key in fields else None for key in ("input", "cached", "output", "reasoning")]
         return fields["model"].string_value if "model" in fields else "", counts[0], counts[1], counts[2], counts[3]
     return "", None, None, None, None
+
+
+def _count(number: float) -> int | None:
+    """Tokens as a model's answer tells them; None for what is no count. A model must not be able to hide its failures, and those of
+    its neighbours in the message, behind a number that cannot be read."""
+    return int(number) if 0 <= number < _MOST_TOKENS else None

@@ -123,7 +123,7 @@ def _outcome_messages() -> Iterator[bytes]:
         assignment: dict[str, Any] = {"rollout": ROLLOUT, "generation": 1, "phase": "1%", "cohort": SECRET, "arm": "canary", "unit": SECRET}
         entry.common_properties.metadata.filter_metadata[contract.assignment_namespace("model")].update(assignment | {field: value})
         yield message.SerializeToString()
-    # Tokens that are no number, whoever decided: the whole message cannot be used.
+    # Tokens that are no number.
     message = StreamAccessLogsMessage()
     common = message.http_logs.log_entry.add().common_properties
     common.metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].update({"input": float("nan"), "model": f"{SECRET}-model"})
@@ -188,7 +188,7 @@ def test_no_secret_of_a_request_is_in_any_log(form: Format, transport: Transport
     assert SECRET.encode() not in said, [line for line in said.splitlines() if SECRET.encode() in line]
     assert running.token.encode() not in said
     assert f"{ROLLOUT}: start by ann: {WHY}".encode() in said
-    for word in (b"access-log message", b"ValueError", b"DecodeError", b"OverflowError", b"`extproc doctor`"):
+    for word in (b"access-log message", b"DecodeError", b"`extproc doctor`"):
         assert word in said
     lines = (tmp_path / "err").read_text().splitlines()
     if form is Format.JSON:

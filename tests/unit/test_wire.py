@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -50,6 +53,31 @@ def read(*entries: HttpAccessLogEntry) -> tuple[list[Outcome], list[Undecided]]:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.extend(entries)
     return wire.read_outcomes(message.SerializeToString())
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1.0, 1e300])
+def test_a_model_cannot_hide_behind_a_number(number: float) -> None:
+    """Tokens that are no count are not told; the request is, and so are its neighbours."""
+    strange = entry()
+    strange.response.response_code.value = 503
+    strange.common_properties.metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].update({"input": number, "output": number})
+    outcomes, undecided = read(strange, entry())
+    assert [one.failed for one in outcomes] == [True, False]
+    assert (outcomes[0].input_tokens, outcomes[0].output_tokens, undecided) == (None, None, [])
+    stray = entry()
+    stray.common_properties.metadata.filter_metadata.clear()
+    stray.common_properties.metadata.filter_metadata[contract.JSON_USAGE_NAMESPACE].update({"output": number})
+    outcomes, undecided = read(stray, entry())
+    assert (len(outcomes), [one.output_tokens for one in undecided]) == (1, [None])
+
+
+@pytest.mark.parametrize("generation", [math.nan, math.inf, -math.inf])
+def test_an_assignment_that_makes_no_sense_costs_itself_alone(generation: float) -> None:
+    """It is told of as a request without one; its neighbours are read."""
+    strange = entry()
+    strange.common_properties.metadata.filter_metadata[contract.assignment_namespace("model")].update({"generation": generation})
+    outcomes, undecided = read(strange, entry())
+    assert (len(outcomes), len(undecided)) == (1, 1)
 
 
 def test_a_subject_is_the_headers_by_name() -> None:
