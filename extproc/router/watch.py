@@ -2,6 +2,7 @@
 
 A change of the heartbeat tells that the controller has evaluated; its value, age or the controller's clock tell nothing. A worker that
 has just been started has seen no change yet and exposes nobody until it does, a second later: it cannot know how old what it finds is.
+The first heartbeat in a store that had none is a change.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ class Watch:
 
     def __init__(self) -> None:
         self._number: int | None = None
+        self._looked = False
         self._changed_at = -math.inf
         self._blind: tuple[str, ...] = ()
 
     def see(self, heartbeat: Heartbeat | None, now: float) -> None:
         """The heartbeat as it is in the store."""
+        looked, self._looked = self._looked, True
         if heartbeat is None or heartbeat.number == self._number:
             return
-        if self._number is not None:
+        if looked:
             self._changed_at = now
         self._number, self._blind = heartbeat.number, heartbeat.blind
 

@@ -55,7 +55,8 @@ def test_requests_that_are_open_at_a_kill_stay_in_the_list(controller: Controlle
     sender = Sender(controller.collector)
     sender.tell(*both)
     sender.tell(*both)
-    until(lambda: len(controller.list()[0]) == 2)
+    controller.written(2)
+    assert len(controller.list()[0]) == 2
     controller.end(signal.SIGKILL)
     assert "of 2 no end was heard of" in controller.list()[1]
     controller.start()

@@ -36,6 +36,15 @@ def test_what_is_found_at_the_start_tells_nothing() -> None:
     assert watch.withdrawn(EXPOSED, LEASE, 101.0) == frozenset()
 
 
+def test_the_first_heartbeat_of_a_store_is_a_change() -> None:
+    """Where there was none when we looked, somebody has written it since."""
+    watch = Watch()
+    watch.see(None, 100.0)
+    assert watch.withdrawn(EXPOSED, LEASE, 100.0) == EXPOSED
+    watch.see(Heartbeat(1, ()), 100.1)
+    assert watch.withdrawn(EXPOSED, LEASE, 100.1) == frozenset()
+
+
 def test_the_lease_runs_out_and_the_next_change_ends_that() -> None:
     """The same heartbeat seen again is no change; a smaller number is one: the store was restored, and somebody watches."""
     watch = Watch()
