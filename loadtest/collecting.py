@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,10 +28,10 @@ from rich.progress import Progress
 
 from extproc import contract
 from extproc.demo import stand
-from extproc.demo.changes import watch_p95
-from extproc.demo.processes import Child, DemoError, Processes, free_port
-from extproc.errors import Problem
+from extproc.demo.changes import by_hand, watch_p95
+from extproc.demo.processes import Child, Processes
 from extproc.pb.access_log_pb2 import HttpAccessLogEntry
+from loadtest.replay import cpu
 from loadtest.report import verdict
 from loadtest.vitals import resident
 
@@ -57,7 +56,8 @@ MAKES: Final = 512
 """Entries of different durations, tokens and results."""
 ENTRY: Final = Path(__file__).with_name("recorded_entry.hex")
 _ID, _UNIT = "00000000-aaaa-4000-8000-%012x", "aaaaaaaaaaaaaaaa"
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_SECONDS, _NANOS = 1_700_000_000, 1 << 28
+"""Of the start: every value that takes their place is as many bytes long."""
 EVERY: Final = 5.0
 """Seconds between two samples."""
 
@@ -69,9 +69,7 @@ class _Make:
     def __init__(self, draw: Random, canary: bool, phase: str, generation: int) -> None:
         entry = HttpAccessLogEntry.FromString(bytes.fromhex(ENTRY.read_text()))
         common = entry.common_properties
-        # Numbers of which each value that is put in takes as many bytes.
-        self.seconds, self.nanos = 1_700_000_000, 1 << 28
-        common.start_time.seconds, common.start_time.nanos = self.seconds, self.nanos
+        common.start_time.seconds, common.start_time.nanos = _SECONDS, _NANOS
         # Under a second: of longer ones Envoy would tell while they are open, and an outcome would be several entries.
         self.lasted = min(0.95, draw.lognormvariate(-0.9, 0.4))
         common.duration.nanos = int(self.lasted * 1e9)
@@ -90,7 +88,7 @@ class _Make:
         self.head, self.raw = _length_delimited(len(raw)), raw
         self.ids = [at for at in range(len(raw)) if raw.startswith((_ID % 0).encode(), at)]
         self.unit = raw.index(_UNIT.encode())
-        self.start = raw.index(_varint(self.seconds) + b"\x10" + _varint(self.nanos))
+        self.start = raw.index(_varint(_SECONDS) + b"\x10" + _varint(_NANOS))
 
     def entry(self, request: bytes, unit: bytes, start: float) -> bytes:
         """One request."""
@@ -99,7 +97,7 @@ class _Make:
             made[at : at + 36] = request
         made[self.unit : self.unit + 16] = unit
         second = int(start)
-        nanos = self.nanos + int((start - second) * 7e8)
+        nanos = _NANOS + int((start - second) * 7e8)
         made[self.start : self.start + 11] = _varint(second) + b"\x10" + _varint(nanos)
         return self.head + made
 
@@ -183,20 +181,21 @@ class Run:
 async def run(share: str, seconds: float) -> Run:
     """`seconds` of outcomes at a share."""
     async with Processes() as processes:
-        child, port = await _controller(processes)
+        ports = stand.Ports.free(processes.directory)
+        child = await _controller(processes, ports)
         token = (processes.directory / "extproc.db.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=30.0) as api:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", headers=headers, trust_env=False, timeout=30.0) as api:
             generation = await _enter(api, share)
             crowd = Crowd(float(share.rstrip("%")) / 100, share, generation)
             await asyncio.sleep(3.0)
-            samples = await _send(child.process.pid, f"unix:{processes.directory}/collector.sock", crowd, seconds, share)
+            samples = await _send(child.process.pid, ports.collector, crowd, seconds, share)
             await asyncio.sleep(5.0)
             document: dict[str, Any] = (await api.get("/v1/status")).raise_for_status().json()
             text = (await api.get("/metrics")).text
         heard = sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{contract.METRIC_OUTCOMES}{{"))
         exposures = document["exposures"]
-        warm = [one for one in samples if one.at - samples[0].at >= min(WARM, seconds * 0.7)]
+        warm = [one for one in samples if one.at - samples[0].at >= (WARM if seconds > WARM else seconds / 2)]
         cores = (warm[-1].cpu - warm[0].cpu) / (warm[-1].at - warm[0].at)
         rate = (warm[-1].sent - warm[0].sent) / (warm[-1].at - warm[0].at)
         steady = [one for one in warm if one.at - samples[0].at >= STEADY] or warm
@@ -205,28 +204,12 @@ async def run(share: str, seconds: float) -> Run:
         return Run(share, crowd.sent, cores, rate, round(heard), exposures["lost"], crowd.canary, exposures["written"], (first, last))
 
 
-async def _controller(processes: Processes) -> tuple[Child, int]:
+async def _controller(processes: Processes, ports: stand.Ports) -> Child:
     document = stand.template()
     watch_p95(document)
-    (rollout,) = document["rollouts"].values()
-    rollout["start"] = "manual"
-    for phase in rollout["phases"]:
-        phase["min_dwell"], phase["max_dwell"] = "2h", "4h"
-    ports = stand.Ports.free(processes.directory)
+    by_hand(document)
     stand.fill(document, ports, dict.fromkeys(document["models"], 1))
-    spec, port = stand.write_spec(document, processes.directory), free_port()
-    flags = ["--spec", str(spec), "--store", f"sqlite:{processes.directory}/extproc.db"]
-    flags += ["--collector", f"unix:{processes.directory}/collector.sock", "--api-port", str(port)]
-    child = await processes.start("extproc controller", [*stand.EXTPROC, "controller", *flags])
-    async with httpx.AsyncClient(trust_env=False) as client:
-        for _ in range(300):
-            processes.check()
-            try:
-                (await client.get(f"http://127.0.0.1:{port}/healthz")).raise_for_status()
-                return child, port
-            except httpx.HTTPError:
-                await asyncio.sleep(0.1)
-    raise DemoError(Problem("collecting.start", "extproc controller", "does not serve", "look at its log"))
+    return await stand.start_controller(processes, stand.write_spec(document, processes.directory), ports)
 
 
 async def _enter(api: httpx.AsyncClient, share: str) -> int:
@@ -250,21 +233,16 @@ async def _send(pid: int, target: str, crowd: Crowd, seconds: float, said: str) 
         begin = time.monotonic()
         while (now := time.monotonic()) < begin + seconds:
             if not samples or now >= samples[-1].at + EVERY:
-                samples.append(Sample(now, crowd.sent, _cpu(pid), resident(pid) or 0))
+                samples.append(Sample(now, crowd.sent, cpu(pid), resident(pid) or 0))
                 progress.update(task, completed=now - begin)
             due = begin + crowd.sent / RATE
             if due > now:
                 await asyncio.sleep(due - now)
             queue.put(crowd.message(time.time()))
-        samples.append(Sample(time.monotonic(), crowd.sent, _cpu(pid), resident(pid) or 0))
+        samples.append(Sample(time.monotonic(), crowd.sent, cpu(pid), resident(pid) or 0))
         queue.put(None)
         await asyncio.to_thread(call.result, 60.0)
     return samples
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 # ----------------------------------------------------------------------------------------------------------------------- report

@@ -14,6 +14,7 @@ from typing import Any, Final
 import httpx
 
 from extproc.demo import stand
+from extproc.demo.changes import by_hand
 from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
 from loadtest.fault_stand import listen, start_student
@@ -77,9 +78,7 @@ class Field:
         self._crowd = crowd
         ((self.rollout, rollout),) = document["rollouts"].items()
         self.stable, self.canary = rollout["stable"], rollout["canary"]
-        rollout["start"] = "manual"
-        for phase in rollout["phases"]:
-            phase["min_dwell"], phase["max_dwell"] = "2h", "4h"
+        by_hand(document)
         self.models: dict[str, stand.ModelHandle] = {}
         self.answers: list[Answer] = []
         self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)

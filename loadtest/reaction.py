@@ -34,7 +34,7 @@ CONSOLE: Final = Console(highlight=False)
 RUNS: Final = 20
 LONG_QUIET: Final = 600.0
 AT_ONCE: Final = 5
-"""Stands on which the late fault is tried beside each other: what they ask of the machine together is less than one core."""
+"""Stands on which the late fault is tried beside each other; with the one of the other faults they kept two cores three quarters busy."""
 STANDS: Final = 3
 """Stands that are built for one plan, at most."""
 AFTER: Final = 2.0

@@ -15,6 +15,14 @@ def watch_p95(document: dict[str, Any]) -> None:
                 phase["gates"] = {**phase["gates"], "latency_p95": {}}
 
 
+def by_hand(document: dict[str, Any]) -> None:
+    """A person starts the rollout and moves it on: no dwell is over while somebody measures."""
+    for rollout in document["rollouts"].values():
+        rollout["start"] = "manual"
+        for phase in rollout["phases"]:
+            phase["min_dwell"], phase["max_dwell"] = "2h", "4h"
+
+
 def same_prices(document: dict[str, Any]) -> None:
     """A token of the canary costs what one of stable costs: else twice as many would still be cheaper."""
     for rollout in document["rollouts"].values():

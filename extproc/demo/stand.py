@@ -136,6 +136,15 @@ async def start_serve(
     return child
 
 
+async def start_controller(processes: Processes, spec: Path, ports: Ports) -> Child:
+    """`extproc controller` alone, with the embedded store; returns when its API answers."""
+    flags = ["--spec", str(spec), "--store", f"sqlite:{processes.directory}/extproc.db"]
+    flags += ["--collector", ports.collector, "--api-port", str(ports.api)]
+    child = await processes.start("extproc controller", [*EXTPROC, "controller", *flags])
+    await _well(processes, child, ports.api)
+    return child
+
+
 async def start_router(
     processes: Processes, spec: Path, ports: Ports, workers: int, phase: str, transport: TransportName = TransportName.NATIVE
 ) -> Child:
