@@ -61,13 +61,14 @@ class Measure:
 
     name: str
     unit: str
-    """`share` (of requests), `seconds`, `tokens`, `usd`, `tokens/s`."""
+    """`share` (of requests), `seconds`, `tokens`, `usd`, `tokens/s`, `score` (0 to 1)."""
     sentence: str
     """What it means, for reports."""
     kind: Kind
     group: str
     """Measures of a group share one default weight: see GROUP_WEIGHTS."""
-    read: Reader
+    read: Reader | None
+    """None: no outcome tells of it; somebody who reads answers does, of some of them and later (domain.Rating)."""
     at_deadline: AtDeadline = AtDeadline.NOTHING
     quantile: float | None = None
     more_is_worse: bool = True
@@ -211,6 +212,20 @@ COST = Measure(
     guardrail=True,
 )
 
+JUDGE = Measure(
+    name="judge",
+    unit="score",
+    sentence="mean score that the judge gives to sampled answers, from 0 to 1",
+    kind=Kind.MEAN,
+    group="judge",
+    read=None,
+    more_is_worse=False,
+    margins=(0.05, 0.03, 0.02, 0.02),
+    relative=False,
+    guardrail=True,
+    tolerance=0.0,
+)
+
 _ALL: Final = (
     ERRORS,
     _event("throttled", "requests that were answered with 429", _throttled),
@@ -223,6 +238,7 @@ _ALL: Final = (
     _count("output_tokens", "mean tokens written for a request", _output_tokens),
     _count("reasoning_tokens", "mean tokens of a request's output that were reasoning", _reasoning_tokens),
     _count("output_rate", "mean tokens a second after the first one", _output_rate, False, "tokens/s", "latency"),
+    JUDGE,
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in _ALL})

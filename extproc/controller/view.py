@@ -11,7 +11,7 @@ from extproc import release
 from extproc.controller.collector import Collector
 from extproc.controller.loop import WARM_UP, Desk, Loop
 from extproc.domain import RolloutState, Status, Verdict
-from extproc.release.evidence import Gap
+from extproc.release.gap import Gap
 from extproc.release.gate import TOGETHER
 from extproc.release.totals import ArmTotals
 

@@ -10,6 +10,7 @@ nothing of extproc.
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
+from extproc.domain.rating import Judging, Rating
 from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
 from extproc.domain.selectors import (
@@ -116,6 +117,7 @@ __all__ = [
     "Ids",
     "Infrastructure",
     "JournalEntry",
+    "Judging",
     "Jwt",
     "Listener",
     "ListenerKind",
@@ -133,6 +135,7 @@ __all__ = [
     "Prices",
     "Prometheus",
     "RandomShare",
+    "Rating",
     "Reaction",
     "Reason",
     "Regions",

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
+from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
 from extproc.domain.words import (
     AffinityPolicy,
@@ -274,6 +275,8 @@ class Rollout:
     windows: tuple[ChangeWindow, ...] = ()
     """Empty: at any time."""
     freezes: tuple[Freeze, ...] = ()
+    judging: Judging | None = None
+    """None: no gate asks for a judge."""
 
     def share_of(self, cohort: Cohort, phase: int) -> float:
         """Share of a cohort's units that meet the canary in a phase, holdback taken off."""

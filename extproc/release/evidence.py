@@ -14,15 +14,16 @@ The rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from extproc.domain import Arm, Outcome, Prices, Reason, Rollout
+from extproc.domain import Arm, Outcome, Prices, Rating, Reason, Rollout
 from extproc.release.capital import Capital
 from extproc.release.flight import GRACE, Flight, Member
+from extproc.release.gap import Gap
 from extproc.release.guards import CANARY, STABLE
 from extproc.release.lanes import EVERYBODY, View
 from extproc.release.limits import Past
+from extproc.release.ratings import Rated
 from extproc.release.sample import Sample
 from extproc.release.sorting import Sorter
 from extproc.release.strata import Stratum
@@ -41,29 +42,6 @@ VERSION: Final = 3
 NO_PRICES: Final[Mapping[str, Prices]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What a restart has cost: requests of this time are not looked at, in both arms alike. Those that were waiting for their deadline
-    when it began (up to a deadline before `since`) were looked at at the first age alone."""
-
-    since: float
-    """Unix seconds up to which everything that was heard is in the Evidence."""
-    until: float
-    """Requests that begin later are looked at."""
-    rate: float
-    """Outcomes a second, before."""
-
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return max(0.0, self.until - self.since)
-
-    @property
-    def outcomes(self) -> int:
-        """About how many outcomes that were."""
-        return round(self.rate * self.seconds)
-
-
 class Evidence:
     """Evidence of one attempt of one rollout. Time is an argument everywhere: Unix seconds, by the clock of Envoy's access log."""
 
@@ -79,6 +57,7 @@ class Evidence:
         self.measured = Watched(rollout, prices)
         self.past = Past(self.measured.quantiles, self.measured.means, self.measured.readings)
         self.capital = Capital(self.measured)
+        self.rated = Rated(rollout, self.measured.gates)
         self._flight = Flight(deadline)
         self._sample = Sample(deadline)
         self._sorter = Sorter(deadline)
@@ -132,6 +111,7 @@ class Evidence:
         for cohort in frozenset(excluded) - self.excluded:
             self.capital.exclude(cohort)
             self.met.pop(cohort, None)
+        self.rated.begin_visit(phase, frozenset(excluded) - self.excluded)
         self.excluded = frozenset(excluded)
         for stratum in self._strata.values():
             stratum.compared = stratum.compared and stratum.cohort not in self.excluded
@@ -232,6 +212,13 @@ class Evidence:
             self._hear(outcome, canary, now)
         return member
 
+    def hear(self, rating: Rating) -> None:
+        """What somebody thinks of one answer."""
+        if rating.generation not in self._visits or rating.cohort in self.excluded:
+            self.foreign += 1
+        else:
+            self.rated.hear(rating)
+
     def advance(self, now: float) -> None:
         """Look at the requests that are old enough by now."""
         if now > self._looked_at > 0.0:
@@ -255,6 +242,7 @@ class Evidence:
         for window in sorter.minutes(now):
             self.capital.add_minute(window, window.visit and window.stratum.generation == self.generation)
         self.past.renew()
+        self.rated.advance(now, self.generation, self._visits, self.excluded)
 
     def _sort(self, member: Member) -> None:
         present = member.stratum.generation == self.generation
@@ -308,14 +296,16 @@ class Evidence:
     # ----------------------------------------------------------------------------------------------------------------- reading
     def log_e_harm(self, measure: str, view: View = EVERYBODY) -> float:
         """ln of the e-value against "the canary is no worse than the tolerance allows"."""
-        return self.capital.log_e_harm(measure, view)
+        return self.rated[measure].log_e_harm(view) if measure in self.rated else self.capital.log_e_harm(measure, view)
 
     def log_e_safe(self, measure: str) -> float:
         """ln of the e-value against "the canary is worse by the margin, or more", in this visit."""
-        return self.capital.log_e_safe(measure)
+        return self.rated[measure].log_e_safe() if measure in self.rated else self.capital.log_e_safe(measure)
 
     def seen(self, arm: str, measure: str) -> Moments:
-        """Requests of an arm that have reached their deadline in this visit."""
+        """Requests of an arm that have reached their deadline in this visit, or ratings of them."""
+        if measure in self.rated:
+            return self.rated[measure].seen[arm]
         return self._late[arm].of(self.measured.reading[measure])
 
     def seen_early(self, arm: str) -> Moments:
@@ -353,6 +343,7 @@ class Evidence:
             "arms": {name: arm.to_json() for name, arm in self.arms.items()},
             "late": {name: arm.to_json() for name, arm in self._late.items()},
             "early": {name: [arm.n, arm.total] for name, arm in self._early.items()},
+            "rated": self.rated.to_json(),
             **self.capital.to_json(),
         }
 
@@ -373,6 +364,7 @@ class Evidence:
         evidence.generation, evidence.phase = document["generation"], document["phase"]
         evidence._visits = {int(generation): phase for generation, phase in document["visits"].items()}
         evidence._clear_visit()
+        evidence.rated.begin_visit(evidence.phase, frozenset())
         evidence.watched = document["watched"]
         evidence.as_of, evidence.rate = document["as_of"], document["rate"]
         evidence._sample.renew(evidence.rate, 0.0)
@@ -387,4 +379,5 @@ class Evidence:
             n, failures = document["early"][name]
             evidence._early[name] = Moments(int(n), float(failures), float(failures))
         evidence.capital.restore(document)
+        evidence.rated.restore(document.get("rated", {}))
         return evidence

@@ -1,4 +1,4 @@
-"""Numbers as people say them: percent and points, seconds, dollars, tokens, e-values, durations."""
+"""Numbers as people say them: percent and points, seconds, dollars, tokens, scores, e-values, durations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MANY: Final = math.log(1e6)
 
 
 def value(measure: Measure, number: float) -> str:
-    """A value of a measure: `1.20%`, `1.234 s`, `$0.00120`, `1,234.5`."""
+    """A value of a measure: `1.20%`, `1.234 s`, `$0.00120`, `0.802`, `1,234.5`."""
     match measure.unit:
         case "share":
             return f"{number:.2%}"
@@ -21,6 +21,8 @@ def value(measure: Measure, number: float) -> str:
             return f"{number:.3f} s"
         case "usd":
             return f"${number:.6f}"
+        case "score":
+            return f"{number:.3f}"
         case _:
             return f"{number:,.1f}"
 
@@ -34,6 +36,8 @@ def difference(measure: Measure, number: float, of: float | None = None) -> str:
             said = f"{number:+.3f} s"
         case "usd":
             said = f"{'-' if number < 0 else '+'}${abs(number):.6f}"
+        case "score":
+            return f"{number:+.3f}"
         case _:
             said = f"{number:+,.1f}"
     return f"{said} ({number / of:+.1%})" if of else said

@@ -14,7 +14,8 @@ Readings = Sequence[float | None]
 
 
 class Watched:
-    """The measures that any phase of a rollout has a gate or a ceiling for. Which they are does not change while it runs."""
+    """The measures that any phase of a rollout has a gate or a ceiling for, and of which outcomes tell. Which they are does not change
+    while it runs."""
 
     def __init__(self, rollout: Rollout, prices: Mapping[str, Prices]) -> None:
         """`prices` by cluster that answers."""
@@ -22,7 +23,8 @@ class Watched:
         self.gates = _gates(rollout)
         """The first gate of each measure: its tolerance is that of the whole release."""
         ceilings = {ceiling.measure for phase in rollout.phases for ceiling in phase.ceilings}
-        names = [name for name in MEASURES if name in self.gates or name in ceilings or name == ERRORS.name]
+        told = [name for name, measure in MEASURES.items() if measure.read is not None]
+        names = [name for name in told if name in self.gates or name in ceilings or name == ERRORS.name]
         self._readers: list[tuple[Reader, AtDeadline]] = []
         self.reading: dict[str, int] = {name: self._place(MEASURES[name]) for name in names}
         """Measure -> index of its reading; the measures of one quality share it."""
@@ -51,6 +53,7 @@ class Watched:
         return measure.tolerance if given is None else given
 
     def _place(self, measure: Measure) -> int:
+        assert measure.read is not None
         reader = measure.read, measure.at_deadline
         if reader not in self._readers:
             self._readers.append(reader)
@@ -111,7 +114,7 @@ class Watched:
         found = []
         for gate in gates:
             measure = MEASURES[gate.measure]
-            if is_guardrail(gate):
+            if is_guardrail(gate) and measure.read is not None:
                 # A quantile's margin is in its indicator already: the canary's value was divided by it.
                 margin = 0.0 if measure.quantile is not None else gate.margin
                 relative = measure.relative and measure.quantile is None

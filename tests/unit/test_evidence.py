@@ -518,8 +518,8 @@ HARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def test_every_measure_but_errors_has_its_harm_here() -> None:
-    """A new row of measures gets a row of the test below."""
-    assert set(HARMS) == set(MEASURES) - {"errors"}
+    """A new row of measures gets a row of the test below; those that ratings tell of have tests of their own."""
+    assert set(HARMS) == {name for name, measure in MEASURES.items() if measure.read is not None} - {"errors"}
 
 
 @pytest.mark.parametrize("name", sorted(HARMS))

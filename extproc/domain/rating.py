@@ -1,0 +1,38 @@
+"""What somebody thinks of one answer: the judge's score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extproc.domain.words import Arm
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """One value of one answer. It names its request's assignment itself, so that nobody has to find the request again."""
+
+    measure: str
+    stream_id: str
+    """The request, by Envoy's x-request-id."""
+    rollout: str
+    generation: int
+    cohort: str
+    arm: Arm
+    unit: str
+    """Keyed hash, 16 hex digits."""
+    start: float
+    """Unix seconds when the request began, by which ratings are put in order."""
+    value: float
+    """In [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a judge's score means in one rollout; while it runs that does not change."""
+
+    rubric: str
+    """Digest of the rubric."""
+    judges: tuple[str, ...]
+    """Names of the models that judge."""
+    within: float
+    """Seconds after a request's start at which its score is looked at, whenever it came."""
