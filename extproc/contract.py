@@ -67,6 +67,7 @@ HEALTH_PATH = "/extproc/healthz"
 """Envoy itself answers here, without a decision and without an access-log entry."""
 ROUTER_CLUSTER = "extproc_router"
 COLLECTOR_CLUSTER = "extproc_collector"
+SAMPLER_CLUSTER = "extproc_sampler"
 ACCESS_LOG_NAME = "extproc"
 TTFT_TAG = "ttft_us"
 """Custom access-log tag: microseconds from the request's first byte to the first body byte from the model."""
@@ -76,6 +77,8 @@ RUNTIME_CANARY = "extproc.{rollout}.canary"
 """Envoy runtime key, percent of decided canary requests that may reach the canary: 0 is a rollback without any router or controller."""
 RUNTIME_COMPLETED = "extproc.{rollout}.completed"
 """Envoy runtime key, percent: 100 makes the canary the default for requests that carry no decision."""
+RUNTIME_SAMPLE = "extproc.sample"
+"""Envoy runtime key: of a million requests of canary and control, how many are copied for the judge; 0 stops that at once."""
 
 # -- gRPC methods --------------------------------------------------------------------------------------------------------------
 PROCESS_METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
@@ -86,6 +89,7 @@ HEALTH_WATCH_METHOD = "/grpc.health.v1.Health/Watch"
 # -- default endpoints ---------------------------------------------------------------------------------------------------------
 DEFAULT_ROUTER_LISTEN = "unix:/run/extproc/router.sock"
 DEFAULT_COLLECTOR_LISTEN = "unix:/run/extproc/collector.sock"
+DEFAULT_SAMPLER_LISTEN = "unix:/run/extproc/sampler.sock"
 DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
 DEFAULT_API_PORT = 9970
 """The controller's HTTP port on loopback: API, /metrics, /healthz."""
@@ -151,6 +155,12 @@ METRIC_EXPOSURES = "extproc_exposures_written_total"
 METRIC_EXPOSURES_LOST = "extproc_exposures_lost_total"
 """Requests that met a canary and are not in the list, because its file could not be written for long; `extproc exposures` says when."""
 METRIC_EXPOSURES_WAITING = "extproc_exposures_waiting"
+METRIC_JUDGED = "extproc_judge_questions"
+"""Since the judge's process began: `scored`, or why there is no score."""
+METRIC_JUDGE_SPENT = "extproc_judge_spent_usd"
+METRIC_JUDGE_WAITING = "extproc_judge_waiting"
+METRIC_JUDGE_NOISE = "extproc_judge_noise"
+METRIC_JUDGE_SILENT = "extproc_judge_silent"
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 METRIC_LOOP_WORST_LAG = "extproc_loop_worst_lag_seconds"
 METRIC_TICK_SECONDS = "extproc_loop_tick_seconds"
@@ -172,6 +182,11 @@ def assignment_namespace(layer: str) -> str:
 def exposures_path(store: str) -> str:
     """Where the controller of a store keeps the list of exposures: a file beside the store's."""
     return store.partition(":")[2] + ".exposures"
+
+
+def samples_path(store: str) -> str:
+    """Where the judge's process keeps samples and scores: a file beside the store's."""
+    return store.partition(":")[2] + ".samples"
 
 
 def presence_path(store: str) -> str:

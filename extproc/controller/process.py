@@ -21,6 +21,7 @@ from extproc.controller.api_process import ApiSettings, command
 from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
+from extproc.controller.judging import JudgeKeeper
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metric_gates import MetricGates
@@ -28,6 +29,7 @@ from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
+from extproc.controller.scores import Scores
 from extproc.controller.token import server_token
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Outcome, Undecided
@@ -54,6 +56,8 @@ class ControllerSettings:
     spec_path: str
     store: str = contract.DEFAULT_STORE
     collector: str = contract.DEFAULT_COLLECTOR_LISTEN
+    sampler: str = contract.DEFAULT_SAMPLER_LISTEN
+    """Where Envoy sends copies for the judge, where the Spec has one."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
     keep: Keep = field(default_factory=Keep)
@@ -93,12 +97,12 @@ async def _run(settings: ControllerSettings) -> None:
         listener = await listening(API_HOST, settings.api_port)
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
-        poller = Poller(loop)
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures)
+        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures, scores)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep()
+        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep(), scores.keep(), judging.keep()
         beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
@@ -106,6 +110,7 @@ async def _run(settings: ControllerSettings) -> None:
             await api.stop(STOP_TIMEOUT)
             for task in beside:
                 task.cancel()
+            await judging.stop()
             listener.close()
             await asked.stop()
             presence.stop()

@@ -38,12 +38,14 @@ class Ports:
     metrics: int
     router: str
     collector: str
+    sampler: str
 
     @classmethod
     def free(cls, directory: Path) -> Ports:
         """Ports nobody uses, sockets in the directory."""
         listener, admin, api, metrics = (free_port() for _ in range(4))
-        return cls(listener, admin, api, metrics, f"unix:{directory}/router.sock", f"unix:{directory}/collector.sock")
+        sockets = (f"unix:{directory}/{name}.sock" for name in ("router", "collector", "sampler"))
+        return cls(listener, admin, api, metrics, *sockets)
 
 
 class ModelHandle:
@@ -112,7 +114,8 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
     """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
     config = processes.directory / "envoy.yaml"
-    arguments = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector, "-o", str(config))
+    arguments = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector)
+    arguments += ("--sampler", ports.sampler, "-o", str(config))
     process = await asyncio.create_subprocess_exec(
         *EXTPROC, "render", "envoy", str(spec), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
@@ -129,7 +132,7 @@ async def start_serve(
 ) -> Child:
     """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
-    flags += ["--transport", transport]
+    flags += ["--sampler", ports.sampler, "--transport", transport]
     child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     await _well(processes, child, ports.api)
@@ -139,7 +142,7 @@ async def start_serve(
 async def start_controller(processes: Processes, spec: Path, ports: Ports) -> Child:
     """`extproc controller` alone, with the embedded store; returns when its API answers."""
     flags = ["--spec", str(spec), "--store", f"sqlite:{processes.directory}/extproc.db"]
-    flags += ["--collector", ports.collector, "--api-port", str(ports.api)]
+    flags += ["--collector", ports.collector, "--sampler", ports.sampler, "--api-port", str(ports.api)]
     child = await processes.start("extproc controller", [*EXTPROC, "controller", *flags])
     await _well(processes, child, ports.api)
     return child

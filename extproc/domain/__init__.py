@@ -13,6 +13,7 @@ from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate
 from extproc.domain.rating import Judging, Rating
 from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
+from extproc.domain.samples import Purpose, Sample, Scored, Standing
 from extproc.domain.selectors import (
     AllOf,
     Among,
@@ -134,6 +135,7 @@ __all__ = [
     "Poll",
     "Prices",
     "Prometheus",
+    "Purpose",
     "RandomShare",
     "Rating",
     "Reaction",
@@ -142,11 +144,14 @@ __all__ = [
     "RollbackPolicy",
     "Rollout",
     "RolloutState",
+    "Sample",
+    "Scored",
     "Selector",
     "Sla",
     "Source",
     "SourceKind",
     "Spec",
+    "Standing",
     "StartMode",
     "State",
     "Status",

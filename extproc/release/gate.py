@@ -168,6 +168,8 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
     numbers = f"harm E {e_value(harm)} of {e_value(blame.gate_limit(gate.measure))}"
     if guardrail:
         numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
+    if verdict in (Verdict.NO_DATA, Verdict.INCONCLUSIVE):
+        numbers += _silence(gate.measure, evidence)
     estimate = None if values is None else values[0] - values[1]
     return _finding(
         gate.measure,
@@ -185,6 +187,12 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
         reaction=phase.on_fail,
         within=sentences.margin(gate) if guardrail else "",
     )
+
+
+def _silence(measure: str, evidence: Evidence) -> str:
+    """Why there is so little: what is rated has somebody who can be away."""
+    rated = evidence.rated
+    return f"; {measure}: {rated.silent}" if measure in rated and rated.silent else ""
 
 
 def _samples(measure: Measure, evidence: Evidence) -> tuple[Moments, Moments]:
@@ -363,7 +371,8 @@ def _finding(
 # ----------------------------------------------------------------------------------------------------------------- what is missing
 def waiting_for(phase: Phase, findings: Sequence[Finding], evidence: Evidence) -> tuple[str, ...]:
     """What is still missing for the next phase, one sentence each; empty where nothing is."""
-    return (*unmet(phase, evidence), *(wish for finding in findings if (wish := _wish(finding))))
+    wishes = (f"{wish}{_silence(finding.gate, evidence)}" for finding in findings if (wish := _wish(finding)))
+    return (*unmet(phase, evidence), *wishes)
 
 
 def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from extproc.render.body import send_model_filter
 from extproc.render.headers import stripped_at_the_door
 from extproc.render.identity import geoip_filter, jwt_filter
 from extproc.render.routes import BODY_LIMIT, EXT_PROC
+from extproc.render.sampling import samples, sampling_filter
 from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.targets import written_on_routes
 from extproc.render.yamltext import Block, typed
@@ -57,6 +58,12 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
     if geoip is not None and settings.profile is Profile.FULL:
         filters += ["# Where the client's address is. Envoy calls this filter work in progress.", geoip]
     filters += ["# The decision: one message with these headers only; dead, slow or silent routers mean stable.", ext_proc(spec, settings)]
+    if samples(spec):
+        said = (
+            "# Copies of some requests and answers for the judge; nobody waits for them. Runtime key, of a million: "
+            + contract.RUNTIME_SAMPLE
+        )
+        filters += [said, sampling_filter(spec)]
     if affinity_headers(spec) and settings.profile is Profile.FULL:
         filters += ["# Remembers what keeps a conversation on a replica.", affinity_filter(spec)]
     if written_on_routes(spec):

@@ -1,7 +1,7 @@
 """Access-log entries -> Outcomes.
 
-Each field that is asked of a parsed message makes an object. What is the same for many requests (the assignment without its unit, the
-flags) is therefore asked once and remembered by its bytes.
+Each field that is asked of a parsed message makes an object. What is the same for many requests (the assignment without its unit: see
+`assigned`; the flags) is therefore asked once and remembered by its bytes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from extproc import contract
-from extproc.domain import Arm, Outcome, Reason, Undecided
+from extproc.domain import Outcome, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
+from extproc.wire.assigned import read_assigned
 
 _PREFIX: Final = contract.ASSIGNMENT_NAMESPACE + "."
 _REMEMBERED: Final = 4096
-"""Assignments, and sets of flags: one for each cohort, arm, phase and router that is about."""
-_HASH_DIGITS: Final = 16
-_UNIT: Final = bytes((0x0A, len(contract.FIELD_UNIT))) + contract.FIELD_UNIT.encode() + bytes((0x12, _HASH_DIGITS + 2, 0x1A, _HASH_DIGITS))
-"""A Struct's entry of the unit, up to its hash: key, then a Value that is a string."""
-
-
+"""Sets of flags."""
 _MOST_TOKENS: Final = 1 << 48
 """Of one answer; what is above is none, and would outweigh every other."""
 _PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
@@ -46,19 +42,6 @@ def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
         if len(outcomes) == before and _is_final(entry.common_properties):
             undecided.append(_undecided(entry))
     return outcomes, undecided
-
-
-class _Assigned(NamedTuple):
-    """What an assignment says, its unit apart."""
-
-    rollout: str
-    generation: int
-    phase: str
-    cohort: str
-    arm: Arm
-    reason: Reason
-    durable: bool
-    router: str
 
 
 class _Flagged(NamedTuple):
@@ -107,7 +90,7 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
 
 
 def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct) -> Outcome:
-    unit, assigned = _read(assignment)
+    unit, assigned = read_assigned(assignment)
     final = common.access_log_type != _PERIODIC
     status = entry.response.response_code.value
     failed, client_aborted, throttled = _result(common, status)
@@ -140,31 +123,6 @@ def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, ass
         output_tokens,
         reasoning_tokens,
         assigned.router,
-    )
-
-
-def _read(assignment: Struct) -> tuple[str, _Assigned]:
-    """The unit, and the rest. Raises ValueError where it says what we do not know."""
-    raw = assignment.SerializeToString()
-    at = raw.find(_UNIT) + len(_UNIT)
-    if at < len(_UNIT):
-        return assignment.fields[contract.FIELD_UNIT].string_value, _assigned(raw)
-    end = at + _HASH_DIGITS
-    return raw[at:end].decode(), _assigned(raw[:at] + b"0" * _HASH_DIGITS + raw[end:])
-
-
-@lru_cache(_REMEMBERED)
-def _assigned(raw: bytes) -> _Assigned:
-    fields = Struct.FromString(raw).fields
-    return _Assigned(
-        rollout=fields[contract.FIELD_ROLLOUT].string_value,
-        generation=int(fields[contract.FIELD_GENERATION].number_value),
-        phase=fields[contract.FIELD_PHASE].string_value,
-        cohort=fields[contract.FIELD_COHORT].string_value,
-        arm=Arm(fields[contract.FIELD_ARM].string_value),
-        reason=Reason(fields[contract.FIELD_REASON].string_value),
-        durable=fields[contract.FIELD_DURABLE].bool_value,
-        router=fields[contract.FIELD_ROUTER].string_value,
     )
 
 

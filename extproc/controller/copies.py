@@ -1,0 +1,106 @@
+"""Takes Envoy's copies over gRPC: one stream for each copied request, messages in, none out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from extproc import contract
+from extproc.errors import Problem, SettingsError
+from extproc.judge.pipeline import Pipeline
+from extproc.judge.sampling import Chances, Copy, Sampler
+from extproc.wire import read_copy
+
+MOST_OPEN: Final = 512
+"""Streams; the rendered Envoy opens half as many at the most."""
+LONGEST_MESSAGE: Final = 4 << 20
+"""Bytes; Envoy sends a body in the pieces in which it came."""
+GRACE: Final = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class CopyServer:
+    """The server; all streams on one event loop."""
+
+    def __init__(self, sampler: Sampler, pipeline: Pipeline, chances: Chances, longest: int) -> None:
+        """`longest`: bytes that are kept of each body."""
+        self._sampler, self._pipeline, self._chances, self._longest = sampler, pipeline, chances, longest
+        self._server: grpc.aio.Server | None = None
+        self._socket: Path | None = None
+        self.copies = 0
+        self.bad = 0
+        """Messages that could not be read."""
+        self.undecided = 0
+        """Copies of requests without a decision, or without an id."""
+
+    async def start(self, listen: str) -> None:
+        """Listen; raises SettingsError where that is not possible."""
+        options = (("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE), ("grpc.so_reuseport", 0))
+        server = grpc.aio.server(options=options)
+        service, _, method = contract.PROCESS_METHOD[1:].partition("/")
+        handler = grpc.stream_stream_rpc_method_handler(self._take)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        try:
+            if listen.startswith("unix:"):
+                self._socket = Path(listen.removeprefix("unix:"))
+                self._socket.unlink(missing_ok=True)
+            if not server.add_insecure_port(listen):
+                raise OSError("the address is taken")
+            await server.start()
+            if self._socket is not None:
+                self._socket.chmod(0o600)
+        except (OSError, RuntimeError) as error:
+            raise SettingsError(
+                Problem("settings.sampler", listen, f"cannot listen for copies: {error}", "name another --sampler-listen")
+            ) from error
+        self._server = server
+
+    async def stop(self) -> None:
+        """Take no more."""
+        if self._server is not None:
+            await self._server.stop(GRACE)
+        if self._socket is not None:
+            self._socket.unlink(missing_ok=True)
+
+    async def _take(self, _: Any, context: Any) -> None:
+        """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""
+        copy, chosen, over = Copy(self._longest, time.time()), False, False
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                told = read_copy(message)
+                first = copy.assigned is None
+                copy.take(told)
+                if first and copy.assigned is not None:
+                    share = self._chances.arrive(time.time())
+                    chosen = self._pipeline.chooser(copy.assigned.rollout).chosen(copy.request, share)
+                if not over and copy.ended:
+                    over = True
+                    self._end(copy, chosen)
+        except DecodeError:
+            self.bad += 1
+        except asyncio.CancelledError:
+            pass
+        finally:
+            if not over:
+                self._end(copy, chosen)
+
+    def _end(self, copy: Copy, chosen: bool) -> None:
+        self.copies += 1
+        gathered = copy.end()
+        if gathered is None:
+            self.undecided += 1
+            return
+        sample = self._sampler.sample(gathered, chosen)
+        if sample is not None:
+            self._pipeline.put(sample)
+
+    def document(self) -> dict[str, Any]:
+        """For `status`."""
+        return {"copies": self.copies, "bad_copies": self.bad, "undecided_copies": self.undecided}

@@ -1,0 +1,166 @@
+"""The judge's process: takes Envoy's copies, keeps redacted samples of them, has them judged, and writes all that into its file.
+
+Started and kept alive by the controller. In: a line of JSON with JudgeSettings, then questions. Out: a line when it listens, and one for
+each question. It is told nothing else: another Spec is another life of it. Nothing waits for it: Envoy looks on, the controller reads the
+file, and where this process is away there is no data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import orjson
+import uvloop
+
+from extproc import contract, logs
+from extproc import spec as spec_room
+from extproc.controller.copies import CopyServer
+from extproc.domain import Judge
+from extproc.errors import ExtprocError, StoreError
+from extproc.judge.client import JudgeClient
+from extproc.judge.panel import Panel
+from extproc.judge.pipeline import Pipeline, Terms
+from extproc.judge.redact import Redactor
+from extproc.judge.sampling import Chances, Sampler
+from extproc.runtime import end_with_parent
+from extproc.runtime.child import LONGEST_LINE
+from extproc.store.samples import Kept, SampleFile
+
+STAND_EVERY: Final = 2.0
+"""Seconds between two lines in the file on how the judge is doing."""
+CLEAN_EVERY: Final = 30.0
+NICENESS: Final = 5
+"""Requests come first: where the machine is busy, answers are judged later."""
+
+log = logging.getLogger("extproc.controller.judge_process")  # and not __name__: this module is run
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSettings:
+    """What the controller tells its judge's process."""
+
+    store: str
+    listen: str
+    """Where Envoy sends copies: `unix:PATH` or `HOST:PORT`."""
+    spec: str
+    """Text of the Spec, its files included."""
+
+    def write(self) -> bytes:
+        """One line of JSON."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def read(cls, line: bytes) -> JudgeSettings:
+        """What `write` wrote."""
+        return cls(**orjson.loads(line))
+
+
+def command() -> tuple[str, ...]:
+    """What starts it."""
+    return sys.executable, "-m", "extproc.controller.judge_process"
+
+
+class _Bench:
+    """Everything of one life."""
+
+    def __init__(self, judge: Judge, file: SampleFile) -> None:
+        draw, redactor = Random().random, Redactor(judge.patterns)
+        self._file = file
+        self._clients = [JudgeClient(endpoint, draw) for endpoint in judge.endpoints]
+        self._questions = sum(endpoint.concurrency for endpoint in judge.endpoints)
+        one = self._clients[0] if len(self._clients) == 1 else Panel("panel", self._clients)
+        chances = Chances(float(judge.per_hour) if judge.per_hour is not None else None)
+        terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release) if judge.per_release is not None else None)
+        self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent())
+        self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._questions):
+                    group.create_task(self.pipeline.work())
+                group.create_task(self._stand())
+                group.create_task(self._clean())
+        finally:
+            for client in self._clients:
+                await client.close()
+
+    async def _stand(self) -> None:
+        while True:
+            with suppress(StoreError):
+                self._file.stand({**self.pipeline.document(), **self.copies.document()}, time.time())
+            await asyncio.sleep(STAND_EVERY)
+
+    async def _clean(self) -> None:
+        while True:
+            with suppress(StoreError):
+                while self._file.remove_old(time.time()):
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(CLEAN_EVERY)
+
+
+async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:
+    """Until the end of input."""
+    judge = spec_room.load(settings.spec).judge
+    if judge is None:
+        return
+    file = SampleFile(Path(contract.samples_path(settings.store)), Kept(judge.retention))
+    bench = _Bench(judge, file)
+    running = asyncio.create_task(bench.run())
+    try:
+        await bench.copies.start(settings.listen)
+        _say()
+        while await lines.readline():
+            _say()
+    finally:
+        await bench.copies.stop()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+        file.close()
+
+
+def _say() -> None:
+    """A sign of life."""
+    sys.stdout.buffer.write(b"listens\n")
+    sys.stdout.buffer.flush()
+
+
+async def _main() -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=LONGEST_LINE)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    # These reach the controller too; it closes our input, which is the one way to end us in order.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)
+    if line := await lines.readline():
+        with suppress(BrokenPipeError):
+            await _serve(JudgeSettings.read(line), lines)
+
+
+def main() -> None:
+    """Entry point of `python -m extproc.controller.judge_process`."""
+    end_with_parent()
+    os.nice(NICENESS)
+    logs.start("judge")
+    try:
+        uvloop.run(_main())
+    except ExtprocError as error:
+        for problem in error.problems:
+            log.error("%s", problem, extra={"problem": problem.id})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

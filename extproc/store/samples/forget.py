@@ -1,0 +1,32 @@
+"""A unit's samples and scores are taken out, at once and for good; the writer goes on meanwhile."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from extproc.errors import StoreError
+from extproc.store.samples import schema
+
+WAIT: Final = 10.0
+"""Seconds to wait for the writer."""
+
+
+def forget(path: Path, unit: str) -> tuple[int, int]:
+    """Delete what is kept of a unit (16 hex digits); (samples, scores) that were deleted. Raises StoreError.
+
+    What was deleted is overwritten (secure_delete), and the log, where earlier versions of pages are, is emptied.
+    """
+    if not path.exists():
+        return 0, 0
+    try:
+        with closing(schema.connect(path, WAIT)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            found = [db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,)).rowcount for table in ("samples", "scores")]  # noqa: S608
+            db.execute("COMMIT")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(schema.explain(path, error)) from error
+    return found[0], found[1]

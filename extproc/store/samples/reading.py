@@ -1,0 +1,176 @@
+"""The file of samples as others see it: the brain, which wants scores, and people, who want texts. Read only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from extproc.domain import Arm, Purpose, Rating, Sample, Standing
+from extproc.errors import StoreError
+from extproc.store import files
+from extproc.store.samples import schema
+
+WAIT: Final = 0.05
+"""Seconds: the brain reads between two requests, and comes again."""
+AT_ONCE: Final = 1_000
+_SAMPLE: Final = (
+    "request, rollout, generation, phase, cohort, arm, unit, durable, start, purpose, ending, tripwires, turns, answer, calls, redacted"
+)
+
+
+class _Reader:
+    """A connection that is opened when there is something to read, and again where another file has the name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db: sqlite3.Connection | None = None
+        self._identity: files.Identity = ()
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _opened(self) -> sqlite3.Connection | None:
+        """None where there is no file yet."""
+        found = files.identity(self.path)
+        if self._db is not None and found[0] != self._identity[0]:
+            self.close()
+        if self._db is None and found[0] is not None:
+            db = files.connect(self.path, "ro", WAIT)
+            try:
+                schema.check(db, self.path)
+            except BaseException:
+                db.close()
+                raise
+            self._db, self._identity = db, found
+        return self._db
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise StoreError(schema.explain(self.path, error)) from error
+
+
+class ScoreLog(_Reader):
+    """Ratings in the order in which they were written down, from where the last reading ended."""
+
+    def __init__(self, path: Path, since: float) -> None:
+        """`since`: of requests that began by then nothing is wanted (Unix seconds)."""
+        super().__init__(path)
+        self._since = since
+        self._after = 0
+        self._version = -1
+
+    def news(self) -> list[Rating]:
+        """At most AT_ONCE that were not read yet; Evidence alone: by hash, of durable units, the first opinion. Raises StoreError."""
+        with self._explained():
+            before = self._db
+            db = self._opened()
+            if db is None:
+                return []
+            if db is not before:
+                self._after, self._version = 0, -1
+            version = db.execute("PRAGMA data_version").fetchone()[0]
+            if version == self._version:
+                return []
+            rows = db.execute(
+                "SELECT id, purpose, durable, again, request, rollout, generation, cohort, arm, unit, start, value FROM scores "
+                "WHERE id > ? AND start > ? ORDER BY id LIMIT ?",
+                (self._after, self._since, AT_ONCE),
+            ).fetchall()
+            if len(rows) < AT_ONCE:
+                self._version = version
+        if rows:
+            self._after = rows[-1][0]
+        return [
+            Rating("judge", request, rollout, generation, cohort, Arm(arm), unit, start, value)
+            for _, purpose, durable, again, request, rollout, generation, cohort, arm, unit, start, value in rows
+            if purpose == Purpose.GATE and durable and not again
+        ]
+
+    def standing(self) -> Standing | None:
+        """How the judge was doing when its process last said so; None before it has. Raises StoreError."""
+        with self._explained():
+            db = self._opened()
+            row = db.execute("SELECT at, document FROM standing").fetchone() if db is not None else None
+        return Standing(row[0], orjson.loads(row[1])) if row is not None else None
+
+
+class SampleReader(_Reader):
+    """Texts for people."""
+
+    def worst(self, rollout: str, generation: int, arm: Arm, count: int) -> list[tuple[Sample, float, str]]:
+        """(sample, score, the judge's reason) of the answers of an arm that scored lowest in a visit. Raises StoreError."""
+        asked = (
+            f"SELECT {_prefixed()}, c.value, c.reason FROM scores c JOIN samples s ON s.request = c.request "  # noqa: S608
+            "WHERE c.rollout = ? AND c.generation = ? AND c.arm = ? AND NOT c.again ORDER BY c.value, c.id LIMIT ?"
+        )
+        return self._scored(asked, (rollout, generation, arm.value, count))
+
+    def latest(self, rollout: str, count: int) -> list[tuple[Sample, float | None, str]]:
+        """(sample, score, reason), newest first; None where it has no score. Raises StoreError."""
+        asked = (
+            f"SELECT {_prefixed()}, c.value, coalesce(c.reason, '') FROM samples s "  # noqa: S608
+            "LEFT JOIN scores c ON s.request = c.request AND NOT c.again WHERE s.rollout = ? ORDER BY s.id DESC LIMIT ?"
+        )
+        return self._scored(asked, (rollout, count))
+
+    def _scored(self, asked: str, values: Sequence[Any]) -> list[tuple[Sample, Any, str]]:
+        with self._explained():
+            db = self._opened()
+            rows = db.execute(asked, values).fetchall() if db is not None else []
+        return [(_sample(row), row[-2], row[-1]) for row in rows]
+
+
+def _prefixed() -> str:
+    return ", ".join(f"s.{name.strip()}" for name in _SAMPLE.split(","))
+
+
+def _sample(row: Sequence[Any]) -> Sample:
+    (
+        request,
+        rollout,
+        generation,
+        phase,
+        cohort,
+        arm,
+        unit,
+        durable,
+        start,
+        purpose,
+        ending,
+        tripwires,
+        turns,
+        answer,
+        calls,
+        redacted,
+        *_,
+    ) = row
+    return Sample(
+        request=request,
+        rollout=rollout,
+        generation=generation,
+        phase=phase,
+        cohort=cohort,
+        arm=Arm(arm),
+        unit=unit,
+        durable=bool(durable),
+        start=start,
+        purpose=Purpose(purpose),
+        ending=ending,
+        tripwires=tuple(orjson.loads(tripwires)),
+        turns=tuple((role, text) for role, text in orjson.loads(turns)),
+        answer=answer,
+        calls=tuple((name, arguments) for name, arguments in orjson.loads(calls)),
+        redacted=orjson.loads(redacted),
+    )
