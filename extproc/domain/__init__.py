@@ -3,13 +3,26 @@
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), and the closed lists of words (`domain.words`). Everything is frozen
-and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports
-nothing of extproc.
+them (`domain.reading`), what the brain says (`domain.control`), what a judge reads and says (`domain.judging`), and the closed lists of
+words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money
+is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
+from extproc.domain.judging import (
+    Anchor,
+    Band,
+    Comparison,
+    Criterion,
+    Exhibit,
+    Failing,
+    JudgeEndpoint,
+    Preference,
+    Rubric,
+    Score,
+    Unscored,
+)
 from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
 from extproc.domain.selectors import (
@@ -85,6 +98,7 @@ __all__ = [
     "AffinityPolicy",
     "AllOf",
     "Among",
+    "Anchor",
     "AnyOf",
     "Application",
     "ApplicationType",
@@ -93,17 +107,22 @@ __all__ = [
     "Attribute",
     "AttributeType",
     "Backend",
+    "Band",
     "Bucketing",
     "Ceiling",
     "ChangeWindow",
     "Cohort",
+    "Comparison",
     "Conversation",
     "Cookie",
     "Credential",
+    "Criterion",
     "Decision",
     "Endpoint",
+    "Exhibit",
     "Fact",
     "FactKind",
+    "Failing",
     "Finding",
     "FlagIs",
     "FlagSource",
@@ -116,6 +135,7 @@ __all__ = [
     "Ids",
     "Infrastructure",
     "JournalEntry",
+    "JudgeEndpoint",
     "Jwt",
     "Listener",
     "ListenerKind",
@@ -130,6 +150,7 @@ __all__ = [
     "PathStarts",
     "Phase",
     "Poll",
+    "Preference",
     "Prices",
     "Prometheus",
     "RandomShare",
@@ -139,6 +160,8 @@ __all__ = [
     "RollbackPolicy",
     "Rollout",
     "RolloutState",
+    "Rubric",
+    "Score",
     "Selector",
     "Sla",
     "Source",
@@ -151,6 +174,7 @@ __all__ = [
     "Tls",
     "Undecided",
     "Unit",
+    "Unscored",
     "Verdict",
     "claims",
     "fact_of",
