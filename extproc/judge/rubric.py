@@ -122,7 +122,9 @@ def _problem(detail: ErrorDetails, lines: dict[str, int]) -> Problem:
         message, hint = f"has {context['actual_length']} anchors", "write five: what earns 1, 2, 3, 4 and 5"
     elif kind == "string_pattern_mismatch":
         message = f"{str(detail['input'])[:40]!r} is no name"
-        hint = "lower-case letters, digits and underscores, beginning with a letter" if len(where) > 1 else "lower-case letters, digits, . _ -"
+        hint = (
+            "lower-case letters, digits and underscores, beginning with a letter" if len(where) > 1 else "lower-case letters, digits, . _ -"
+        )
     elif kind == "string_type":
         message, hint = f"{str(detail['input'])[:40]!r} is no text", "put it in quotes: YAML reads yes, no and 4.1 as something else"
     elif kind == "value_error":

@@ -76,7 +76,9 @@ def test_a_room_imports_only_what_its_row_names(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [p for p in sources() if (room_of(p) in PURE and p not in FILES | TALKERS) or p in SANS_IO], ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    [p for p in sources() if (room_of(p) in PURE and p not in FILES | TALKERS) or p in SANS_IO],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_a_pure_room_has_no_clock_no_chance_and_no_io(path: Path) -> None:
     """`now` and random draws are arguments: the same input always gives the same answer."""
