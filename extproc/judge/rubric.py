@@ -138,7 +138,7 @@ def _line(path: str, lines: dict[str, int]) -> int:
     """Of a path, or of the nearest block around it."""
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return lines.get(path, 0)
+    return lines.get(path or "rubric", 0)
 
 
 def _shown(where: tuple[str | int, ...]) -> str:
