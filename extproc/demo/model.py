@@ -285,7 +285,8 @@ async def _event(send: Any, content: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------- process
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
+    """A socket on a loopback port; 0 takes any free one."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind(("127.0.0.1", port))
@@ -293,7 +294,8 @@ def _listening(port: int) -> socket.socket:
     return made
 
 
-async def _serve(model: SimulatedModel, sockets: list[socket.socket], with_parent: bool) -> None:
+async def serve(model: Any, sockets: list[socket.socket], with_parent: bool) -> None:
+    """Serve an ASGI application on [its port, its control port], both told in one JSON line, until it is ended."""
     config = uvicorn.Config(
         model,
         http="httptools",
@@ -333,10 +335,10 @@ def main() -> None:
     parser.add_argument("--foreign-prefix", default="", help="count requests that carry a header with this prefix")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     given = parser.parse_args()
-    sockets = [_listening(given.port), _listening(given.control_port)]
+    sockets = [listening(given.port), listening(given.control_port)]
     control_port = sockets[1].getsockname()[1]
     model = SimulatedModel(given.name, Knobs().changed(given.knobs), given.seed, control_port, given.foreign_prefix.encode())
-    uvloop.run(_serve(model, sockets, given.with_parent))
+    uvloop.run(serve(model, sockets, given.with_parent))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,26 @@
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), and the closed lists of words (`domain.words`). Everything is frozen
-and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports
-nothing of extproc.
+them (`domain.reading`), what the brain says (`domain.control`), what a judge reads and says (`domain.judging`), and the closed lists of
+words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money
+is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
+from extproc.domain.judging import (
+    Anchor,
+    Band,
+    Comparison,
+    Criterion,
+    Exhibit,
+    Failing,
+    JudgeEndpoint,
+    Preference,
+    Rubric,
+    Score,
+    Unscored,
+)
 from extproc.domain.rating import Judging, Rating
 from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
@@ -87,6 +100,7 @@ __all__ = [
     "AffinityPolicy",
     "AllOf",
     "Among",
+    "Anchor",
     "AnyOf",
     "Application",
     "ApplicationType",
@@ -95,17 +109,22 @@ __all__ = [
     "Attribute",
     "AttributeType",
     "Backend",
+    "Band",
     "Bucketing",
     "Ceiling",
     "ChangeWindow",
     "Cohort",
+    "Comparison",
     "Conversation",
     "Cookie",
     "Credential",
+    "Criterion",
     "Decision",
     "Endpoint",
+    "Exhibit",
     "Fact",
     "FactKind",
+    "Failing",
     "Finding",
     "FlagIs",
     "FlagSource",
@@ -118,6 +137,7 @@ __all__ = [
     "Ids",
     "Infrastructure",
     "JournalEntry",
+    "JudgeEndpoint",
     "Judging",
     "Jwt",
     "Listener",
@@ -133,6 +153,7 @@ __all__ = [
     "PathStarts",
     "Phase",
     "Poll",
+    "Preference",
     "Prices",
     "Prometheus",
     "Purpose",
@@ -144,7 +165,9 @@ __all__ = [
     "RollbackPolicy",
     "Rollout",
     "RolloutState",
+    "Rubric",
     "Sample",
+    "Score",
     "Scored",
     "Selector",
     "Sla",
@@ -159,6 +182,7 @@ __all__ = [
     "Tls",
     "Undecided",
     "Unit",
+    "Unscored",
     "Verdict",
     "claims",
     "fact_of",
