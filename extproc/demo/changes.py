@@ -40,3 +40,17 @@ def one_in_ten(document: dict[str, Any]) -> None:
     """The first phase is a tenth of the people: of few, one in a hundred would be nobody."""
     for rollout in document["rollouts"].values():
         rollout["phases"] = [{**rollout["phases"][0], "share": "10%"}, *rollout["phases"][2:]]
+
+
+def judged(document: dict[str, Any]) -> None:
+    """A fifth of the answers are judged, and the gates ask for it. Phases are larger: of few people, hardly anybody would be judged."""
+    document["judge"] = {
+        "judges": [{"url": "http://127.0.0.1:1/v1", "model": "simulated-judge", "prices": {"input": "$0.10", "output": "$0.40"}}],
+        "sample": "20%",
+        "within": "8s",
+    }
+    one_in_ten(document)
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            if "gates" in phase:
+                phase["gates"] = {**phase["gates"], "judge": {"margin": "10%"}}

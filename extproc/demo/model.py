@@ -22,12 +22,15 @@ import orjson
 import uvicorn
 
 from extproc.demo.ledger import Ledger
+from extproc.demo.quality import text_of_quality
 
 KEEP_ALIVE: Final = 7200
 """Seconds an idle connection stays: longer than any gateway's own idle timeout, or the gateway meets connections just closed (503)."""
 CHUNKS: Final = 6
 """A stream is sent in at most so many content chunks, however many tokens it has: enough to see it flow, cheap to produce."""
 BYTES_PER_TOKEN: Final = 4
+QUALITY_SPREAD: Final = 0.1
+"""Standard deviation of the quality of a model's answers."""
 _WORDS: Final = ("the", "answer", "to", "your", "question", "is", "simulated", "and", "every", "token", "of", "it", "was", "counted")
 _TEXT: Final = " ".join(_WORDS[i % len(_WORDS)] for i in range(4096))
 _JSON_HEADERS: Final = [(b"content-type", b"application/json")]
@@ -57,6 +60,8 @@ class Knobs:
     error_status: int = 500
     hang_rate: float = 0.0
     """Share of requests that never get an answer."""
+    quality: float = 0.0
+    """Mean quality of what the answers say (demo.quality), from 0 to 1; 0: they say the same words again and again."""
     country: str = ""
     """`error_rate` and `hang_rate` concern only requests whose body says in `metadata.country` that they come from here; empty: all."""
 
@@ -94,6 +99,8 @@ class Answer:
     """Part of the output; None: not spoken of."""
     status: int
     """200, an error status, or 0: never any answer."""
+    text: str
+    """What it says."""
 
 
 class SimulatedModel:
@@ -173,10 +180,11 @@ class SimulatedModel:
         status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
         asked = max(1, round((body_length // BYTES_PER_TOKEN + 1) * knobs.input_factor))
-        return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status)
+        text = text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random) if knobs.quality else _text(tokens)
+        return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status, text)
 
     def _completion(self, answer: Answer) -> dict[str, Any]:
-        message = {"role": "assistant", "content": _text(0, answer.output_tokens), "refusal": None}
+        message = {"role": "assistant", "content": answer.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer)}
 
@@ -188,14 +196,14 @@ class SimulatedModel:
         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
         head = self._head("chat.completion.chunk")
         pieces = min(CHUNKS, answer.output_tokens)
-        edges = [answer.output_tokens * i // pieces for i in range(pieces + 1)]
+        edges = [len(answer.text) * i // pieces for i in range(pieces + 1)]
         pause = answer.writing / pieces
         await asyncio.sleep(answer.wait)
         for first, last in pairwise(edges):
             if gone.done():
                 self.ledger.gone()
                 return
-            delta = {"role": "assistant", "content": _text(first, last)} if first == 0 else {"content": _text(first, last)}
+            delta = {"content": answer.text[first:last], **({"role": "assistant"} if first == 0 else {})}
             await _event(send, {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
             await asyncio.sleep(pause)
         self.ledger.served(answer.input_tokens, answer.output_tokens)
@@ -232,9 +240,9 @@ def _lognormal(random: Random, mean: float, sigma: float) -> float:
     return mean * math.exp(random.gauss(0.0, sigma) - sigma * sigma / 2)
 
 
-def _text(first: int, last: int) -> str:
-    """The simulated words from one token to another (one token is taken for `BYTES_PER_TOKEN` letters)."""
-    return _TEXT[first * BYTES_PER_TOKEN % len(_TEXT) :][: (last - first) * BYTES_PER_TOKEN]
+def _text(tokens: int) -> str:
+    """So many tokens of simulated words (one token is taken for `BYTES_PER_TOKEN` letters)."""
+    return _TEXT[: tokens * BYTES_PER_TOKEN]
 
 
 def _part(tokens: int, share: float) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, one_in_ten, same_prices, watch_p95
+from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, same_prices, watch_p95
 from extproc.demo.processes import DemoError
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
@@ -14,6 +14,10 @@ from extproc.errors import Problem
 
 BREAKING_PHASE: Final = "25%"
 """The phase at which scenarios break something unless told otherwise: large enough to matter, small enough to have a control."""
+
+GOOD_ANSWERS: Final[Mapping[str, float | str]] = MappingProxyType({"quality": 0.85})
+JUDGED_RATE: Final = 200.0
+"""Requests per second where answers are judged: of half of them a fifth, which a simulated judge on two cores can read."""
 
 _ALL: Final = (
     Scenario(
@@ -117,6 +121,36 @@ _ALL: Final = (
         promise=60.0,
         change=same_prices,
         says=("cost",),
+    ),
+    Scenario(
+        name="good-answers",
+        sentence="a judge reads a fifth of the answers, finds those of the canary as good, and it ends as the default",
+        script=(),
+        ends=Status.COMPLETED,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+    ),
+    Scenario(
+        name="worse-answers",
+        sentence="the canary answers faster, cheaper and worse: no error, no wait; the judge alone rolls it back",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes glib: faster and shorter answers, with half the substance",
+                arm="canary",
+                knobs={"ttft": 0.04, "output_tokens": 45.0, "quality": 0.45},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+        says=("judge: canary 0.",),
     ),
     Scenario(
         name="hang",

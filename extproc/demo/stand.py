@@ -24,6 +24,8 @@ from extproc.errors import Problem
 from extproc.transport import TransportName
 
 EXTPROC: Final = (sys.executable, "-m", "extproc")
+JUDGE: Final = "judge"
+"""What the simulated judge is called."""
 START_TIMEOUT: Final = 30.0
 RENDER_TIMEOUT: Final = 30.0
 
@@ -67,6 +69,16 @@ class ModelHandle:
         """Start one and wait for its address (0: any free port). It counts requests in which a header of ours reached it."""
         command = [sys.executable, "-m", "extproc.demo.model", "--with-parent", "--name", name, "--seed", str(seed)]
         command += ["--foreign-prefix", contract.HEADER_PREFIX, "--port", str(port)]
+        return await cls._started(processes, name, command, knobs)
+
+    @classmethod
+    async def judge(cls, processes: Processes, seed: int) -> ModelHandle:
+        """Start a simulated judge."""
+        command = [sys.executable, "-m", "extproc.demo.judge_model", "--with-parent", "--seed", str(seed)]
+        return await cls._started(processes, JUDGE, command, {})
+
+    @classmethod
+    async def _started(cls, processes: Processes, name: str, command: list[str], knobs: Mapping[str, float | str]) -> ModelHandle:
         child = await processes.start(f"model {name}", command, speaks=True)
         said = await child.line(START_TIMEOUT)
         handle = cls(name, child, said["address"], said["control"])
@@ -97,10 +109,14 @@ def template(name: str = "release.yaml") -> dict[str, Any]:
 
 
 def fill(document: dict[str, Any], ports: Ports, endpoints: Mapping[str, int]) -> None:
-    """Put loopback ports into the Spec: the listener's, Envoy's admin port, and each model's (by its name in the Spec)."""
+    """Put loopback ports into the Spec: the listener's, Envoy's admin port, each model's (by its name in the Spec), and the
+    judge's."""
     document["listener"] |= {"address": "127.0.0.1", "port": ports.listener, "admin_port": ports.admin}
     for name, port in endpoints.items():
-        document["models"][name]["endpoint"] = {"host": "127.0.0.1", "port": port}
+        if name == JUDGE:
+            document["judge"]["judges"][0]["url"] = f"http://127.0.0.1:{port}/v1"
+        else:
+            document["models"][name]["endpoint"] = {"host": "127.0.0.1", "port": port}
 
 
 def write_spec(document: dict[str, Any], directory: Path) -> Path:

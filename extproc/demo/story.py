@@ -48,7 +48,7 @@ class Turn:
     quiet: float = 0.0
     """Seconds of dwell before these: --fast shortens them."""
     arm: str = ""
-    """`canary`, `stable` or `both`: whose knobs; empty for none."""
+    """`canary`, `stable`, `both` or `judge`: whose knobs; empty for none."""
     knobs: Mapping[str, float | str] = field(default_factory=dict)
     canary_rate: float | None = None
     """Slow the traffic until so many requests per second meet the canary; it is never made faster."""
@@ -97,6 +97,8 @@ class Scenario:
     """Words of the sentence with which somebody must have been paged; empty: nobody may have been, unless extproc itself was broken."""
     says: tuple[str, ...] = ()
     """Words of the sentence with which it must end."""
+    knobs: Mapping[str, float | str] = field(default_factory=dict)
+    """Of both models, from the beginning."""
     people: int = 20_000
     """How many there are, unless the one who watches says otherwise."""
     rate: float = 0.0

@@ -17,6 +17,7 @@ from extproc.domain.judging import (
     Criterion,
     Exhibit,
     Failing,
+    Judge,
     JudgeEndpoint,
     Preference,
     Rubric,
@@ -52,7 +53,6 @@ from extproc.domain.spec import (
     Cohort,
     Conversation,
     Cookie,
-    Credential,
     Endpoint,
     FlagSource,
     Geoip,
@@ -64,7 +64,6 @@ from extproc.domain.spec import (
     Overrides,
     PathRewrite,
     Poll,
-    Prices,
     Prometheus,
     Rollout,
     Sla,
@@ -75,6 +74,7 @@ from extproc.domain.spec import (
 )
 from extproc.domain.state import Heartbeat, RolloutState, State
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
+from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
     ApplicationType,
@@ -137,6 +137,7 @@ __all__ = [
     "Ids",
     "Infrastructure",
     "JournalEntry",
+    "Judge",
     "JudgeEndpoint",
     "Judging",
     "Jwt",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
-from extproc.domain.spec import Credential, Prices
+from extproc.domain.vendors import Credential, Prices
 
 
 class Preference(StrEnum):
@@ -98,6 +98,32 @@ class JudgeEndpoint:
     """Seconds for one whole answer."""
     concurrency: int
     """Requests that are open at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Who judges, by what, how much, and what becomes of the texts."""
+
+    endpoints: tuple[JudgeEndpoint, ...]
+    """One, or several that vote."""
+    rubric: Rubric
+    sample: float
+    """Share of the canary's and of control's requests whose bodies are copied."""
+    per_hour: Decimal
+    """USD."""
+    per_release: Decimal
+    within: float
+    """Seconds after a request's start at which its score is looked at."""
+    again: float
+    """Share of the answers that are judged twice."""
+    language: str | None
+    """ISO 639-1, that every answer must have; None: the user's."""
+    patterns: Mapping[str, str]
+    """Name -> regular expression of what else is taken out of samples."""
+    retention: float
+    """Seconds for which samples are kept."""
+    longest: int
+    """Bytes of a body that are copied."""
 
 
 @dataclass(frozen=True, slots=True)

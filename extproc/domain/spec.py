@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
+from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
     ApplicationType,
@@ -106,25 +107,6 @@ class Endpoint:
 class PathRewrite:
     prefix: str
     to: str
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret by reference: the value is in `file` (an SDS-style file or plain text) or in environment variable `env`."""
-
-    header: str
-    prefix: str
-    file: str | None
-    env: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """USD per million tokens."""
-
-    input: Decimal
-    cached_input: Decimal
-    output: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,3 +338,5 @@ class Spec:
     """SHA-256 of the parsed document and of the files that it names, 16 hex digits."""
     prometheus: Prometheus | None = None
     """None: no rollout has a metric gate."""
+    judge: Judge | None = None
+    """None: nothing is copied, and nobody judges."""

@@ -11,7 +11,7 @@ from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 from extproc.domain import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase, Reaction
-from extproc.measures import COST, ERRORS, MEASURES, Kind, Measure, default_weights
+from extproc.measures import COST, ERRORS, JUDGE, MEASURES, Kind, Measure, default_weights
 from extproc.spec import units
 from extproc.spec.document.gates import (
     CeilingBlock,
@@ -48,12 +48,13 @@ def unpriced(layer: str, stable: object, canary: object, models: Mapping[str, Mo
     return [name for name, block in models.items() if name in asked and block is not None and block.prices is None]
 
 
-def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool) -> Mapping[str, GateBlock]:
-    """Gates of a phase; `priced`: what a request costs is known."""
+def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool, judged: bool) -> Mapping[str, GateBlock]:
+    """Gates of a phase; `priced`: what a request costs is known; `judged`: somebody judges answers."""
     for block in (phase, rollout):
         if block.gates is not None:
             return block.gates
-    return {**_DEFAULT, COST.name: GateBlock()} if priced else _DEFAULT
+    more = {COST.name: priced, JUDGE.name: judged}
+    return {**_DEFAULT, **{name: GateBlock() for name, there in more.items() if there}}
 
 
 def ceilings_of(phase: GatingBlock, rollout: GatingBlock) -> Mapping[str, CeilingBlock]:
@@ -79,9 +80,9 @@ def limit(measure: Measure, written: object) -> float:
     return found
 
 
-def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool) -> Phase:
+def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool, judged: bool) -> Phase:
     """One phase with all that it inherits."""
-    gates, metrics = gates_of(block, rollout, priced), block.metrics if block.metrics is not None else rollout.metrics
+    gates, metrics = gates_of(block, rollout, priced, judged), block.metrics if block.metrics is not None else rollout.metrics
     weights = default_weights(gates)
     return Phase(
         name=block.name or show_share(block.share),

@@ -118,9 +118,10 @@ def fingerprint(rollout: Rollout) -> str:
     """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change.
 
     When it may go on by itself (windows, freezes, approval) is left out: that holds nothing that was decided, and a freeze that is
-    declared during an incident must not ask for a rollback first.
+    declared during an incident must not ask for a rollback first. So is how many answers are judged.
     """
-    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=())
+    judging = replace(rollout.judging, share=0.0) if rollout.judging is not None else None
+    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=(), judging=judging)
     option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
     return sha256(orjson.dumps(rollout, option=option, default=_kind_and_fields)).hexdigest()[:16]
 

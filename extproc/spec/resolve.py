@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -23,12 +23,16 @@ from extproc.domain import (
     FlagVendor,
     Geoip,
     Identity,
+    Judge,
+    JudgeEndpoint,
+    Judging,
     Jwt,
     Listener,
     Match,
     Model,
     Overrides,
     PathRewrite,
+    Phase,
     Poll,
     Prices,
     Prometheus,
@@ -40,11 +44,15 @@ from extproc.domain import (
     Tls,
     Unit,
 )
+from extproc.judge import rubric
+from extproc.judge.shipped import rubric_for
+from extproc.measures import JUDGE
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.judge import JudgeBlock, JudgeEndpointBlock
 from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock
 from extproc.spec.document.rollout import (
     ConversationBlock,
@@ -84,6 +92,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
     groups = {name: tuple(countries) for name, countries in written.country_groups.items()}
     around = selecting.Around(identity, groups, files)
     salts = {name: block.salt or name for name, block in document.rollouts.items()}
+    judge = _judge(document.judge, document.application, files) if document.judge is not None else None
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
@@ -91,10 +100,40 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         models={name: _model(name, block) for name, block in document.models.items()},
         layers={name: _slots(block.slots) for name, block in document.layers.items()},
         flags={name: _flags(name, block, files) for name, block in document.flags.items()},
-        rollouts={name: _rollout(name, block, salts, around, document.models) for name, block in document.rollouts.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models, judge) for name, block in document.rollouts.items()},
         digest=digest,
         prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
+        judge=judge,
     )
+
+
+def _judge(block: JudgeBlock, application: ApplicationBlock, files: Mapping[str, str]) -> Judge:
+    written = block.rubric_file
+    return Judge(
+        endpoints=tuple(_judge_endpoint(one) for one in block.judges),
+        rubric=rubric.load(files[written]) if written is not None else rubric_for(application.type),
+        sample=block.sample,
+        per_hour=block.per_hour,
+        per_release=block.per_release,
+        within=block.within,
+        again=block.again,
+        language=block.language,
+        patterns=dict(block.redact),
+        retention=block.retention,
+        longest=block.longest_body,
+    )
+
+
+def _judge_endpoint(one: JudgeEndpointBlock) -> JudgeEndpoint:
+    credential, prices = _credential(one.credential), _prices(one.prices)
+    return JudgeEndpoint(one.name or one.model, one.url, one.model, credential, prices, one.temperature, one.timeout, one.concurrency)
+
+
+def _judging(phases: Sequence[Phase], judge: Judge | None) -> Judging | None:
+    """What a score means in a rollout; None where no phase asks for one."""
+    if judge is None or not any(gate.measure == JUDGE.name for phase in phases for gate in phase.gates):
+        return None
+    return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.within, judge.sample)
 
 
 def _slots(written: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -188,9 +227,16 @@ def _prometheus(block: PrometheusBlock) -> Prometheus:
 
 
 def _rollout(
-    name: str, block: RolloutBlock, salts: Mapping[str, str], around: selecting.Around, models: Mapping[str, ModelBlock]
+    name: str,
+    block: RolloutBlock,
+    salts: Mapping[str, str],
+    around: selecting.Around,
+    models: Mapping[str, ModelBlock],
+    judge: Judge | None,
 ) -> Rollout:
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
+    judged = judge is not None and block.layer == gating.MODEL_LAYER
+    phases = tuple(gating.phase(index, phase, block, priced, judged) for index, phase in enumerate(block.phases))
     return Rollout(
         name=name,
         layer=block.layer,
@@ -199,7 +245,7 @@ def _rollout(
         canary=block.canary,
         unit=_unit(block.unit),
         cohorts=tuple(selecting.cohort(cohort, block.phases, around) for cohort in block.cohorts),
-        phases=tuple(gating.phase(index, phase, block, priced) for index, phase in enumerate(block.phases)),
+        phases=phases,
         holdback=block.holdback,
         salt=salts[block.reuse_salt_of] if block.reuse_salt_of is not None else salts[name],
         slot=block.slot,
@@ -212,6 +258,7 @@ def _rollout(
         approval_above=block.approval_above,
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
+        judging=_judging(phases, judge),
     )
 
 

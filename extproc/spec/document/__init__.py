@@ -13,6 +13,7 @@ from extproc.spec.document.application import ApplicationBlock, IdentityBlock, L
 from extproc.spec.document.base import Block, Name, Percent
 from extproc.spec.document.flags import FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.judge import JudgeBlock
 from extproc.spec.document.models import ModelBlock
 from extproc.spec.document.rollout import RolloutBlock
 
@@ -34,4 +35,5 @@ class Document(Block):
     layers: Annotated[dict[Name, LayerBlock], Field(description="Layers with slots; a layer without them needs no entry.")] = {}
     flags: Annotated[dict[Name, FlagSourceBlock], Field(description="Sources of feature flags.")] = {}
     prometheus: Annotated[PrometheusBlock | None, Field(description="Where the queries of metrics are asked.")] = None
+    judge: Annotated[JudgeBlock | None, Field(description="LLM judges of sampled answers; without this block nothing is copied.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
