@@ -58,9 +58,7 @@ def assemble(exchange: Exchange) -> Transcript:
     Request and answer may be of different dialects, as where a gateway translates; each is read in its own. The first of these that is
     so is the ending: an error, a copy that was cut, an answer that cannot be read or has no end, a request that cannot be read.
     """
-    request = read_body(
-        exchange.request, exchange.request_content_type, exchange.request_encoding, exchange.request_truncated, ended=True
-    )
+    request = read_body(exchange.request, exchange.request_content_type, exchange.request_encoding, exchange.request_truncated, ended=True)
     body = read_body(
         exchange.response,
         exchange.response_content_type,

@@ -69,7 +69,12 @@ def word(*values: Any) -> str:
     for value in values:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        if isinstance(value, str) and value and len(value) <= LONGEST_WORD and value.replace("_", "").replace("-", "").replace(".", "").isalnum():
+        if (
+            isinstance(value, str)
+            and value
+            and len(value) <= LONGEST_WORD
+            and value.replace("_", "").replace("-", "").replace(".", "").isalnum()
+        ):
             return value
     return ""
 
