@@ -3,9 +3,10 @@
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), what a judge reads and says (`domain.judging`), and the closed lists of
-words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money
-is USD as Decimal. This room imports nothing of extproc.
+them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
+samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
+(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
+USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
@@ -74,6 +75,7 @@ from extproc.domain.spec import (
 )
 from extproc.domain.state import Heartbeat, RolloutState, State
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
+from extproc.domain.transcript import Dialect, Ending, Finish, Role, ToolCall, Transcript, Turn
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
@@ -120,12 +122,15 @@ __all__ = [
     "Credential",
     "Criterion",
     "Decision",
+    "Dialect",
+    "Ending",
     "Endpoint",
     "Exhibit",
     "Fact",
     "FactKind",
     "Failing",
     "Finding",
+    "Finish",
     "FlagIs",
     "FlagSource",
     "FlagVendor",
@@ -163,6 +168,7 @@ __all__ = [
     "Reaction",
     "Reason",
     "Regions",
+    "Role",
     "RollbackPolicy",
     "Rollout",
     "RolloutState",
@@ -181,6 +187,9 @@ __all__ = [
     "Status",
     "Subject",
     "Tls",
+    "ToolCall",
+    "Transcript",
+    "Turn",
     "Undecided",
     "Unit",
     "Unscored",
