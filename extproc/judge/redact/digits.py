@@ -1,0 +1,64 @@
+"""Runs of digits with what people put between them, as cards and national numbers are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+_RUN: Final = re.compile(r"\d(?:(?:[ ./\-]{1,3}|[ ,]?\r?\n[> \t]{0,8})?\d){7,}")
+"""Eight digits or more; a line may end between them, also in a quoted mail."""
+_DIGIT: Final = re.compile(r"\d")
+_WORD: Final = re.compile(r"[A-Za-z0-9]*$")
+LONGEST_WORD: Final = 24
+"""Characters before a number that are read to see whether it stands in a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Some digits of a run that begin and end where groups do."""
+
+    digits: str
+    start: int
+    end: int
+    groups: tuple[int, ...]
+    """How many digits each group has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All digits of a run, and where each is."""
+
+    digits: str
+    places: tuple[int, ...]
+
+    def windows(self, lengths: frozenset[int]) -> Iterator[Window]:
+        """Every part of whole groups that has one of so many digits."""
+        firsts = [0] + [i for i in range(1, len(self.digits)) if self.places[i] != self.places[i - 1] + 1] + [len(self.digits)]
+        for i, first in enumerate(firsts[:-1]):
+            for j in range(i + 1, len(firsts)):
+                length = firsts[j] - first
+                if length > max(lengths):
+                    break
+                if length in lengths:
+                    groups = tuple(firsts[k + 1] - firsts[k] for k in range(i, j))
+                    yield Window(self.digits[first : firsts[j]], self.places[first], self.places[firsts[j] - 1] + 1, groups)
+
+
+def runs(text: str) -> Iterator[Run]:
+    """Of a text whose digits are ASCII or other decimals that `int` reads."""
+    for found in _RUN.finditer(text):
+        places = tuple(digit.start() for digit in _DIGIT.finditer(text, found.start(), found.end()))
+        yield Run("".join(text[place] for place in places), places)
+
+
+def stands_free(text: str, start: int, end: int) -> bool:
+    """Not a part of a decimal number, a hash or an identifier: letters may touch it only where they are a word, as in `card4111...`."""
+    before = _WORD.search(text, max(0, start - LONGEST_WORD), start)
+    if before is not None and before[0] and not (before[0].isalpha() and len(before[0]) > 1 and text[start - len(before[0]) - 1 : start - len(before[0])] != "-"):
+        return False
+    if text[max(0, start - 2) : start - 1].isdigit() and text[start - 1] in ".,":
+        return False
+    after = text[end : end + 2]
+    return not (after[:1].isascii() and after[:1].isalnum()) and not (after[:1] in (".", ",") and after[1:].isdigit())
