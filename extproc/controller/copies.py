@@ -22,6 +22,7 @@ MOST_OPEN: Final = 512
 LONGEST_MESSAGE: Final = 4 << 20
 """Bytes; Envoy sends a body in the pieces in which it came."""
 GRACE: Final = 0.5
+EOF: Final[Any] = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not have it
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,11 @@ class CopyServer:
 
     async def start(self, listen: str) -> None:
         """Listen; raises SettingsError where that is not possible."""
-        options = (("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE), ("grpc.so_reuseport", 0))
+        options = (
+            ("grpc.max_concurrent_streams", MOST_OPEN),
+            ("grpc.max_receive_message_length", LONGEST_MESSAGE),
+            ("grpc.so_reuseport", 0),
+        )
         server = grpc.aio.server(options=options)
         service, _, method = contract.PROCESS_METHOD[1:].partition("/")
         handler = grpc.stream_stream_rpc_method_handler(self._take)
@@ -73,7 +78,7 @@ class CopyServer:
         """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""
         copy, chosen, over = Copy(self._longest, time.time()), False, False
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
+            while (message := await context.read()) is not EOF:
                 told = read_copy(message)
                 first = copy.assigned is None
                 copy.take(told)

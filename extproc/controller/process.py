@@ -102,7 +102,15 @@ async def _run(settings: ControllerSettings) -> None:
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep(), scores.keep(), judging.keep()
+        works = (
+            followed.follow(),
+            api.keep(),
+            _announce(api, listener),
+            poller.keep(),
+            MetricGates(loop).keep(),
+            scores.keep(),
+            judging.keep(),
+        )
         beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))

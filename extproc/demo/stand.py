@@ -130,10 +130,17 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
     """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
     config = processes.directory / "envoy.yaml"
-    arguments = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector)
-    arguments += ("--sampler", ports.sampler, "-o", str(config))
+    addresses = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector, "--sampler", ports.sampler)
     process = await asyncio.create_subprocess_exec(
-        *EXTPROC, "render", "envoy", str(spec), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *EXTPROC,
+        "render",
+        "envoy",
+        str(spec),
+        *addresses,
+        "-o",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await asyncio.wait_for(process.communicate(), RENDER_TIMEOUT)
     if process.returncode:

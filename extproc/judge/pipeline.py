@@ -198,5 +198,7 @@ class Pipeline:
             "share": self._chances.share,
             "spent": dict(self._spent),
             "last": self._last,
-            "noise": {"sd": found.sd, "share": found.share, "pairs": found.pairs, "sentence": found.sentence} if found is not None else None,
+            "noise": {"sd": found.sd, "share": found.share, "pairs": found.pairs, "sentence": found.sentence}
+            if found is not None
+            else None,
         }

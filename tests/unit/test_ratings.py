@@ -231,9 +231,11 @@ def test_a_cohort_that_is_out_is_out_of_ratings_too() -> None:
     """What it did is no part of the whole any more."""
     rollout = replace(JUDGED, cohorts=(cohort("vip"), cohort("everyone")))
     one = evidence(rollout=rollout)
+    values = {(Arm.CANARY, "vip"): 0.1, (Arm.CONTROL, "vip"): 0.9, (Arm.CANARY, "everyone"): 0.8, (Arm.CONTROL, "everyone"): 0.8}
     for number in range(100):
-        for arm, name, value in ((Arm.CANARY, "vip", 0.1), (Arm.CONTROL, "vip", 0.9), (Arm.CANARY, "everyone", 0.8), (Arm.CONTROL, "everyone", 0.8)):
-            one.hear(replace(rating(number, arm, value, cohort=name), stream_id=f"{arm}-{name}-{number}", unit=f"{number:012x}{len(name):04x}"))
+        for (arm, name), value in values.items():
+            unit = f"{number:012x}{len(name):04x}"
+            one.hear(rating(number, arm, value, cohort=name, stream_id=f"{arm}-{name}-{number}", unit=unit))
     one.advance(BEGIN + 100 + WITHIN)
     assert harm(one) > math.log(100)
     assert one.log_e_harm("judge", View("vip")) > math.log(100)

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Final
 
 from extproc.domain import Ending, Sample, Transcript
-from extproc.judge.redact import Redacted, Redactor
 from extproc.judge.assembly import assemble
+from extproc.judge.redact import Redacted, Redactor
 from extproc.judge.sampling.choice import purpose
 from extproc.judge.sampling.copy import Gathered
 from extproc.judge.tripwires import tripwires

@@ -35,7 +35,9 @@ class JudgeBlock(Block):
         Percent,
         Field(gt=0, json_schema_extra={"default": "5%"}, description="Share of the canary's and of control's requests that are copied."),
     ] = 0.05
-    per_hour: Annotated[Dollars, Field(gt=0, json_schema_extra={"default": "$5"}, description="What judging may cost in an hour.")] = Decimal(5)
+    per_hour: Annotated[Dollars, Field(gt=0, json_schema_extra={"default": "$5"}, description="What judging may cost in an hour.")] = (
+        Decimal(5)
+    )
     per_release: Annotated[
         Dollars, Field(gt=0, json_schema_extra={"default": "$250"}, description="What judging may cost in a release.")
     ] = Decimal(250)
