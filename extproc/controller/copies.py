@@ -43,12 +43,8 @@ class CopyServer:
 
     async def start(self, listen: str) -> None:
         """Listen; raises SettingsError where that is not possible."""
-        options = (
-            ("grpc.max_concurrent_streams", MOST_OPEN),
-            ("grpc.max_receive_message_length", LONGEST_MESSAGE),
-            ("grpc.so_reuseport", 0),
-        )
-        server = grpc.aio.server(options=options)
+        limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
+        server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
         service, _, method = contract.PROCESS_METHOD[1:].partition("/")
         handler = grpc.stream_stream_rpc_method_handler(self._take)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))

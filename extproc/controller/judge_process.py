@@ -39,6 +39,8 @@ from extproc.store.samples import Kept, SampleFile
 STAND_EVERY: Final = 2.0
 """Seconds between two lines in the file on how the judge is doing."""
 CLEAN_EVERY: Final = 30.0
+CLEAN_SOON: Final = 0.1
+"""Seconds between two chunks of what is too old."""
 NICENESS: Final = 5
 """Requests come first: where the machine is busy, answers are judged later."""
 
@@ -104,10 +106,10 @@ class _Bench:
 
     async def _clean(self) -> None:
         while True:
+            removed = 0
             with suppress(StoreError):
-                while self._file.remove_old(time.time()):
-                    await asyncio.sleep(0.05)
-            await asyncio.sleep(CLEAN_EVERY)
+                removed = self._file.remove_old(time.time())
+            await asyncio.sleep(CLEAN_SOON if removed else CLEAN_EVERY)
 
 
 async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:

@@ -111,7 +111,7 @@ async def _run(settings: ControllerSettings) -> None:
             scores.keep(),
             judging.keep(),
         )
-        beside = [asyncio.create_task(work) for work in works]
+        beside = [asyncio.create_task(work) for work in (*works, scores.keep(), judging.keep())]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
         finally:
