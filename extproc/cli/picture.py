@@ -38,6 +38,8 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     if status["flags"]:
         parts.append(Panel(_flags(status), title="Flags", title_align="left", border_style="dim", padding=(0, 1)))
+    if status["judge"] is not None:
+        parts.append(Panel(_judge(status["judge"]), title="Judge", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -67,6 +69,20 @@ def _flags(status: dict[str, Any]) -> RenderableType:
         said = f"read {duration(max(0.0, status['at'] - good))} ago" if good is not None else "not read since the controller has started"
         table.add_row(name, source["vendor"], source["digest"] or "-", Text(said, "" if good is not None else "yellow"))
     return table
+
+
+def _judge(judge: dict[str, Any]) -> RenderableType:
+    """What it has read, what it costs, how far it can be believed, and why it is silent where it is."""
+    ends = judge.get("ends", {})
+    unscored = ", ".join(f"{end.replace('_', ' ')} {count:,}" for end, count in sorted(ends.items()) if end != "scored")
+    spent = sum(judge.get("spent", {}).values())
+    parts = [f"{ends.get('scored', 0):,} answers scored", f"{judge.get('waiting', 0):,} wait", f"${spent:,.2f} spent"]
+    lines = [Text("   ".join(parts + ([f"without a score: {unscored}"] if unscored else [])))]
+    if judge.get("noise"):
+        lines.append(Text(judge["noise"]["sentence"], style="dim"))
+    if judge["silent"]:
+        lines.append(Text(judge["silent"], style="bold yellow"))
+    return Group(*lines)
 
 
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
