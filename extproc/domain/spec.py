@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
@@ -259,6 +259,8 @@ class Rollout:
     freezes: tuple[Freeze, ...] = ()
     judging: Judging | None = None
     """None: no gate asks for a judge."""
+    matures: Mapping[str, float] = field(default_factory=dict)
+    """Measure that ratings tell of -> seconds of a request's age at which its rating is looked at, whenever it came."""
 
     def share_of(self, cohort: Cohort, phase: int) -> float:
         """Share of a cohort's units that meet the canary in a phase, holdback taken off."""

@@ -148,7 +148,7 @@ def _told(application: Application, rollout: Rollout, measure: str) -> tuple[App
     judging = rollout.judging
     if MEASURES[measure].read is not None or judging is None:
         return application, MINUTE.seconds + application.sla.latency_p99
-    return replace(application, daily_requests=round(application.daily_requests * judging.share)), judging.within
+    return replace(application, daily_requests=round(application.daily_requests * judging.share)), rollout.matures[measure]
 
 
 def _met(application: Application, share: float, seconds: float) -> float:

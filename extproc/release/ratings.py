@@ -191,9 +191,8 @@ class Rated:
 
     def __init__(self, rollout: Rollout, gates: Mapping[str, Gate]) -> None:
         """`gates`: the first one of each measure."""
-        within = rollout.judging.within if rollout.judging is not None else 0.0
         names = [name for name in gates if MEASURES[name].read is None]
-        self._of = {name: Ratings(rollout, gates[name], within) for name in names}
+        self._of = {name: Ratings(rollout, gates[name], rollout.matures[name]) for name in names}
         self.silent = ""
         """Why ratings do not come, in the words of whoever gives them; empty where they do."""
 

@@ -133,7 +133,7 @@ def _judging(phases: Sequence[Phase], judge: Judge | None) -> Judging | None:
     """What a score means in a rollout; None where no phase asks for one."""
     if judge is None or not any(gate.measure == JUDGE.name for phase in phases for gate in phase.gates):
         return None
-    return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.within, judge.sample)
+    return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.sample)
 
 
 def _slots(written: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -237,6 +237,7 @@ def _rollout(
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
     judged = judge is not None and block.layer == gating.MODEL_LAYER
     phases = tuple(gating.phase(index, phase, block, priced, judged) for index, phase in enumerate(block.phases))
+    judging = _judging(phases, judge)
     return Rollout(
         name=name,
         layer=block.layer,
@@ -258,7 +259,8 @@ def _rollout(
         approval_above=block.approval_above,
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
-        judging=_judging(phases, judge),
+        judging=judging,
+        matures={JUDGE.name: judge.within} if judge is not None and judging is not None else {},
     )
 
 

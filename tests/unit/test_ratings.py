@@ -18,7 +18,9 @@ from tests.support import specs
 from tests.support.specs import cohort
 
 WITHIN = 60.0
-JUDGED = replace(specs.gated("judge"), judging=Judging("rubric", ("judge-1",), WITHIN), cohorts=(cohort("everyone"),))
+JUDGED = replace(
+    specs.gated("judge"), judging=Judging("rubric", ("judge-1",), 0.2), matures={"judge": WITHIN}, cohorts=(cohort("everyone"),)
+)
 BEGIN = 1_000_000.0
 GENERATION, PHASE_5, PHASE_25, PHASE_50 = 2, 1, 2, 3
 ARMS = (Arm.CANARY, Arm.CONTROL)
