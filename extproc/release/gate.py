@@ -169,7 +169,7 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
     if guardrail:
         numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
     if verdict in (Verdict.NO_DATA, Verdict.INCONCLUSIVE):
-        numbers += _silence(gate.measure, evidence)
+        numbers += evidence.rated.silence(gate.measure)
     estimate = None if values is None else values[0] - values[1]
     return _finding(
         gate.measure,
@@ -187,12 +187,6 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
         reaction=phase.on_fail,
         within=sentences.margin(gate) if guardrail else "",
     )
-
-
-def _silence(measure: str, evidence: Evidence) -> str:
-    """Why there is so little: what is rated has somebody who can be away."""
-    rated = evidence.rated
-    return f"; {measure}: {rated.silent}" if measure in rated and rated.silent else ""
 
 
 def _samples(measure: Measure, evidence: Evidence) -> tuple[Moments, Moments]:
@@ -366,41 +360,3 @@ def _finding(
         log_e_limit=limit,
         within=within,
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------- what is missing
-def waiting_for(phase: Phase, findings: Sequence[Finding], evidence: Evidence) -> tuple[str, ...]:
-    """What is still missing for the next phase, one sentence each; empty where nothing is."""
-    wishes = (f"{wish}{_silence(finding.gate, evidence)}" for finding in findings if (wish := _wish(finding)))
-    return (*unmet(phase, evidence), *wishes)
-
-
-def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
-    """Dwell and minimums that are not met."""
-    missing: list[str] = []
-    if evidence.watched < phase.min_dwell:
-        missing.append(f"{sentences.duration(phase.min_dwell - evidence.watched)} more of watched time")
-    units = len(evidence.canary_units)
-    if units < phase.min_units:
-        missing.append(f"{phase.min_units - units} more distinct canary units")
-    requests = evidence.arms[CANARY].requests
-    if requests < phase.min_requests:
-        missing.append(f"{phase.min_requests - requests} more canary requests")
-    return tuple(missing)
-
-
-def has_no_source(finding: Finding) -> bool:
-    """True for a gate that guards against harm alone, of which neither arm has told anything: this Envoy does not measure it (the core
-    profile has no time to first token), and a release that waited for it would wait for ever. Where one arm has, it is waited for."""
-    guards_only = finding.gate in MEASURES and not finding.within
-    return guards_only and finding.verdict is Verdict.NO_DATA and not finding.canary_samples and not finding.stable_samples
-
-
-def _wish(finding: Finding) -> str:
-    if finding.verdict is Verdict.NO_DATA:
-        return "" if has_no_source(finding) else f"data for {finding.gate}"
-    if finding.verdict is not Verdict.INCONCLUSIVE:
-        return ""
-    if finding.gate == TOGETHER:
-        return f"calm (harm E {e_value(finding.log_e_harm)} of all comparisons together, below {e_value(CALM)} is needed)"
-    return f"evidence that {finding.gate} stays within {finding.within} (safety E {e_value(finding.log_e_safe)} of {e_value(SAFE_LIMIT)})"

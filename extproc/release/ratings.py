@@ -210,6 +210,10 @@ class Rated:
         """Requests that began by then have been looked at (Unix seconds)."""
         return min((one.horizon for one in self._of.values()), default=0.0)
 
+    def silence(self, measure: str) -> str:
+        """Why there is so little of a measure, as the end of a sentence; empty where nothing is the matter."""
+        return f"; {measure}: {self.silent}" if measure in self._of and self.silent else ""
+
     def begin_visit(self, phase: int, out: frozenset[str]) -> None:
         """The rollout has entered a phase; `out`: cohorts that were rolled back by themselves since the last one."""
         for one in self._of.values():
