@@ -16,6 +16,8 @@ AFFINITY_HEADER = "x-llm-affinity"
 MODEL_LAYER = "model"
 """The layer that sets the cluster."""
 REQUEST_ID_HEADER = "x-request-id"
+FEEDBACK_HEADER = "x-extproc-feedback"
+"""Response header: a signed token of the answer, which whoever was answered may send back with feedback."""
 
 REQUEST_MODEL = "extproc.request.model"
 """Key of the requested model inside a Subject; not a header: a client cannot send it (a dot-separated name in no Envoy header)."""
@@ -90,6 +92,8 @@ DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
 DEFAULT_API_PORT = 9970
 """The controller's HTTP port on loopback: API, /metrics, /healthz."""
 DEFAULT_METRICS_PORT = 9971
+DEFAULT_FEEDBACK_LISTEN = "127.0.0.1:9972"
+FEEDBACK_PATH = "/v1/feedback"
 TOKEN_ENVIRONMENT = "EXTPROC_TOKEN"
 API_ENVIRONMENT = "EXTPROC_API"
 LOG_FORMAT_ENVIRONMENT = "EXTPROC_LOG_FORMAT"
@@ -151,6 +155,15 @@ METRIC_EXPOSURES = "extproc_exposures_written_total"
 METRIC_EXPOSURES_LOST = "extproc_exposures_lost_total"
 """Requests that met a canary and are not in the list, because its file could not be written for long; `extproc exposures` says when."""
 METRIC_EXPOSURES_WAITING = "extproc_exposures_waiting"
+METRIC_FEEDBACK = "extproc_feedback_total"
+"""End users' feedback by kind and result: accepted, duplicate, refused, unwritten. What was refused has the kind `unknown`."""
+METRIC_FEEDBACK_REQUESTS = "extproc_feedback_requests_total"
+"""Posts of feedback, by the status of their answer."""
+METRIC_FEEDBACK_WAITING = "extproc_feedback_waiting"
+"""Feedback that waits for a commit."""
+METRIC_FEEDBACK_COMMIT = "extproc_feedback_commit_seconds"
+METRIC_FEEDBACK_FAILURES = "extproc_feedback_write_failures_total"
+"""Commits of feedback that failed, by the store's kinds; whoever waited for one was told to send it again."""
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 METRIC_LOOP_WORST_LAG = "extproc_loop_worst_lag_seconds"
 METRIC_TICK_SECONDS = "extproc_loop_tick_seconds"
@@ -172,6 +185,11 @@ def assignment_namespace(layer: str) -> str:
 def exposures_path(store: str) -> str:
     """Where the controller of a store keeps the list of exposures: a file beside the store's."""
     return store.partition(":")[2] + ".exposures"
+
+
+def feedback_path(store: str) -> str:
+    """Where the feedback service of a store keeps its log: a file beside the store's."""
+    return store.partition(":")[2] + ".feedback"
 
 
 def presence_path(store: str) -> str:

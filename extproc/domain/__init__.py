@@ -2,13 +2,14 @@
 
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
-small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
+small nouns that travel with requests (`domain.traffic`) and come back (`domain.feedback`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
 them (`domain.reading`), what the brain says (`domain.control`), and the closed lists of words (`domain.words`). Everything is frozen
 and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports
 nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
+from extproc.domain.feedback import Answered, Feedback, FeedbackKind, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
 from extproc.domain.ring import RING, ring_length
@@ -85,6 +86,7 @@ __all__ = [
     "AffinityPolicy",
     "AllOf",
     "Among",
+    "Answered",
     "AnyOf",
     "Application",
     "ApplicationType",
@@ -104,6 +106,8 @@ __all__ = [
     "Endpoint",
     "Fact",
     "FactKind",
+    "Feedback",
+    "FeedbackKind",
     "Finding",
     "FlagIs",
     "FlagSource",
@@ -163,5 +167,6 @@ __all__ = [
     "reads_model",
     "ring_length",
     "shown",
+    "standing",
     "state_fields",
 ]
