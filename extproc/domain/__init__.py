@@ -2,10 +2,10 @@
 
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
-small nouns that travel with requests (`domain.traffic`) and come back (`domain.feedback`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), and the closed lists of words (`domain.words`). Everything is frozen
-and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports
-nothing of extproc.
+small nouns that travel with requests (`domain.traffic`) and come back (`domain.feedback`), which requests a cohort is about
+(`domain.selectors`), what a Spec reads of them (`domain.reading`), what the brain says (`domain.control`), and the closed
+lists of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix
+seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
