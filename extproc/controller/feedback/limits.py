@@ -51,13 +51,14 @@ class Buckets:
         full_at = max(self._full_at.get(name, 0.0), now) + count / bucket.rate
         wait = full_at - now - bucket.burst / bucket.rate
         # What is left of a difference of large numbers is no reason to refuse.
-        if wait > 1e-6:
-            return wait
-        self._full_at[name] = full_at
+        granted = wait <= 1e-6
+        if granted:
+            self._full_at[name] = full_at
+        # Who is refused is heard of too: forgotten, he would have a full bucket again.
         self._full_at.move_to_end(name)
         if len(self._full_at) > self._remembered:
             self._full_at.popitem(last=False)
-        return 0.0
+        return 0.0 if granted else wait
 
     def __len__(self) -> int:
         return len(self._full_at)
