@@ -72,8 +72,12 @@ class Service:
 
     def begin(self) -> None:
         """Until it has been told what to do."""
+        self.adopt(self.spawn())
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """One that waits to be told."""
         with (self.directory / "err").open("ab") as errors:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -81,6 +85,10 @@ class Service:
                 pass_fds=(self.listener.fileno(),),
                 env={**os.environ, "PYTHONPATH": str(ROOT), contract.LOG_FORMAT_ENVIRONMENT: "json"},
             )
+
+    def adopt(self, process: subprocess.Popen[bytes]) -> None:
+        """It is told."""
+        self.process = process
         self.tell(self.settings.write())
 
     def tell(self, line: bytes) -> None:
