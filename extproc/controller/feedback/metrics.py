@@ -29,7 +29,7 @@ class FeedbackMetrics:
         self._posts = Counter(contract.METRIC_FEEDBACK_REQUESTS, "Posts by status of the answer.", ["status"], registry=registry)
         self._waiting = Gauge(contract.METRIC_FEEDBACK_WAITING, "Feedback that waits for a commit.", registry=registry)
         self._commit = Histogram(contract.METRIC_FEEDBACK_COMMIT, "Time of a commit.", buckets=SECONDS, registry=registry)
-        self._failures = Counter(contract.METRIC_FEEDBACK_FAILURES, "Commits that failed, by kind.", ["kind"], registry=registry)
+        self._failures = Counter(contract.METRIC_FEEDBACK_FAILURES, "Writes that failed, by kind.", ["kind"], registry=registry)
 
     def answered(self, status: int) -> None:
         """A post has its answer."""
@@ -54,7 +54,7 @@ class FeedbackMetrics:
         self._commit.observe(seconds)
 
     def failed(self, kind: str) -> None:
-        """One commit that did not come about; by the writer's thread."""
+        """One write that did not come about; by the writer's thread."""
         self._failures.labels(kind).inc()
 
     def exposition(self, waiting: int) -> str:
