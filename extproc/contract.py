@@ -16,6 +16,8 @@ AFFINITY_HEADER = "x-llm-affinity"
 MODEL_LAYER = "model"
 """The layer that sets the cluster."""
 REQUEST_ID_HEADER = "x-request-id"
+FEEDBACK_HEADER = "x-extproc-feedback"
+"""Response header: a signed token of the answer, which whoever was answered may send back with feedback."""
 
 REQUEST_MODEL = "extproc.request.model"
 """Key of the requested model inside a Subject; not a header: a client cannot send it (a dot-separated name in no Envoy header)."""
@@ -94,6 +96,8 @@ DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
 DEFAULT_API_PORT = 9970
 """The controller's HTTP port on loopback: API, /metrics, /healthz."""
 DEFAULT_METRICS_PORT = 9971
+DEFAULT_FEEDBACK_LISTEN = "127.0.0.1:9972"
+FEEDBACK_PATH = "/v1/feedback"
 TOKEN_ENVIRONMENT = "EXTPROC_TOKEN"
 API_ENVIRONMENT = "EXTPROC_API"
 LOG_FORMAT_ENVIRONMENT = "EXTPROC_LOG_FORMAT"
@@ -161,6 +165,15 @@ METRIC_JUDGE_SPENT = "extproc_judge_spent_usd"
 METRIC_JUDGE_WAITING = "extproc_judge_waiting"
 METRIC_JUDGE_NOISE = "extproc_judge_noise"
 METRIC_JUDGE_SILENT = "extproc_judge_silent"
+METRIC_FEEDBACK = "extproc_feedback_total"
+"""End users' feedback by kind and result: accepted, duplicate, refused, unwritten. What was refused has the kind `unknown`."""
+METRIC_FEEDBACK_REQUESTS = "extproc_feedback_requests_total"
+"""Posts of feedback, by the status of their answer."""
+METRIC_FEEDBACK_WAITING = "extproc_feedback_waiting"
+"""Feedback that waits for a commit."""
+METRIC_FEEDBACK_COMMIT = "extproc_feedback_commit_seconds"
+METRIC_FEEDBACK_FAILURES = "extproc_feedback_write_failures_total"
+"""Writes of the feedback's file that failed, by the store's kinds; whoever waited for one was told to send it again."""
 METRIC_LOOP_LAG = "extproc_loop_lag_seconds"
 METRIC_LOOP_WORST_LAG = "extproc_loop_worst_lag_seconds"
 METRIC_TICK_SECONDS = "extproc_loop_tick_seconds"
@@ -187,6 +200,11 @@ def exposures_path(store: str) -> str:
 def samples_path(store: str) -> str:
     """Where the judge's process keeps samples and scores: a file beside the store's."""
     return store.partition(":")[2] + ".samples"
+
+
+def feedback_path(store: str) -> str:
+    """Where the feedback service of a store keeps its log: a file beside the store's."""
+    return store.partition(":")[2] + ".feedback"
 
 
 def presence_path(store: str) -> str:

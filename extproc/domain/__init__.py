@@ -10,6 +10,7 @@ USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
+from extproc.domain.feedback import Answered, Feedback, FeedbackKind, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.judging import (
     Anchor,
@@ -103,6 +104,7 @@ __all__ = [
     "AllOf",
     "Among",
     "Anchor",
+    "Answered",
     "AnyOf",
     "Application",
     "ApplicationType",
@@ -129,6 +131,8 @@ __all__ = [
     "Fact",
     "FactKind",
     "Failing",
+    "Feedback",
+    "FeedbackKind",
     "Finding",
     "Finish",
     "FlagIs",
@@ -205,5 +209,6 @@ __all__ = [
     "reads_model",
     "ring_length",
     "shown",
+    "standing",
     "state_fields",
 ]
