@@ -15,7 +15,10 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from extproc.domain import Role, Transcript
 
-KNOWN: Final = ["ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "gu", "he", "hi", "hr", "hu", "id", "it", "ja", "kn", "ko", "lt", "lv", "ml", "mr", "ms", "nl", "no", "pa", "pl", "pt", "ro", "ru", "sk", "sl", "sr", "sv", "sw", "ta", "te", "th", "tl", "tr", "uk", "ur", "vi", "zh", "zxx"]
+KNOWN: Final = (
+    "ar bg bn ca cs da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv ml mr ms nl no pa pl pt ro ru sk sl sr sv sw ta te th "
+    "tl tr uk ur vi zh zxx"
+)
 """Languages that are told apart; zxx is no language: code, numbers. The rarer ones of the model cost certainty and are left out."""
 ALIKE: Final = (
     frozenset(("hr", "sr", "sl", "bs")),
@@ -62,8 +65,8 @@ _SPOKEN_OF: Final = re.compile(
 
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
-    found = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages(KNOWN)
+    found: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)  # type: ignore[no-untyped-call]
+    found.set_languages(KNOWN.split())
     return found
 
 
