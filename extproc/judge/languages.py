@@ -47,12 +47,13 @@ SCANNED: Final = 8_000
 MOST_MARKS: Final = 0.25
 """Share of characters that are neither letters nor blanks up to which a text is prose; tables and data have more."""
 MOST_CODE: Final = 0.008
-"""Share of marks of code up to which it is prose: one in 120 characters. Of 556 files of Python, with the English of their
-comments, one was taken for prose; without this, 302."""
+"""Share of marks of code up to which a text is prose, where there is more than one: one in 120 characters. Of 556 files of Python, with
+the English of their comments, one was taken for prose; without this, 302."""
 
 _NO_PROSE: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]{1,200}`|https?://\S{1,500}|\[(?:image|audio|video|file)\]", re.DOTALL)
 _CODE: Final = re.compile(
-    r"[_={}\[\]<>;\\]|\w\(|^[ \t]+(?=\w)|^(?:def|class|import|from|return|#include|using|package|func|fn|let|const|var)\b", re.MULTILINE
+    r"[_={}\[\]<>\\]|;[ \t]*$|\w\(|^[ \t]+(?=\w)|^(?:def|class|import|from|return|#include|using|package|func|fn|let|const|var)\b",
+    re.MULTILINE,
 )
 """Marks that code has and prose hardly has; a line that is indented, or begins as a statement."""
 _WIDE: Final = re.compile("[぀-ヿ㐀-鿿가-힯]")
@@ -84,7 +85,7 @@ def warm_up() -> None:
 
 def language_of(text: str, least: int = LEAST_WEIGHT) -> str | None:
     """ISO 639-1 code of the language, None where that is not sure: too short, code, or a mixture."""
-    prose = _NO_PROSE.sub(" ", text[: READ * 2])[:READ]
+    prose = _NO_PROSE.sub(" ", text[: READ * 2])[:READ].strip()
     if _weight(prose) < least or not _is_prose(prose):
         return None
     name, probability = _identifier().classify(prose)
@@ -143,4 +144,4 @@ def _weight(text: str) -> int:
 def _is_prose(text: str) -> bool:
     marks = sum(not (one.isalpha() or one.isspace()) for one in text if one.isascii())
     code = len(_CODE.findall(text))
-    return marks <= MOST_MARKS * len(text) and code <= MOST_CODE * len(text)
+    return marks <= MOST_MARKS * len(text) and code <= max(1, MOST_CODE * len(text))

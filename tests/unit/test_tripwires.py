@@ -16,13 +16,13 @@ from extproc.judge.tripwires import Tripwire, tripwires
 
 TEXTS = {
     "en": "The capital of France is Paris, which lies on the river Seine and has about two million inhabitants. It has museums.",
-    "de": "Die Hauptstadt von Frankreich ist Paris, das an der Seine liegt und etwa zwei Millionen Einwohner hat. Es ist für Museen bekannt.",
+    "de": "Die Hauptstadt von Frankreich ist Paris, das an der Seine liegt und etwa zwei Millionen Einwohner hat. Es hat viele Museen.",
     "fr": "La capitale de la France est Paris, qui se trouve sur la Seine et compte environ deux millions d'habitants, et de beaux musées.",
     "es": "La capital de Francia es París, que se encuentra a orillas del Sena y tiene unos dos millones de habitantes y buenos museos.",
     "it": "La capitale della Francia è Parigi, che si trova sulla Senna e ha circa due milioni di abitanti. È nota per i suoi musei.",
     "nl": "De hoofdstad van Frankrijk is Parijs, dat aan de Seine ligt en ongeveer twee miljoen inwoners heeft. De stad heeft mooie musea.",
     "pl": "Stolicą Francji jest Paryż, który leży nad Sekwaną i ma około dwóch milionów mieszkańców. Znany jest ze swoich muzeów.",
-    "ru": "Столица Франции — Париж, который расположен на берегах Сены и насчитывает около двух миллионов жителей. В нём много музеев.",
+    "ru": "Столица Франции — Париж, который расположен на берегах Сены и насчитывает около двух миллионов жителей. Он известен музеями.",
     "tr": "Fransa'nın başkenti Paris'tir; Seine nehri üzerinde yer alır ve yaklaşık iki milyon nüfusu vardır. Müzeleriyle tanınır.",
     "zh": "法国的首都是巴黎，位于塞纳河畔，人口约两百万。它以博物馆而闻名，每年吸引数以百万计的游客。",
     "ja": "フランスの首都はパリで、セーヌ川沿いに位置し、人口は約二百万人です。美術館でよく知られています。",
