@@ -38,15 +38,19 @@ _PHRASES: Final = (
     _ENGLISH,
     r"i must (?:respectfully )?decline\b",
     # German
-    r"(?:(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung|leider)[,.! –-]*(?:aber )?)*(?:(?:dabei|hierbei|damit|bei dieser anfrage) )?"
-    r"(?:ich )?(?:kann|darf|werde)(?: ich)?(?: (?:dir|ihnen|dich|sie))?(?: (?:leider|dabei|hierbei|damit|bei dieser anfrage|diese anfrage|dieser bitte))*"
+    r"(?:(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung|"
+    r"leider)[,.! –-]*(?:aber )?)*(?:(?:dabei|hierbei|damit|bei dieser anfrage) )?"
+    r"(?:ich )?(?:kann|darf|werde)(?: ich)?(?: (?:dir|ihnen|dich|sie))?(?: (?:leider|dabei|"
+    r"hierbei|damit|bei dieser anfrage|diese anfrage|dieser bitte))*"
     r" nicht (?:weiter)?(?:helfen|behilflich sein|unterstützen|nachkommen|beantworten|entsprechen)",
     # French
-    r"(?:(?:je suis (?:vraiment )?désolée?|désolée?|je regrette|malheureusement)[,.! –-]*(?:mais )?)*je ne (?:peux|puis) (?:malheureusement )?pas "
+    r"(?:(?:je suis (?:vraiment )?désolée?|désolée?|je regrette|"
+    r"malheureusement)[,.! –-]*(?:mais )?)*je ne (?:peux|puis) (?:malheureusement )?pas "
     r"(?:vous |t['’])?(?:(?:y )?aider|assister|répondre (?:à|favorablement)|fournir (?:ces|cette|ce|d['’]|de )|satisfaire|donner suite)",
     # Spanish
     r"(?:(?:lo siento|lo lamento|disculpa|lamentablemente|desafortunadamente)[,.! –-]*(?:pero )?)*no (?:puedo|me es posible) "
-    r"(?:ayudarte|ayudarle|ayudar (?:con|a|en)|asistirte|proporcionar(?:te|le)? (?:es[ao]|est[ao]|información|instrucciones|ayuda)|cumplir con|"
+    r"(?:ayudarte|ayudarle|ayudar (?:con|a|en)|asistirte|proporcionar(?:te|le)? (?:es[ao]|"
+    r"est[ao]|información|instrucciones|ayuda)|cumplir con|"
     r"responder a es[ao])",
     # Italian
     r"(?:(?:mi dispiace|spiacente|purtroppo)[,.! –-]*(?:ma )?)*non posso (?:aiutarti|aiutarla|aiutare (?:con|in)|assisterti|"
@@ -55,16 +59,21 @@ _PHRASES: Final = (
     r"(?:(?:sinto muito|lamento|desculpe|infelizmente|me desculpe)[,.! –-]*(?:mas )?)*(?:eu )?não posso "
     r"(?:ajudá-l[oa]|ajudar(?:-te)? (?:com|a|n)|ajudar\b|te ajudar|fornecer (?:ess[ae]|est[ae]|informações|instruções)|atender a)",
     # Dutch
-    r"(?:(?:het spijt me|sorry|helaas)[,.! –-]*(?:maar )?)*(?:(?:ik kan|kan ik) (?:je |u )?(?:daar|hier|hiermee|daarmee|hierbij|daarbij|met dit verzoek)"
-    r"(?: helaas)?(?: niet)? ?(?:mee |bij )?(?:niet )?(?:helpen|van dienst zijn)|(?:daar|hier) kan ik (?:je|u) (?:helaas )?niet (?:mee|bij) helpen)",
+    r"(?:(?:het spijt me|sorry|helaas)[,.! –-]*(?:maar )?)*(?:(?:ik kan|kan ik) (?:je |"
+    r"u )?(?:daar|hier|hiermee|daarmee|hierbij|daarbij|met dit verzoek)"
+    r"(?: helaas)?(?: niet)? ?(?:mee |bij )?(?:niet )?(?:helpen|van dienst zijn)|(?:daar|"
+    r"hier) kan ik (?:je|u) (?:helaas )?niet (?:mee|bij) helpen)",
     # Polish
-    r"(?:(?:przepraszam|przykro mi|niestety)[,.! –-]*(?:ale )?)*nie mogę (?:(?:ci|panu|pani|ci w tym|w tym|z tym) )*(?:pomóc|udzielić (?:tych|tej|takich)|"
+    r"(?:(?:przepraszam|przykro mi|niestety)[,.! –-]*(?:ale )?)*nie mogę (?:(?:ci|panu|pani|"
+    r"ci w tym|w tym|z tym) )*(?:pomóc|udzielić (?:tych|tej|takich)|"
     r"spełnić)",
     # Russian
-    r"(?:(?:извините|простите|к сожалению|мне жаль|прошу прощения)[,.! –-]*(?:но )?)*я не (?:могу|буду) (?:вам |тебе )?(?:(?:с этим|в этом) )?"
+    r"(?:(?:извините|простите|к сожалению|мне жаль|"
+    r"прошу прощения)[,.! –-]*(?:но )?)*я не (?:могу|буду) (?:вам |тебе )?(?:(?:с этим|в этом) )?"
     r"(?:(?:вам|тебе) )?(?:помочь|помогать|предоставить (?:эт|так|инструкц)|выполнить (?:этот|ваш|эту)|ответить на этот)",
     # Turkish
-    r"(?:(?:üzgünüm|maalesef|özür dilerim)[,.! –-]*(?:ama |ancak )?)*(?:bu konuda|bu isteğ\w*|bu talep\w*|buna) (?:size |sana )?(?:yardımcı olamam|yardım edemem|"
+    r"(?:(?:üzgünüm|maalesef|özür dilerim)[,.! –-]*(?:ama |ancak )?)*(?:bu konuda|bu isteğ\w*|"
+    r"bu talep\w*|buna) (?:size |sana )?(?:yardımcı olamam|yardım edemem|"
     r"yerine getiremem)",
     # Chinese
     r"(?:(?:很|非常)?(?:抱歉|对不起|遗憾|不好意思)[，,。！ ]*(?:但)?)*我?(?:无法|不能|不可以)(?:为您|为你|向您|向你|给您|给你)?"
@@ -73,12 +82,14 @@ _PHRASES: Final = (
     r"(?:(?:申し訳(?:ございません|ありません|ないの?です)|すみません|ごめんなさい)(?:が|けど)?[、,。 ]*)*[^。\n]{0,40}?"
     r"(?:お手伝いすることはできません|お手伝いできません|お答えすることはできません|お答えできません|お応えできません|お応えすることはできません)",
     # Korean
-    r"(?:(?:죄송하지만|죄송합니다|미안하지만|미안합니다)[,. ]*(?:만)?)*[^.\n]{0,40}?(?:도와드릴 수 없습니다|도와 드릴 수 없습니다|답변드릴 수 없습니다|"
+    r"(?:(?:죄송하지만|죄송합니다|미안하지만|미안합니다)[,. ]*(?:만)?)*[^.\n]{0,40}?"
+    r"(?:도와드릴 수 없습니다|도와 드릴 수 없습니다|답변드릴 수 없습니다|"
     r"제공해 드릴 수 없습니다|도움을 드릴 수 없습니다)",
 )
 _REFUSAL: Final = re.compile("|".join(f"(?:{phrase})" for phrase in _PHRASES), re.IGNORECASE)
 _CONDITION: Final = re.compile(
-    r"\b(?:without|until|unless|ohne|solange|bevor|sans|tant que|sin|hasta que|senza|finché|sem|até que|zonder|totdat|bez|dopóki|без|пока)\b",
+    r"\b(?:without|until|unless|ohne|solange|bevor|sans|tant que|sin|hasta que|senza|finché|sem|"
+    r"até que|zonder|totdat|bez|dopóki|без|пока)\b",
     re.IGNORECASE,
 )
 _SENTENCE_END: Final = re.compile(r"[.!?\n。！？]")

@@ -92,12 +92,12 @@ def _size(value: Any) -> int:
 
 
 def _validator(schema: Mapping[str, Any], budget: _Budget) -> Any:
-    keywords = {name: _counted(Draft202012Validator.VALIDATORS[name], budget) for name in _CHECKED}
+    keywords: dict[str, Any] = {name: _counted(Draft202012Validator.VALIDATORS[name], budget) for name in _CHECKED}
     keywords["oneOf"] = keywords["anyOf"]
     keywords["additionalProperties"] = _unless_patterns(keywords["additionalProperties"])
-    # The dialect that the schema names is not looked up: drafts agree on these keywords, but for `items` as an array, which gives no verdict.
+    # The dialect that the schema names is not looked up: drafts agree on these keywords, but for an array of `items`: no verdict.
     plain = {name: value for name, value in schema.items() if name != "$schema"}
-    made = create(
+    made: Any = create(
         meta_schema=Draft202012Validator.META_SCHEMA,
         validators=keywords,
         type_checker=Draft202012Validator.TYPE_CHECKER,

@@ -93,6 +93,7 @@ def read_stream(documents: Iterable[tuple[str, Table]]) -> Draft:
         kind = text(event.get("type")) or name
         index = number(event.get("index")) or 0
         if kind == "message_start":
+            draft.known = True
             _message(draft, table(event.get("message")))
             _stopped(draft, table(event.get("message")))
         elif kind == "content_block_start":

@@ -72,6 +72,7 @@ def assemble(exchange: Exchange) -> Transcript:
     asked = _FORMATS[asked_in].request(document) if asked_in is not None else Asked()
     speaks = answered_in or asked_in or dialects.by_path(exchange.path)
     draft = _draft(body, speaks)
+    draft.known = draft.known and answered_in is not None
     ending, why = _ending(exchange, request, body, draft, asked if asked_in is not None else None)
     return Transcript(
         dialect=speaks,

@@ -44,7 +44,7 @@ def read_body(data: bytes, kind: str, coding: str, truncated: bool, ended: bool)
         return Body(body.documents, body.is_stream, body.done, truncated="longer than the copy of it")
     if not plain.strip() and not ended:
         return Body(aborted="nothing came")
-    if body.unreadable and (decoded.ends_early or not ended):
+    if (body.unreadable and not ended) or (decoded.ends_early and not body.done):
         return Body(body.documents, body.is_stream, aborted="it stops in the middle")
     if body.unreadable:
         return Body(unreadable=_what(plain, kind, body.unreadable))
