@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -56,7 +57,7 @@ def read_marks(rubric: Rubric, text: str, nonce: str) -> Marks | Nonsense:
         scaled = {name: _scaled(name, value) for name, (value, _) in said.items()}
     except _NonsenseError as error:
         return Nonsense(str(error))
-    value = sum(criterion.weight * scaled[criterion.name] for criterion in rubric.criteria)
+    value = math.fsum(one.weight * scaled[one.name] for one in rubric.criteria) / math.fsum(one.weight for one in rubric.criteria)
     return Marks(min(1.0, max(0.0, value)), MappingProxyType(scaled), _reason(said))
 
 
