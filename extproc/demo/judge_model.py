@@ -150,6 +150,9 @@ class SimulatedJudge:
         knobs = self.knobs
         fate = self._random.random()
         await asyncio.sleep(knobs.latency)
+        if await request.is_disconnected():
+            self._counts["aborted"] += 1
+            return _error(499, "gone")
         if knobs.key and request.headers.get("authorization") != f"Bearer {knobs.key}":
             return self._failed(401, "invalid_api_key")
         for rate, failure in (

@@ -135,7 +135,7 @@ class Score:
     by_criterion: Mapping[str, float]
     """In [0, 1] each."""
     reason: str
-    """The judge's words: printable, short, and not to be believed."""
+    """The judge's words: printable, short, not to be believed, and as private as what was judged, which they may repeat."""
     judge: str
     """Name of the endpoint or panel."""
     input_tokens: int

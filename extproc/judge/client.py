@@ -131,7 +131,7 @@ class JudgeClient:
             return asked.said, asked.usage
         verdict = read(asked.said)
         if isinstance(verdict, Nonsense):
-            return Fault(Failing.NONSENSE, verdict.why, again=False, broken=False), asked.usage
+            return _nonsense(verdict.why), asked.usage
         return verdict, asked.usage
 
     # ---------------------------------------------------------------------------------------------------------------- many tries
@@ -145,7 +145,7 @@ class JudgeClient:
                 asked = await self._guarded(prompt)
             usage = usage.plus(asked.usage)
             fault = asked.said
-            if number and isinstance(fault, Fault) and fault.kind is Failing.BREAKER_OPEN:
+            if number and isinstance(fault, Fault) and not fault.asked:
                 break  # what went wrong before says more
             said = fault
             if not isinstance(fault, Fault) or not fault.again or number + 1 == TRIES:
@@ -169,7 +169,7 @@ class JudgeClient:
         if number is None:
             wait = self.breaker.wait(self._clock())
             why = f"it failed so often that it is left alone for {wait:.0f} s" if wait else "it is being tried after it failed"
-            return _Asked(Fault(Failing.BREAKER_OPEN, why, again=False, broken=False), Usage())
+            return _Asked(Fault(Failing.BREAKER_OPEN, why, again=False, broken=False, asked=False), Usage())
         asked: _Asked | None = None
         try:
             asked = await self._in_budget(prompt)
@@ -181,7 +181,7 @@ class JudgeClient:
         """The breaker hears the end of each question that it let through."""
         now = self._clock()
         fault = asked.said if asked is not None else None
-        if asked is None or (isinstance(fault, Fault) and fault.kind is Failing.OVER_BUDGET):
+        if asked is None or (isinstance(fault, Fault) and not fault.asked):
             self.breaker.abandoned(number, now)
         elif isinstance(fault, Fault) and fault.broken:
             self.breaker.failed(number, now)
@@ -200,6 +200,8 @@ class JudgeClient:
         asked = await self._paid(prompt, form)
         if form is Form.SCHEMA and isinstance(asked.said, _RefusedForm):
             plain = await self._paid(prompt, Form.OBJECT)
+            if isinstance(plain.said, Fault) and not plain.said.asked:
+                return asked
             if not isinstance(plain.said, Fault):
                 if self.form is Form.SCHEMA:
                     log.info("judge %s knows no JSON Schema: it is asked for plain JSON from now on", self.endpoint.name)
@@ -215,7 +217,7 @@ class JudgeClient:
         reserved = estimate(prices, body)
         if not budget.reserve(time.time(), reserved):
             why = f"the budget of {budget.limit} USD in {budget.per:g} s is used up"
-            return _Asked(Fault(Failing.OVER_BUDGET, why, again=False, broken=False), Usage())
+            return _Asked(Fault(Failing.OVER_BUDGET, why, again=False, broken=False, asked=False), Usage())
         spent = reserved  # unless better is known: what was not waited for, or tells no tokens, may well be billed
         try:
             asked = await self._try(body)
@@ -233,7 +235,7 @@ class JudgeClient:
             async with asyncio.timeout(self.endpoint.timeout):
                 return await self._exchange(body, headers, secret)
         except _CredentialError as error:
-            fault = Fault(Failing.REFUSED, str(error), again=False, broken=False)
+            fault = Fault(Failing.REFUSED, str(error), again=False, broken=False, asked=False)
         except (TimeoutError, httpx.TimeoutException):
             fault = Fault(Failing.SLOW, f"it has not answered within {self.endpoint.timeout:g} s", again=True, broken=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -243,20 +245,22 @@ class JudgeClient:
     async def _exchange(self, body: bytes, headers: dict[str, str], secret: str) -> _Asked:
         found = bytearray()
         async with self._http.stream("POST", self._url, content=body, headers=headers, timeout=self.endpoint.timeout) as answer:
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                return _Asked(Fault(Failing.NONSENSE, "it answers compressed, unasked", again=False, broken=False), Usage())
+            good = answer.status_code == httpx.codes.OK
+            if good and answer.headers.get("content-encoding", "identity") != "identity":
+                return _Asked(_nonsense("it answers compressed, unasked"), Usage())
             async for chunk in answer.aiter_raw():
                 found += chunk
                 if len(found) > LARGEST:
-                    why = f"it answers with more than {LARGEST >> 10} KiB"
-                    return _Asked(Fault(Failing.NONSENSE, why, again=False, broken=False), Usage())
+                    if good:
+                        return _Asked(_nonsense(f"it answers with more than {LARGEST >> 10} KiB"), Usage())
+                    break  # the status says enough
         if answer.status_code in (400, 422):
             fault = fault_of(answer.status_code, answer.headers, bytes(found), time.time(), secret)
             return _Asked(_RefusedForm(fault.kind, fault.why, again=False, broken=False), Usage())
-        if answer.status_code != httpx.codes.OK:
+        if not good:
             return _Asked(fault_of(answer.status_code, answer.headers, bytes(found), time.time(), secret), Usage())
         said, usage = read_completion(bytes(found))
-        return _Asked(Fault(Failing.NONSENSE, said.why, False, False) if isinstance(said, Nonsense) else said, usage)
+        return _Asked(_nonsense(said.why) if isinstance(said, Nonsense) else said, usage)
 
 
 class _RefusedForm(Fault):
@@ -265,6 +269,10 @@ class _RefusedForm(Fault):
 
 class _CredentialError(Exception):
     pass
+
+
+def _nonsense(why: str) -> Fault:
+    return Fault(Failing.NONSENSE, why, again=False, broken=False)
 
 
 def new_http() -> httpx.AsyncClient:

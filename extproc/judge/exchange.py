@@ -118,6 +118,8 @@ class Fault:
     """It speaks against the endpoint, not against this question: the breaker counts it."""
     wait: float | None = None
     """Seconds that the endpoint asks to wait."""
+    asked: bool = True
+    """False: the endpoint was not asked at all, so nothing is known of it."""
 
 
 def fault_of(status: int, headers: Mapping[str, str], body: bytes, now: float, secret: str) -> Fault:

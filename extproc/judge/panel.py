@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from statistics import fmean
-from types import MappingProxyType
 from typing import Any, Protocol
 
 from extproc.domain import Comparison, Exhibit, Preference, Rubric, Score, Unscored
@@ -62,7 +61,7 @@ def mean_score(name: str, answers: Sequence[Score | Unscored], quorum: int, seco
         return _no_quorum(name, answers, quorum, seconds)
     by_criterion = {key: fmean(score.by_criterion[key] for score in scores) for key in scores[0].by_criterion}
     value = min(1.0, max(0.0, fmean(score.value for score in scores)))
-    return Score(value, MappingProxyType(by_criterion), _reasons(scores), name, *_spent(answers), seconds)
+    return Score(value, by_criterion, _reasons(scores), name, *_spent(answers), seconds)
 
 
 def majority(name: str, answers: Sequence[Comparison | Unscored], quorum: int, seconds: float) -> Comparison | Unscored:
@@ -73,7 +72,7 @@ def majority(name: str, answers: Sequence[Comparison | Unscored], quorum: int, s
     by_criterion = {key: _most(vote.by_criterion[key] for vote in votes) for key in votes[0].by_criterion}
     return Comparison(
         _most(vote.preference for vote in votes),
-        MappingProxyType(by_criterion),
+        by_criterion,
         _most(vote.in_order for vote in votes),
         _most(vote.in_reverse for vote in votes),
         _reasons(votes),

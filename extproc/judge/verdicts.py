@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from extproc.domain import Preference, Rubric
@@ -56,8 +56,8 @@ def read_marks(rubric: Rubric, text: str, nonce: str) -> Marks | Nonsense:
         scaled = {name: _scaled(name, value) for name, (value, _) in said.items()}
     except _NonsenseError as error:
         return Nonsense(str(error))
-    value = sum(criterion.weight * scaled[criterion.name] for criterion in rubric.criteria)
-    return Marks(min(1.0, max(0.0, value)), MappingProxyType(scaled), _reason(said))
+    value = math.fsum(one.weight * scaled[one.name] for one in rubric.criteria) / math.fsum(one.weight for one in rubric.criteria)
+    return Marks(min(1.0, max(0.0, value)), scaled, _reason(said))
 
 
 def read_ballot(rubric: Rubric, text: str, nonce: str) -> Ballot | Nonsense:
@@ -70,13 +70,13 @@ def read_ballot(rubric: Rubric, text: str, nonce: str) -> Ballot | Nonsense:
     sides = {Preference.A: 1.0, Preference.B: -1.0, Preference.TIE: 0.0}
     lead = sum(criterion.weight * sides[words[criterion.name]] for criterion in rubric.criteria)
     preference = Preference.TIE if abs(lead) < 1e-9 else Preference.A if lead > 0 else Preference.B
-    return Ballot(preference, MappingProxyType(words), _reason(said))
+    return Ballot(preference, words, _reason(said))
 
 
 def both_orders(in_order: Ballot, in_reverse: Ballot) -> tuple[Preference, Mapping[str, Preference]]:
     """(preference, by criterion) of two ballots, the second with the answers in each other's place: what both say, else a tie."""
     by_criterion = {name: _agreed(word, in_reverse.by_criterion[name].swapped) for name, word in in_order.by_criterion.items()}
-    return _agreed(in_order.preference, in_reverse.preference.swapped), MappingProxyType(by_criterion)
+    return _agreed(in_order.preference, in_reverse.preference.swapped), by_criterion
 
 
 def printable(text: str, most: int = LONGEST_REASON) -> str:

@@ -276,7 +276,7 @@ def test_bounds_are_those_of_clopper_and_pearson(events: int) -> None:
 
 
 def test_like_arms_are_not_told_apart_by_the_gates_own_process() -> None:
-    """A/A: noisy scores of one judge in both arms, compared as the gate does it (BetE), reject in at most 5 of 100; unlike ones are seen."""
+    """A/A: noisy scores of one judge in both arms, compared as the gate does it (BetE), hardly ever reject; unlike ones are seen."""
 
     def trials(shift: float) -> SameArms:
         found = SameArms()
