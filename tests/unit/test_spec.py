@@ -528,7 +528,7 @@ def test_every_blind_spot_has_a_test() -> None:
 KEYWORDS = {
     "$schema", "$defs", "$ref", "title", "description", "type", "properties", "required", "additionalProperties", "propertyNames",
     "patternProperties", "items", "anyOf", "enum", "const", "default", "examples", "pattern", "minimum", "maximum", "exclusiveMinimum",
-    "exclusiveMaximum", "minLength", "maxLength", "minItems", "minProperties",
+    "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
 }  # fmt: skip
 """Keywords of draft 2020-12 that the schema may use."""
 

@@ -91,7 +91,7 @@ class _Rules:
         if measure is None:
             return
         if measure.read is None:
-            message = f"only some answers have a {asked}, and later: it has no ceiling"
+            message = f"only some answers are rated, and later: {asked} has no ceiling"
             yield "spec.ceiling-rated", here, message, "compare it with a gate instead"
             return
         if name in MEASURES and name != asked:
