@@ -78,8 +78,11 @@ def _judge(judge: dict[str, Any]) -> RenderableType:
     spent = sum(judge.get("spent", {}).values())
     parts = [f"{ends.get('scored', 0):,} answers scored", f"{judge.get('waiting', 0):,} wait", f"${spent:,.2f} spent"]
     lines = [Text("   ".join(parts + ([f"without a score: {unscored}"] if unscored else [])))]
-    if judge.get("noise"):
-        lines.append(Text(judge["noise"]["sentence"], style="dim"))
+    noise, anchors = judge.get("noise"), judge.get("anchors")
+    told = [noise["sentence"] if noise else None, judge.get("people"), judge.get("same_arms")]
+    lines += [Text(one, style="dim") for one in told if one]
+    if anchors:
+        lines.append(Text(anchors["sentence"], style="bold yellow" if anchors["changed"] else "dim"))
     if judge["silent"]:
         lines.append(Text(judge["silent"], style="bold yellow"))
     return Group(*lines)

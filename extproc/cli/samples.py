@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from extproc.errors import Problem, SettingsError
 from extproc.store import open_store
 from extproc.store.samples import SampleReader
 from extproc.store.samples import forget as forget_unit
+from extproc.store.samples import label as label_sample
 
 LONGEST: Final = 1_200
 """Characters of a text that are shown."""
@@ -35,7 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WHO
 
-    for command in (samples, forget):
+    for command in (samples, label, forget):
         app.command(rich_help_panel=WHO)(command)
 
 
@@ -60,6 +62,18 @@ def samples(
         generation = latest[0][0].generation
         found = [reader.worst(rollout, generation, arm, count) for arm in (Arm.CANARY, Arm.CONTROL)]
     Console().print(Group(*side_by_side(*found)))
+
+
+def label(
+    request: Annotated[str, typer.Argument(metavar="REQUEST", help="The answer's request id, as `extproc samples` shows it.")],
+    level: Annotated[int, typer.Argument(min=1, max=5, metavar="1..5", help="5: nothing is wrong with it.")],
+    who: Annotated[str, typer.Option("--who", help="Your name.")] = "",
+    store: StoreOption = contract.DEFAULT_STORE,
+) -> None:
+    """Say how good a sampled answer is: from 30 labels on `extproc status` shows how far the judge agrees with people."""
+    if not label_sample(Path(contract.samples_path(store)), request, level, who, time.time()):
+        raise SettingsError(Problem("settings.samples", request, "no such sample is kept", "see extproc samples ROLLOUT"))
+    typer.echo(f"{request}: level {level}")
 
 
 def forget(unit: UnitArgument, store: StoreOption = contract.DEFAULT_STORE) -> None:

@@ -24,14 +24,16 @@ import uvloop
 
 from extproc import contract, logs
 from extproc import spec as spec_room
+from extproc.controller.calibration import Calibration, identity
 from extproc.controller.copies import CopyServer
-from extproc.domain import Judge
+from extproc.domain import ApplicationType, Judge
 from extproc.errors import ExtprocError, StoreError
 from extproc.judge.client import JudgeClient
 from extproc.judge.panel import Panel
 from extproc.judge.pipeline import Pipeline, Terms
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Chances, Sampler
+from extproc.judge.shipped import anchors_for
 from extproc.runtime import end_with_parent
 from extproc.runtime.child import LONGEST_LINE
 from extproc.store.samples import Kept, SampleFile
@@ -75,7 +77,7 @@ def command() -> tuple[str, ...]:
 class _Bench:
     """Everything of one life."""
 
-    def __init__(self, judge: Judge, file: SampleFile) -> None:
+    def __init__(self, judge: Judge, kind: ApplicationType, file: SampleFile) -> None:
         draw, redactor = Random().random, Redactor(judge.patterns)
         self._file = file
         self._clients = [JudgeClient(endpoint, draw) for endpoint in judge.endpoints]
@@ -83,7 +85,8 @@ class _Bench:
         one = self._clients[0] if len(self._clients) == 1 else Panel("panel", self._clients)
         chances = Chances(float(judge.per_hour) if judge.per_hour is not None else None)
         terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release) if judge.per_release is not None else None)
-        self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent())
+        self._calibration = Calibration(identity(judge), one, judge, anchors_for(kind), draw, file)
+        self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent(), self._calibration.pair)
         self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)
 
     async def run(self) -> None:
@@ -92,6 +95,7 @@ class _Bench:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._questions):
                     group.create_task(self.pipeline.work())
+                group.create_task(self._calibration.watch())
                 group.create_task(self._stand())
                 group.create_task(self._clean())
         finally:
@@ -101,7 +105,9 @@ class _Bench:
     async def _stand(self) -> None:
         while True:
             with suppress(StoreError):
-                self._file.stand({**self.pipeline.document(), **self.copies.document()}, time.time())
+                document = {**self.pipeline.document(), **self.copies.document(), **self._calibration.document()}
+                self._file.stand(document, time.time())
+                self._calibration.save()
             await asyncio.sleep(STAND_EVERY)
 
     async def _clean(self) -> None:
@@ -114,11 +120,12 @@ class _Bench:
 
 async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:
     """Until the end of input."""
-    judge = spec_room.load(settings.spec).judge
+    spec = spec_room.load(settings.spec)
+    judge = spec.judge
     if judge is None:
         return
     file = SampleFile(Path(contract.samples_path(settings.store)), Kept(judge.retention))
-    bench = _Bench(judge, file)
+    bench = _Bench(judge, spec.application.type, file)
     running = asyncio.create_task(bench.run())
     try:
         await bench.copies.start(settings.listen)

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import math
 import re
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass, fields, replace
 from random import Random
@@ -248,7 +249,7 @@ class SimulatedJudge:
                 self.knobs = self.knobs.changed(change)
             except ValueError as error:
                 return JSONResponse({"error": {"message": str(error), "type": "invalid_request_error"}}, 400)
-            return JSONResponse({"knobs": asdict(self.knobs)})
+            return JSONResponse({"at": time.time(), "knobs": asdict(self.knobs)})
         shown = {"/knobs": asdict(self.knobs), "/ledger": dict(self._counts), "/last": self._last}.get(where[1])
         return JSONResponse(shown) if where[0] == "GET" and shown is not None else _error(404, "not_found")
 

@@ -73,7 +73,7 @@ _SPOKEN_OF: Final = re.compile(
 
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
-    found: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)  # type: ignore[no-untyped-call]
+    found: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     found.set_languages(KNOWN.split())
     return found
 

@@ -15,7 +15,6 @@ from typing import Any, Final, Protocol
 
 from extproc.domain import Ending, Exhibit, Purpose, Rubric, Sample, Score, Scored, Unscored
 from extproc.errors import StoreError
-from extproc.judge.calibration import Retest, noise
 from extproc.judge.panel import Judge
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling.choice import Chances, Chooser
@@ -66,10 +65,11 @@ class Pipeline:
         chances: Chances,
         clock: Callable[[], float],
         spent: Mapping[str, float],
+        on_pair: Callable[[float, float], None],
     ) -> None:
-        """`clock`: Unix seconds. `spent`: USD by rollout so far."""
+        """`clock`: Unix seconds. `spent`: USD by rollout so far. `on_pair` is told both scores of an answer that was judged twice."""
         self._judge, self._terms, self._shelf, self._redactor = judge, terms, shelf, redactor
-        self._chances, self._clock = chances, clock
+        self._chances, self._clock, self._on_pair = chances, clock, on_pair
         self._queue: asyncio.Queue[Sample] = asyncio.Queue(MOST_WAITING)
         self._spent: dict[str, float] = dict(spent)
         self._choosers: dict[str, Chooser] = {}
@@ -80,7 +80,6 @@ class Pipeline:
         self._lately: deque[str] = deque(maxlen=MANY_REASONS)
         self._why = ""
         self._last = 0.0
-        self._retest = Retest()
         self._problem = ""
 
     def chooser(self, rollout: str) -> Chooser:
@@ -125,7 +124,7 @@ class Pipeline:
             if first is not None and self.chooser(sample.rollout).again(sample.request, self._terms.again):
                 second = await self._asked(sample, exhibit, again=True)
                 if second is not None:
-                    self._retest = self._retest.with_pair(first, second)
+                    self._on_pair(first, second)
 
     async def _asked(self, sample: Sample, exhibit: Exhibit, again: bool) -> float | None:
         said = await self._judge.score(self._terms.rubric, exhibit)
@@ -188,7 +187,6 @@ class Pipeline:
     def document(self) -> dict[str, Any]:
         """How the judge is doing, for `status` and metrics."""
         lately = Counter(self._lately)
-        found = noise(self._retest)
         return {
             "kept": dict(self.kept),
             "ends": dict(self.ends),
@@ -198,7 +196,4 @@ class Pipeline:
             "share": self._chances.share,
             "spent": dict(self._spent),
             "last": self._last,
-            "noise": {"sd": found.sd, "share": found.share, "pairs": found.pairs, "sentence": found.sentence}
-            if found is not None
-            else None,
         }

@@ -4,8 +4,8 @@ Who decides reads the scores alone (`ScoreLog`); people read the texts. Everythi
 """
 
 from extproc.store.samples.file import SampleFile
-from extproc.store.samples.forget import forget
 from extproc.store.samples.kept import Kept
+from extproc.store.samples.people import forget, label
 from extproc.store.samples.reading import SampleReader, ScoreLog
 
-__all__ = ["Kept", "SampleFile", "SampleReader", "ScoreLog", "forget"]
+__all__ = ["Kept", "SampleFile", "SampleReader", "ScoreLog", "forget", "label"]

@@ -76,6 +76,23 @@ class SampleFile:
         with self._transaction() as db:
             db.execute("REPLACE INTO standing VALUES(1, ?, ?)", (now, _text(dict(document))))
 
+    def calibration(self, key: str) -> dict[str, Any] | None:
+        """What is known of a judge; None where it was another one. Raises StoreError."""
+        with self._explained():
+            row = self._db.execute("SELECT document FROM calibration WHERE key = ?", (key,)).fetchone()
+        return orjson.loads(row[0]) if row is not None else None
+
+    def calibrate(self, key: str, document: Mapping[str, Any]) -> None:
+        """Write down what is known of a judge; what was known of another one is gone. Raises StoreError."""
+        with self._transaction() as db:
+            db.execute("REPLACE INTO calibration VALUES(1, ?, ?)", (key, _text(dict(document))))
+
+    def labels(self) -> list[tuple[int, float]]:
+        """(a person's level 1..5, the judge's first score) of answers that have both. Raises StoreError."""
+        with self._explained():
+            asked = "SELECT l.level, c.value FROM labels l JOIN scores c ON c.request = l.request WHERE NOT c.again"
+            return [(level, value) for level, value in self._db.execute(asked)]
+
     def remove_old(self, now: float) -> int:
         """Remove what is too old or too much, a chunk of it; how many rows. Raises StoreError."""
         page, pages, free = (

@@ -28,6 +28,9 @@ CREATE TABLE scores(id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL,
 CREATE INDEX scores_by_unit ON scores(unit);
 CREATE INDEX scores_by_request ON scores(request);
 CREATE TABLE standing(id INTEGER PRIMARY KEY CHECK(id = 1), at REAL NOT NULL, document TEXT NOT NULL) STRICT;
+CREATE TABLE calibration(id INTEGER PRIMARY KEY CHECK(id = 1), key TEXT NOT NULL, document TEXT NOT NULL) STRICT;
+CREATE TABLE labels(request TEXT PRIMARY KEY, level INTEGER NOT NULL CHECK(level BETWEEN 1 AND 5), who TEXT NOT NULL, at REAL NOT NULL)
+  STRICT, WITHOUT ROWID;
 CREATE TABLE spent(rollout TEXT PRIMARY KEY, usd REAL NOT NULL) STRICT, WITHOUT ROWID;
 """
 _GOES_ON: Final = "requests and decisions go on; the judge has no data meanwhile"

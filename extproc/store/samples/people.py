@@ -1,4 +1,4 @@
-"""A unit's samples and scores are taken out, at once and for good; the writer goes on meanwhile."""
+"""What people do to the file while its writer goes on: a unit's samples are taken out, an answer is given a level."""
 
 from __future__ import annotations
 
@@ -24,9 +24,25 @@ def forget(path: Path, unit: str) -> tuple[int, int]:
     try:
         with closing(schema.connect(path, WAIT)) as db:
             db.execute("BEGIN IMMEDIATE")
+            db.execute("DELETE FROM labels WHERE request IN (SELECT request FROM samples WHERE unit = ?)", (unit,))
             found = [db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,)).rowcount for table in ("samples", "scores")]  # noqa: S608
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (sqlite3.Error, OSError) as error:
         raise StoreError(schema.explain(path, error)) from error
     return found[0], found[1]
+
+
+def label(path: Path, request: str, level: int, who: str, now: float) -> bool:
+    """Write down what a person thinks of a sampled answer (1 to 5), in place of what was written before; False where there is no such
+    sample. Raises StoreError."""
+    if not path.exists():
+        return False
+    try:
+        with closing(schema.connect(path, WAIT)) as db:
+            if db.execute("SELECT 1 FROM samples WHERE request = ?", (request,)).fetchone() is None:
+                return False
+            db.execute("REPLACE INTO labels VALUES(?, ?, ?, ?)", (request, level, who, now))
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(schema.explain(path, error)) from error
+    return True
