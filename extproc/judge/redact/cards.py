@@ -50,7 +50,8 @@ def _is_issued(digits: str) -> bool:
 def _is_grouped(window: Window) -> bool:
     groups = window.groups
     return (
-        len(groups) <= 2
+        len(groups) == 1
+        or (len(groups) == 2 and groups[0] >= 4)
         or all(size == 4 for size in groups[:-1])
         or groups in ((4, 6, 5), (4, 6, 4))
         or set(groups) == {1}

@@ -58,7 +58,7 @@ def stands_free(text: str, start: int, end: int) -> bool:
     before = _WORD.search(text, max(0, start - LONGEST_WORD), start)
     if before is not None and before[0] and not (before[0].isalpha() and len(before[0]) > 1 and text[start - len(before[0]) - 1 : start - len(before[0])] != "-"):
         return False
-    if text[max(0, start - 2) : start - 1].isdigit() and text[start - 1] in ".,":
+    if start > 1 and text[start - 1] == "." and text[start - 2].isdigit():
         return False
     after = text[end : end + 2]
-    return not (after[:1].isascii() and after[:1].isalnum()) and not (after[:1] in (".", ",") and after[1:].isdigit())
+    return not (after[:1].isascii() and after[:1].isalnum()) and not (after[:1] == "." and after[1:].isdigit())

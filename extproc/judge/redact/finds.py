@@ -31,7 +31,7 @@ MARK: Final = "\ufffc"
 """What a marker is in a view: one character that no finder takes for a part of anything."""
 
 _RANKS: Final = (
-    *(Kind.IP, Kind.PHONE, Kind.EMAIL, Kind.PASSWORD, Kind.NATIONAL_ID, Kind.CARD, Kind.IBAN),
+    *(Kind.PHONE, Kind.EMAIL, Kind.PASSWORD, Kind.NATIONAL_ID, Kind.IP, Kind.CARD, Kind.IBAN),
     *(Kind.TOKEN, Kind.KEY),
 )
 """From the least specific to the most: where finds overlap, the most specific one names the whole."""

@@ -72,7 +72,7 @@ class _Form:
 
 
 def _form(pattern: str, check: Check) -> _Form:
-    return _Form(re.compile(rf"(?<![A-Za-z0-9])(?<![0-9][.,-]){pattern}(?![A-Za-z0-9])(?![.,-][0-9])", re.IGNORECASE), check)
+    return _Form(re.compile(rf"(?<![A-Za-z0-9])(?<![0-9][.-]){pattern}(?![A-Za-z0-9])(?![.-][0-9])", re.IGNORECASE), check)
 
 
 def _always(_: str) -> bool:
@@ -106,6 +106,7 @@ _FORMS: Final = (
 _BESIDE: Final = (
     _form(r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", pan.is_valid),
     _form(r"[0-9]{7}[A-W][A-IW]?", pps.is_valid),
+    _form(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _always),
     _form(r"[A-Z]{0,2}[0-9]{6,9}[A-Z]?", lambda number: not number.isdigit() or len(number) == 9),
 )
 """Forms that count near a word only: India's PAN, Ireland's PPS; passports, which have no check digit of their own."""
@@ -114,7 +115,7 @@ _PASSPORT_WORD: Final = re.compile(r"passport|reisepass|passeport|pasaporte|pass
 
 _DIGITS: Final[dict[int, tuple[Check, ...]]] = {
     9: (ssn.is_valid, itin.is_valid, bsn.is_valid, sin.is_valid, nif.is_valid, rc.is_valid),
-    10: (nhs.is_valid, vnr.is_valid, personnummer.is_valid, cpr.is_valid, rc.is_valid, egn.is_valid, luhn.is_valid),
+    10: (nhs.is_valid, vnr.is_valid, personnummer.is_valid, cpr.is_valid, rc.is_valid, egn.is_valid),
     11: (
         *(idnr.is_valid, pesel.is_valid, cpf.is_valid, nn.is_valid, fodselsnummer.is_valid),
         *(amka.is_valid, oib.is_valid, ik.is_valid, tckimlik.is_valid),

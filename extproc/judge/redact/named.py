@@ -19,7 +19,7 @@ _PASSWORDS: Final = (
     *("senha", "wachtwoord", "hasło", "haslo", "lösenord", "losenord", "salasana", "parola", "пароль", "密码", "密碼", "パスワード", "비밀번호"),
     *("adgangskode", "passord", "heslo", "jelszó", "şifre", "sifre", "mật khẩu", "palavra-passe", "كلمة المرور", "पासवर्ड"),
 )
-_TOKENS: Final = ("token", "secret", "credential", "signature", "sessionid", "session_id", "session id", "jeton")
+_TOKENS: Final = ("token", "secret", "credential", "signature", "sessionid", "session_id", "session id", "jeton", "clé api", "cle api", "clave api", "chave api")
 _KEY: Final = re.compile(
     r"(?:api|access|secret|private|auth|signing|encryption|master|account|subscription|service|shared|clé|cle|llave|chave|schlüssel|client|license)[ _-]?$"
 )
@@ -30,7 +30,8 @@ _AFTER: Final = re.compile(
     r"(?:[ \t]{0,4}(?P<sign>=>|:=|==?|->|:|：|＝)[ \t]{0,8}(?:\r?\n[ \t>]{0,8})?|(?P<tag>>)\s{0,4}|(?P<bar>[ \t]{0,20}\|[ \t]{0,8})"
     r"|(?P<is>(?:[ ][^\s.,;:=]{1,20}){0,6}?[ ](?:is|ist|lautet|est|es|é|è|to|är|er|on|was|war|:)[ ]?:?[ ]|(?:[ ]?(?:是|为|は|는|은)[ :：]?))"
     r"|(?P<gap>[ \t]{1,4}))"
-    r"(?P<quote>[\"']?)(?=[^\s\"'])"
+    r"(?P<quote>[\"']?)(?=[^\s\"'])",
+    re.IGNORECASE,
 )
 _VALUE: Final = re.compile(r"(?:[^\s\"'<,;&|]|<(?![/A-Za-z])|[,;&|](?![\s\"']|$|[\w.-]{1,40}\s?[=:])|(?<=[^\s=:>(,])['](?=[^\s,;:)}\]]))+")
 """An unquoted secret: to the blank, the quote, or the next `name=`."""
@@ -39,11 +40,13 @@ _CLOSING: Final = ".,;:)]}>"
 _LINE_ENDS: Final = re.compile(r"[.,;)\]}]*[ \t]*(?:$|[\r\n<\"'&;,|])")
 
 _PLACEHOLDER: Final = re.compile(
-    r"[<$%{\[(]|[xX*•._#?-]{3,}$|(?:your|my|the|a|an|new|some|any|enter|insert|change|replace|todo|example|sample|dummy|redacted|hidden|masked|removed|str|"
-    r"string|text|varchar|char|int|integer|number|bool|boolean|none|null|nil|undefined|true|false|required|optional|empty|unset|missing|invalid|wrong|"
-    r"expired|incorrect|correct|placeholder|bytes|secretstr|object|any|input|self|this|os|process|env|config|settings|args|kwargs|request|req|getenv|"
-    r"base64|sha-?[0-9]{1,3}|md5|bcrypt|scrypt|argon2|pbkdf2|aes|rsa|utf|oauth|http|ipv|iso|ascii|jwt|uuid)"
-    r"(?![A-Za-z0-9]*[0-9!@#$^&*+~])[\w.-]*|[A-Za-z_][\w.]*[(\[]|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|[A-Z][a-z]+\[|&(?:str|mut)",
+    r"[<$%{\[(]|[xX*•._#?-]{3,}$|[A-Za-z_][\w.]*[(\[]|(?:"
+    r"(?:your|enter|insert|change|replace|example|sample|dummy|redacted|hidden|masked|removed|string|varchar|integer|number|boolean|undefined|"
+    r"required|optional|missing|invalid|expired|incorrect|correct|placeholder|secretstr|process|config|settings|kwargs|request|getenv|"
+    r"base64|sha-?[0-9]{1,3}|md5|bcrypt|scrypt|argon2|pbkdf2|oauth|https?)"
+    r"|(?:my|the|a|an|new|some|any|todo|str|text|char|int|bool|none|null|nil|true|false|empty|unset|wrong|bytes|object|input|self|this|os|env|args|"
+    r"req|aes|rsa|utf|ipv|iso|ascii|jwt|uuid)(?![A-Za-z0-9]))"
+    r"(?![A-Za-z0-9]*[0-9!@#$^&*+~])[\w.-]*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|[A-Z][a-z]+\[|&(?:str|mut)",
     re.IGNORECASE,
 )
 """What stands for a secret, names its type or fetches it."""
@@ -51,7 +54,7 @@ _CALLED: Final = re.compile(r"(?:base64|sha-?[0-9]{1,3}|md5|bcrypt|argon2|pbkdf2
 _STRONG: Final = re.compile(r"(?<![A-Za-z0-9+/_=.-])[A-Za-z0-9+/_=-]{20,512}(?![A-Za-z0-9+/_=-])")
 _NEAR: Final = 48
 """Characters behind a word for a secret in which a long random string is one."""
-_HEADER: Final = re.compile(r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:(?:bearer|basic|token|digest|apikey|negotiate|key)\s{1,4})?([^\s\"'<>,;]{4,8192})", re.IGNORECASE)
+_HEADER: Final = re.compile(r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?>(?:(?:bearer|basic|token|digest|apikey|negotiate|key)\s{1,4})?)([^\s\"'<>,;]{4,8192})", re.IGNORECASE)
 _COOKIE: Final = re.compile(r"[\"']?\s{0,2}:\s{0,2}[\"']?([\w.-]{1,64}=[^\r\n\"]{1,8192})", re.IGNORECASE)
 _BEARER: Final = re.compile(r"\s{1,4}([A-Za-z0-9._~+/=-]{16,8192})")
 _BASIC: Final = re.compile(r"\s{1,4}([A-Za-z0-9+/]{8,1024}={0,2})")
