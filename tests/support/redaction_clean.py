@@ -5,6 +5,7 @@
 Half is written by hand, half drawn from templates with a seed: the same file each time. No number was drawn again because it was found.
 """
 
+# ruff: noqa: E501 - a text that is broken is another text
 from __future__ import annotations
 
 import base64
@@ -331,20 +332,26 @@ DRAWN: Final[tuple[Callable[[random.Random], str], ...]] = (
     lambda r: f"embedding = [{', '.join(f'{r.uniform(-1, 1):.8f}' for _ in range(24))}]",
     lambda r: "\n".join(f"{i},{r.uniform(0, 1000):.2f},{r.randrange(10**6)}" for i in range(12)),
     lambda r: f"ts={r.randrange(1_600_000_000_000, 1_800_000_000_000)} level=info latency={r.random():.6f}",
-    lambda r: f"The city has {r.randrange(1, 30)},{_n(r, 3)},{_n(r, 3)} inhabitants and lies at {r.uniform(-90, 90):.6f}, {r.uniform(-180, 180):.6f}.",
+    lambda r: (
+        f"The city has {r.randrange(1, 30)},{_n(r, 3)},{_n(r, 3)} inhabitants and lies at {r.uniform(-90, 90):.6f}, {r.uniform(-180, 180):.6f}."
+    ),
     lambda r: f"version {r.randrange(20)}.{r.randrange(20)}.{r.randrange(300)}.{r.randrange(300)}",
-    lambda r: f"listening on 0.0.0.0:{r.randrange(1024, 65535)}, peer 10.{r.randrange(255)}.{r.randrange(255)}.{r.randrange(255)}:{_n(r, 5)}",
+    lambda r: (
+        f"listening on 0.0.0.0:{r.randrange(1024, 65535)}, peer 10.{r.randrange(255)}.{r.randrange(255)}.{r.randrange(255)}:{_n(r, 5)}"
+    ),
     lambda r: f"def f_{_n(r, 4)}(x): return x * {_n(r, 6)} % {_n(r, 9)}",
     lambda r: f"{_n(r, 9)} x {_n(r, 8)} is about 10^17",
     lambda r: f"ISBN 978-{r.randrange(10)}-{_n(r, 4)}-{_n(r, 4)}-{r.randrange(10)}",
     lambda r: f"Article no. {_n(r, 5)}-{_n(r, 4)}, EAN 40{_n(r, 11)}",
     lambda r: f"[{r.randrange(10**5)}, {r.randrange(10**5)}, {r.randrange(10**5)}, {r.randrange(10**5)}, {r.randrange(10**5)}]",
     lambda r: f"span_id={_some(r, HEX, 16)} trace_id={_some(r, HEX, 32)}",
-    lambda r: f"Schedule: {r.randrange(8, 12):02d}:{r.randrange(60):02d}-{r.randrange(13, 18)}:{r.randrange(60):02d}, hall {r.randrange(9)}",
+    lambda r: (
+        f"Schedule: {r.randrange(8, 12):02d}:{r.randrange(60):02d}-{r.randrange(13, 18)}:{r.randrange(60):02d}, hall {r.randrange(9)}"
+    ),
     lambda r: f"call_{_some(r, string.ascii_letters + string.digits, 24)} returned 3 rows",
     lambda r: f"https://example.com/items/{_n(r, 12)}?ref={_some(r, string.ascii_lowercase, 6)}&v={_n(r, 4)}",
     lambda r: f"step {_n(r, 5)} loss {r.uniform(0, 4):.4f} lr {r.uniform(1e-6, 1e-3):.2e} tokens {_n(r, 9)}",
-    lambda r: f"W/\"{_some(r, HEX, 20)}\" max-age={_n(r, 6)}",
+    lambda r: f'W/"{_some(r, HEX, 20)}" max-age={_n(r, 6)}',
 )
 
 

@@ -6,6 +6,7 @@ Seeded: the same file each time. Check digits are right; addresses, numbers of t
 drawn at random; no key is one. Beginnings of keys are written as JSON escapes, so that a scanner of this repository finds none either.
 """
 
+# ruff: noqa: E501 - a text that is broken is another text
 from __future__ import annotations
 
 import base64
@@ -92,9 +93,36 @@ def _until(rng: random.Random, draw: Callable[[random.Random], str], valid: Call
 
 
 # --------------------------------------------------------------------------------------------------------------------- identifiers
-FIRST: Final = "alex kim sam noor mika luca nele jona toni robin zoe ada emil ines tariq yuki".split()
-LAST: Final = "example sample muster placeholder specimen testa probe demo fictive nobody".split()
-HOSTS: Final = "example.com example.org example.net mail.example.com corp.example.org firma.example uni.example.edu shop.example.co.uk bücher.example".split()
+FIRST: Final = [
+    "alex",
+    "kim",
+    "sam",
+    "noor",
+    "mika",
+    "luca",
+    "nele",
+    "jona",
+    "toni",
+    "robin",
+    "zoe",
+    "ada",
+    "emil",
+    "ines",
+    "tariq",
+    "yuki",
+]
+LAST: Final = ["example", "sample", "muster", "placeholder", "specimen", "testa", "probe", "demo", "fictive", "nobody"]
+HOSTS: Final = [
+    "example.com",
+    "example.org",
+    "example.net",
+    "mail.example.com",
+    "corp.example.org",
+    "firma.example",
+    "uni.example.edu",
+    "shop.example.co.uk",
+    "bücher.example",
+]
 
 
 def emails(rng: random.Random) -> Iterator[str]:
@@ -127,13 +155,35 @@ def emails(rng: random.Random) -> Iterator[str]:
 
 
 PHONES: Final = (
-    *("+1 415-555-{:04d}", "+1 (212) 555-{:04d}", "(415) 555-{:04d}", "415-555-{:04d}", "212.555.{:04d}", "+1415555{:04d}", "001 415 555 {:04d}"),
+    *(
+        "+1 415-555-{:04d}",
+        "+1 (212) 555-{:04d}",
+        "(415) 555-{:04d}",
+        "415-555-{:04d}",
+        "212.555.{:04d}",
+        "+1415555{:04d}",
+        "001 415 555 {:04d}",
+    ),
     *("+44 7400 12{:04d}", "07400 12{:04d}", "+44 20 7946 {:04d}", "020 7946 {:04d}"),
     *("+49 30 2312{:04d}", "030 2312{:04d}", "+49 (0)171 392{:04d}", "0171/392{:04d}", "0049 171 392{:04d}"),
     *("+33 6 12 34 {:02d} {:02d}", "06 12 34 {:02d} {:02d}", "06.12.34.{:02d}.{:02d}", "+33 1 99 00 {:02d} {:02d}"),
     *("+34 612 34{:04d}", "+39 312 345 {:04d}", "+31 6 1234{:04d}", "+48 512 34{:04d}", "+46 70 174 {:04d}", "+55 11 9{:04d}-6123"),
-    *("+91 98765 4{:04d}", "98765 4{:04d}", "+41 78 123 {:02d} {:02d}", "078 123 {:02d} {:02d}", "+81 90-1234-{:04d}", "+86 131 2345 {:04d}"),
-    *("+61 491 570 {:03d}", "+353 85 012 {:04d}", "+90 501 234 {:02d} {:02d}", "+27 71 123 {:04d}", "+52 55 1234 {:04d}", "+7 912 345-{:02d}-{:02d}"),
+    *(
+        "+91 98765 4{:04d}",
+        "98765 4{:04d}",
+        "+41 78 123 {:02d} {:02d}",
+        "078 123 {:02d} {:02d}",
+        "+81 90-1234-{:04d}",
+        "+86 131 2345 {:04d}",
+    ),
+    *(
+        "+61 491 570 {:03d}",
+        "+353 85 012 {:04d}",
+        "+90 501 234 {:02d} {:02d}",
+        "+27 71 123 {:04d}",
+        "+52 55 1234 {:04d}",
+        "+7 912 345-{:02d}-{:02d}",
+    ),
 )
 NAMED_PHONES: Final = (
     "Call me on {s} tonight",
@@ -152,7 +202,11 @@ def phones(rng: random.Random) -> Iterator[str]:
         fields = form.count("{")
         for _ in range(1000):
             number = form.format(*(rng.randrange(10**2 if fields == 2 else 10 ** int(form[form.index("{:0") + 3])) for _ in range(fields)))
-            if any(phonenumbers.is_valid_number(parsed) for region in ("US", "GB", "DE", "FR", "IN", "CH") if (parsed := _parsed(number, region))):
+            if any(
+                phonenumbers.is_valid_number(parsed)
+                for region in ("US", "GB", "DE", "FR", "IN", "CH")
+                if (parsed := _parsed(number, region))
+            ):
                 yield number
                 break
         else:
@@ -167,7 +221,16 @@ def _parsed(number: str, region: str) -> phonenumbers.PhoneNumber | None:
 
 
 def bare_phones(rng: random.Random) -> Iterator[str]:
-    for form in ("415555{:04d}", "0740012{:04d}", "0171392{:04d}", "061234{:04d}", "98765{:05d}", "612345{:03d}", "0612345{:03d}", "312345{:04d}"):
+    for form in (
+        "415555{:04d}",
+        "0740012{:04d}",
+        "0171392{:04d}",
+        "061234{:04d}",
+        "98765{:05d}",
+        "612345{:03d}",
+        "0612345{:03d}",
+        "312345{:04d}",
+    ):
         yield form.format(rng.randrange(1000 if "3d" in form else 9999))
 
 
@@ -209,8 +272,28 @@ def cards(rng: random.Random) -> Iterator[str]:
                 yield " ".join(parts)
 
 
-IBANS: Final = {"DE": "d18", "GB": "a4d14", "FR": "d23", "ES": "d20", "IT": "a1d22", "NL": "a4d10", "PL": "d24", "SE": "d20", "CH": "d17", "AT": "d16"} | {
-    "BE": "d12", "NO": "d11", "PT": "d21", "IE": "a4d14", "DK": "d14", "FI": "d14", "CZ": "d20", "LU": "d16", "TR": "d22", "SA": "d20",
+IBANS: Final = {
+    "DE": "d18",
+    "GB": "a4d14",
+    "FR": "d23",
+    "ES": "d20",
+    "IT": "a1d22",
+    "NL": "a4d10",
+    "PL": "d24",
+    "SE": "d20",
+    "CH": "d17",
+    "AT": "d16",
+} | {
+    "BE": "d12",
+    "NO": "d11",
+    "PT": "d21",
+    "IE": "a4d14",
+    "DK": "d14",
+    "FI": "d14",
+    "CZ": "d20",
+    "LU": "d16",
+    "TR": "d22",
+    "SA": "d20",
 }
 
 
@@ -267,11 +350,22 @@ def identities(rng: random.Random) -> Iterator[tuple[str, tuple[str, ...]]]:
         number = _until(rng, _digits(9, "1234578"), ssn.is_valid)
         yield _cut(number, (3, 2, 4), "-"), ()
         yield _until(rng, _digits(9, "1234578"), ssn.is_valid), ("my social security number is {s}", "SSN: {s}", '{{"ssn": "{s}"}}')
-        yield f"{rng.choice('ABCEHJ')}{rng.choice('BCEGHJ')} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.choice('ABCD')}", ()
-        yield f"{rng.choice('LMPS')}{rng.choice('EHJLM')}{rng.randrange(100000, 999999)}{rng.choice('ABCD')}", ("National insurance: {s}", "nino={s};")
+        yield (
+            f"{rng.choice('ABCEHJ')}{rng.choice('BCEGHJ')} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.choice('ABCD')}",
+            (),
+        )
+        yield (
+            f"{rng.choice('LMPS')}{rng.choice('EHJLM')}{rng.randrange(100000, 999999)}{rng.choice('ABCD')}",
+            ("National insurance: {s}", "nino={s};"),
+        )
         yield _cut(_until(rng, _digits(11, "123456789"), idnr.is_valid), (2, 3, 3, 3), " "), ()
-        yield _until(rng, _digits(11, "123456789"), idnr.is_valid), ("Meine Steuer-ID lautet {s}.", "steuer_id: {s}\n", "Steueridentifikationsnummer {s}")
-        french = _until(rng, lambda r: f"{r.choice('12')}{r.randrange(40, 99)}{r.randrange(1, 13):02d}75{_some(r, string.digits, 6)}", lambda _: True)
+        yield (
+            _until(rng, _digits(11, "123456789"), idnr.is_valid),
+            ("Meine Steuer-ID lautet {s}.", "steuer_id: {s}\n", "Steueridentifikationsnummer {s}"),
+        )
+        french = _until(
+            rng, lambda r: f"{r.choice('12')}{r.randrange(40, 99)}{r.randrange(1, 13):02d}75{_some(r, string.digits, 6)}", lambda _: True
+        )
         french += f"{97 - int(french) % 97:02d}"
         assert nir.is_valid(french)
         yield _cut(french, (1, 2, 2, 2, 3, 3, 2), " "), ()
@@ -290,16 +384,32 @@ def identities(rng: random.Random) -> Iterator[tuple[str, tuple[str, ...]]]:
     for _ in range(2):
         belgian = _until(rng, lambda r: _born(r) + _some(r, string.digits, 5), nn.is_valid)
         yield f"{belgian[:2]}.{belgian[2:4]}.{belgian[4:6]}-{belgian[6:9]}.{belgian[9:]}", ()
-        yield _until(rng, lambda r: f"{_ddmmyy(r)}-{_some(r, string.digits, 3)}{r.choice('0123456789ABCDEFHJKLMNPRSTUVWXY')}", hetu.is_valid), ()
+        yield (
+            _until(rng, lambda r: f"{_ddmmyy(r)}-{_some(r, string.digits, 3)}{r.choice('0123456789ABCDEFHJKLMNPRSTUVWXY')}", hetu.is_valid),
+            (),
+        )
         yield _until(rng, lambda r: f"{_born(r)}/{_some(r, string.digits, 4)}", rc.is_valid), ()
-        yield _until(rng, lambda r: f"110105{r.randrange(1950, 1999)}{_born(r)[2:]}{_some(r, string.digits, 3)}{r.choice('0123456789X')}", ric.is_valid), ()
+        yield (
+            _until(
+                rng,
+                lambda r: f"110105{r.randrange(1950, 1999)}{_born(r)[2:]}{_some(r, string.digits, 3)}{r.choice('0123456789X')}",
+                ric.is_valid,
+            ),
+            (),
+        )
         yield _until(rng, lambda r: f"{_born(r)}-{r.choice('12')}{_some(r, string.digits, 6)}", rrn.is_valid), ()
         yield _until(rng, lambda r: f"XEXX{_born(r)}HNEXXX{r.choice('A0')}{r.randrange(10)}"[:18], curp.is_valid), ()
         yield _until(rng, _digits(10), nhs.is_valid), ("NHS number {s}", "my NHS no is {s}")
-        yield _until(rng, lambda r: _ddmmyy(r) + _some(r, string.digits, 5), fodselsnummer.is_valid), ("Fødselsnummer: {s}", "fødselsnummeret mitt er {s}")
+        yield (
+            _until(rng, lambda r: _ddmmyy(r) + _some(r, string.digits, 5), fodselsnummer.is_valid),
+            ("Fødselsnummer: {s}", "fødselsnummeret mitt er {s}"),
+        )
         yield _until(rng, lambda r: r.choice("12") + _born(r) + "40" + _some(r, string.digits, 4), cnp.is_valid), ("CNP: {s}", "cnp {s}")
         yield _until(rng, _digits(11, "123456789"), tckimlik.is_valid), ("TC kimlik no: {s}", "Kimlik numaram {s}")
-        yield _until(rng, lambda r: _born(r) + _some(r, string.digits, 7), south_african.is_valid), ("ID number {s}", "my SA identity number: {s}")
+        yield (
+            _until(rng, lambda r: _born(r) + _some(r, string.digits, 7), south_african.is_valid),
+            ("ID number {s}", "my SA identity number: {s}"),
+        )
         yield f"{rng.choice('CFGHJK')}{rng.randrange(10000000, 99999999)}", ("Reisepass {s}", "passport number: {s}", "Passeport n° {s}")
 
 
@@ -311,7 +421,9 @@ def _ddmmyy(rng: random.Random) -> str:
 def _italian(rng: random.Random) -> str:
     return _until(
         rng,
-        lambda r: f"{_some(r, 'BCDFGLMNPR', 6)}{r.randrange(40, 99)}{r.choice('ABCDEHLMPRST')}{r.randrange(1, 28):02d}H501{r.choice(string.ascii_uppercase)}",
+        lambda r: (
+            f"{_some(r, 'BCDFGLMNPR', 6)}{r.randrange(40, 99)}{r.choice('ABCDEHLMPRST')}{r.randrange(1, 28):02d}H501{r.choice(string.ascii_uppercase)}"
+        ),
         codicefiscale.is_valid,
     )
 
@@ -330,13 +442,21 @@ def _key(start: str, letters: str, size: int) -> Callable[[random.Random], str]:
 
 KEYS: Final = (
     *(_key("sk-proj-", ALNUM + "_-", 64), _key("sk-", ALNUM, 48), _key("sk-ant-" + "api03-", ALNUM + "_-", 80), _key("sk-or-v1-", HEX, 64)),
-    *(_key("AKIA", string.ascii_uppercase + "234567", 16), _key("ASIA", string.ascii_uppercase + "234567", 16), _key("AIza", ALNUM + "_-", 35)),
+    *(
+        _key("AKIA", string.ascii_uppercase + "234567", 16),
+        _key("ASIA", string.ascii_uppercase + "234567", 16),
+        _key("AIza", ALNUM + "_-", 35),
+    ),
     *(_key("ghp_", ALNUM, 36), _key("github_pat_", ALNUM, 70), _key("gho_", ALNUM, 36), _key("glpat-", ALNUM, 20)),
     *(_key("xoxb-1234567890-", ALNUM, 24), _key("xapp-1-", ALNUM, 40), _key("sk_live_", ALNUM, 24), _key("rk_test_", ALNUM, 24)),
     *(_key("whsec_", ALNUM, 32), _key("SG.aaaaaaaaaaaaaaaaaaaa.", ALNUM, 43), _key("hf_", ALNUM, 34), _key("gsk_", ALNUM, 52)),
     *(_key("npm_", ALNUM, 36), _key("dop_v1_", HEX, 64), _key("shpat_", HEX, 32), _key("hvs.", ALNUM, 28), _key("lin_api_", ALNUM, 40)),
     *(_key("ya29.", ALNUM, 60), _key("GOCSPX-", ALNUM, 28), _key("glsa_", ALNUM, 36), _key("dapi", HEX, 32), _key("r8_", ALNUM, 37)),
-    *(_key("https://hooks.slack.com/services/T0EXAMPLE/B0EXAMPLE/", ALNUM, 24), _key("123456789:AA", ALNUM, 33), _key("pypi-AgE", ALNUM, 60)),
+    *(
+        _key("https://hooks.slack.com/services/T0EXAMPLE/B0EXAMPLE/", ALNUM, 24),
+        _key("123456789:AA", ALNUM, 33),
+        _key("pypi-AgE", ALNUM, 60),
+    ),
 )
 
 
@@ -384,7 +504,7 @@ TOKENS: Final = (
     ("access token -> {s}", lambda r: _some(r, ALNUM, 30) + "1i"),
     ("{s}", _jwt),
     ("id_token={s}&state=1", _jwt),
-    ("data: {{\"jwt\":\"{s}\"}}\n\n", _jwt),
+    ('data: {{"jwt":"{s}"}}\n\n', _jwt),
     ("GET /v1/me HTTP/1.1\r\nAuthorization: Bearer {s}\r\nHost: api.example.com", _jwt),
     ("--token {s} --verbose", lambda r: _some(r, ALNUM, 24) + "9j"),
     ("my credentials: {s}", lambda r: _some(r, ALNUM, 30) + "123k"),
@@ -410,7 +530,10 @@ def passwords(rng: random.Random) -> Iterator[tuple[str, str]]:
         if i < 6:
             yield _some(rng, string.ascii_lowercase, rng.randrange(7, 11)), template if "is {s}" not in template else "password: {s}"
     for template in (*URLS, *URLS):
-        yield f"svc{rng.randrange(999)}:{_some(rng, ALNUM, 8)}{rng.choice(('!', '%40', '~', '%2F', '$'))}{rng.randrange(100, 999)}", template
+        yield (
+            f"svc{rng.randrange(999)}:{_some(rng, ALNUM, 8)}{rng.choice(('!', '%40', '~', '%2F', '$'))}{rng.randrange(100, 999)}",
+            template,
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- file
@@ -446,7 +569,9 @@ def written(line: dict[str, str]) -> str:
     text = json.dumps(line, ensure_ascii=False)
     if line["kind"] in SECRETIVE:
         plain = json.dumps(line["secret"], ensure_ascii=False)[1:-1]
-        text = text.replace(plain, "".join(f"\\u{ord(char):04x}" if char.isalpha() and char not in "nu" else char for char in plain[:24]) + plain[24:])
+        text = text.replace(
+            plain, "".join(f"\\u{ord(char):04x}" if char.isalpha() and char not in "nu" else char for char in plain[:24]) + plain[24:]
+        )
     assert json.loads(text) == line
     return text
 

@@ -19,9 +19,9 @@ class Kind(StrEnum):
     IP = "ip"
     KEY = "key"
     """A credential whose own form says whose it is: an AWS key, a private key block."""
-    TOKEN = "token"  # noqa: S105
+    TOKEN = "token"
     """A credential that is told by where it stands: behind `Bearer`, beside `api_key`; a JWT."""
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"
     """A password by its name, or user and password in a URL."""
 
 
