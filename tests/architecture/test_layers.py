@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
 FREE = {"demo", "cli", "__main__", "__init__"}
 PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render"}
 PURE_FOLDERS = {PACKAGE / "judge" / "redact"}
+"""Pure parts of rooms that have others."""
 FILES = {PACKAGE / "spec" / "file.py"}
 """Modules of pure rooms whose one purpose is to read a file."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}

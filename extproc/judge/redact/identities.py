@@ -49,9 +49,9 @@ from extproc.judge.redact.finds import Find, Kind
 Check = Callable[[str], bool]
 
 _CONTEXT: Final = re.compile(
-    r"\bssn\b|\bsin\b|social[ _-]?(?:security|insurance)|national[ _-]?(?:id|insurance|number|identity)|"
+    r"\bssn\b|\bsin\b|social[ _-]?(?:security|insurance)|national[ _-]?(?:id|insurance|identity|registration)|"
     r"\bitin\b|\bnino\b|\bnhs\b|\btax[ _-]?(?:id|number|payer)|"
-    r"\btin\b|identity (?:number|card|no)|\bid[ _-]?(?:card|number|no\b|nr)|steuer-?\s?(?:id|nummer|"
+    r"\btin\b|identity (?:number|card|no)|\bid[ _-]?(?:card|number|no\b|nr)|steuer[ _-]?(?:id|nummer|"
     r"identifikation)|identifikationsnummer|idnr|"
     r"sozialversicherung|\bsvnr|ausweis|\bnir\b|s[eé]curit[eé] sociale|num[eé]ro de s[eé]cu|\bn[ií]f\b|"
     r"\bdni\b|\bnie\b|documento|identidad|codice fiscale|"

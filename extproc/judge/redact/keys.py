@@ -106,8 +106,9 @@ def in_urls(text: str) -> Iterator[Find]:
 
 
 def _is_drawn(body: str) -> bool:
-    """Not a word that only begins like a key (`sk-learn-pipeline-example`): some digit or capital among what follows."""
-    return any(char.isdigit() for char in body) or (body != body.lower() and body != body.upper())
+    """Not words that only begin like a key (`sk-learn-pipeline-example`): digits among letters of both cases, or many of them."""
+    digits = sum(char.isdigit() for char in body)
+    return digits >= 6 or (body != body.lower() and body != body.upper()) or (digits > 0 and body.isalnum())
 
 
 def _blocks(text: str) -> Iterator[Find]:

@@ -29,8 +29,8 @@ _NATIONAL: Final = re.compile(
 _DATE: Final = re.compile(
     r"(?:19|20)[0-9]{2}[-./ ]?[01]?[0-9][-./ ]?[0-3]?[0-9]|[0-3]?[0-9][-./][01]?[0-9][-./](?:19|20)?[0-9]{2}(?![.]?[0-9])"
 )
-_OTHERWISE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|[0-9]+\.[0-9]+$")
-"""An IP address; a decimal number."""
+_OTHERWISE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|[0-9]+\.[0-9]+$|[0-9]{5}-[0-9]{4}$")
+"""An IP address; a decimal number; a postal code of the United States."""
 _WORD: Final = re.compile(
     r"\bcall|phone|\btel\b|\bmob(?:ile|\.|:)|\bcell|whatsapp|\bfax|\bsms\b|text me|telefon|handy|rufnummer|\banruf|mobil|"
     r"t[eé]l[eé]phone|portable|appele|t[eé]l[eé]fono|celular|m[oó]vil|ll[aá]ma|\bcellulare|chiama|bel me|telefoon|gsm|"
