@@ -351,7 +351,7 @@ def identities(rng: random.Random) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield _cut(number, (3, 2, 4), "-"), ()
         yield _until(rng, _digits(9, "1234578"), ssn.is_valid), ("my social security number is {s}", "SSN: {s}", '{{"ssn": "{s}"}}')
         yield (
-            f"{rng.choice('ABCEHJ')}{rng.choice('BCEGHJ')} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.choice('ABCD')}",
+            f"{rng.choice('ABCEHJ')}{rng.choice('BCEHJ')} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.randrange(10, 99)} {rng.choice('ABCD')}",
             (),
         )
         yield (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-_RUN: Final = re.compile(r"[0-9](?:(?:[ ./\-]{1,3}|[ ,]?\r?\n[> \t]{0,8})?[0-9]){7,}")
+_RUN: Final = re.compile(r"[0-9](?:(?:[ ._/\-]{1,3}|[ ,]?\r?\n[> \t]{0,8})?[0-9]){7,}")
 """Eight digits or more; a line may end between them, also in a quoted mail."""
 _ZONE: Final = re.compile(r"[0-9](?:[^0-9]{0,12}[0-9]){5,}")
 """Six digits or more, not far from each other: a British insurance number has six, a Maltese IBAN ten letters between two."""

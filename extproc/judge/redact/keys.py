@@ -54,6 +54,7 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
 )
 """Beginning in lower case -> the rest; capital letters count as small ones, as people and models change them."""
 _PATTERNS: Final = tuple((start, re.compile(rest, re.IGNORECASE)) for start, rest in _KEYS)
+_REST: Final = re.compile(r"[ ]?\r?\n[ \t>]{0,16}([A-Za-z0-9_-]{8,255})(?![A-Za-z0-9_-])")
 _BEFORE: Final = re.compile(r"[A-Za-z0-9]")
 _BOT: Final = re.compile(r"(?<![A-Za-z0-9])(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")
 """Telegram."""
@@ -82,7 +83,7 @@ def keys(text: str, low: str) -> Iterator[Find]:
         while at >= 0:
             found = rest.match(text, at + len(start))
             if found is not None and not _BEFORE.match(text, max(0, at - 1), at) and _is_drawn(found[0]):
-                yield Find(at, found.end(), Kind.KEY)
+                yield Find(at, _continued(text, found.end()), Kind.KEY)
             at = low.find(start, at + len(start))
     if ":aa" in low:
         yield from (Find(found.start(), found.end(), Kind.KEY) for found in _BOT.finditer(text))
@@ -103,6 +104,18 @@ def in_urls(text: str) -> Iterator[Find]:
                 yield Find(found.start(), found.end() - 1, Kind.PASSWORD)
             elif ":" not in found[0]:
                 yield Find(found.start(), found.end() - 1, Kind.TOKEN)
+
+
+def _continued(text: str, end: int) -> int:
+    """Where a key ends that a line end broke: a next line that is drawn like it is its rest."""
+    found = _REST.match(text, end)
+    is_rest = (
+        found is not None
+        and sum(char.isdigit() for char in found[1]) >= 3
+        and found[1] != found[1].lower()
+        and found[1] != found[1].upper()
+    )
+    return found.end() if found is not None and is_rest else end
 
 
 def _is_drawn(body: str) -> bool:

@@ -46,6 +46,8 @@ _PASSWORDS: Final = (
     ),
     *("adgangskode", "passord", "heslo", "jelszó", "şifre", "sifre", "mật khẩu", "palavra-passe", "كلمة المرور", "पासवर्ड"),
 )
+_SHORT: Final = ("pw", "pass")
+"""Words that mean a password only as whole words, and before what looks like one: tests pass, too."""
 _TOKENS: Final = (
     "token",
     "secret",
@@ -61,7 +63,7 @@ _TOKENS: Final = (
     "chave api",
 )
 _KEY: Final = re.compile(
-    r"(?:api|access|secret|private|auth|signing|encryption|master|account|subscription|service|shared|"
+    r"(?:my|your|api|access|secret|private|auth|signing|encryption|master|account|subscription|service|shared|"
     r"clé|cle|llave|chave|schlüssel|client|license)[ _-]?$"
 )
 """What makes a `key` a secret; a key of a dictionary, a cache or a sort is none."""
@@ -79,7 +81,8 @@ _VALUE: Final = re.compile(
     r"(?:[^\s\"'<,;&|]|<(?![/A-Za-z])|[,;&|](?![\s\"']|$|[\w.-]{1,40}\s?[=:])|(?<=[^\s=:>(,])['](?=[^\s,;:)}\]])){1,512}"
 )
 """An unquoted secret: to the blank, the quote, or the next `name=`."""
-_QUOTED: Final = {'"': re.compile(r"[^\"\r\n]{1,256}(?=\")"), "'": re.compile(r"[^'\r\n]{1,256}(?=')")}
+_QUOTED: Final = {'"': re.compile(r"(?:[^\"\r\n]|\"(?=\w)){1,256}(?=\")"), "'": re.compile(r"(?:[^'\r\n]|'(?=\w)){1,256}(?=')")}
+"""To the closing quote: one that a word follows was escaped, or is an apostrophe."""
 _CLOSING: Final = ".,;:)]}>"
 _LINE_ENDS: Final = re.compile(r"[.,;)\]}]*[ \t]*(?:$|[\r\n<\"'&;,|])")
 
@@ -118,6 +121,10 @@ def named(text: str, low: str) -> Iterator[Find]:
     for word in _PASSWORDS:
         for end in _ends(low, word):
             yield from _behind(text, low, end, Kind.PASSWORD)
+    for word in _SHORT:
+        for end in _ends(low, word):
+            if not low[end - len(word) - 1 : end - len(word)].isalnum():
+                yield from _behind(text, low, end, Kind.PASSWORD, is_short=True)
     for word in _TOKENS:
         for end in _ends(low, word):
             yield from _behind(text, low, end, Kind.TOKEN)
@@ -139,13 +146,15 @@ def _ends(low: str, word: str) -> Iterator[int]:
         at = low.find(word, at + len(word))
 
 
-def _behind(text: str, low: str, end: int, kind: Kind) -> Iterator[Find]:
+def _behind(text: str, low: str, end: int, kind: Kind, is_short: bool = False) -> Iterator[Find]:
     """The value that a word names, and long random strings close behind it."""
     found = _AFTER.match(text, end)
     if found is not None:
         find = _value(text, low, found, kind)
-        if find is not None:
+        if find is not None and (not is_short or _is_strong(text[find.start : find.end])):
             yield find
+    if is_short:
+        return
     for strong in _STRONG.finditer(text, end, end + _NEAR + 512):
         if strong.start() > end + _NEAR:
             return

@@ -95,7 +95,7 @@ class Redactor:
             plain = self._viewer.plain(text)
             found += [_placed(plain, find) for find in in_urls(plain.text)]
             found += [_placed(plain, find) for find in custom.finds(self._patterns, _HALVES.sub("\ufffd", plain.text))]
-        return [(find.start, find.end, find.kind) for find in merged(found)]
+        return [(find.start, find.end, str(find.kind)) for find in merged(found)]
 
     def is_marker(self, text: str) -> bool:
         """Nothing but a marker, as an earlier redaction left it."""

@@ -107,7 +107,7 @@ def _named(redactor: Redactor, key: str, text: str) -> str | None:
     if not text.strip() or text.strip() in ("null", "true", "false") or MARK in text or len(text) > 512:
         return None
     if _PASSWORD.fullmatch(key) and not redactor.is_marker(text) and text.strip("*•xX.# "):
-        return Kind.PASSWORD
+        return str(Kind.PASSWORD)
     line = f"{key}: {text}"
     found = redactor.finds(line)
     behind = [kind for start, end, kind in found if end > len(key) + 2]
