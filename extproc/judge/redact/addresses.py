@@ -9,8 +9,10 @@ from typing import Final
 
 from extproc.judge.redact.finds import Find, Kind
 
-_FOUR: Final = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.[0-9])")
-_SIX: Final = re.compile(r"(?<![\w:.])(?:[0-9a-f]{1,4}:){2,7}(?::|(?::[0-9a-f]{1,4}){1,6}|[0-9a-f]{1,4})(?![\w:])", re.IGNORECASE)
+_FOUR: Final = re.compile(r"[0-9](?<![\w.-].)[0-9]{0,2}\.(?:[0-9]{1,3}\.){2}[0-9]{1,3}(?![\w-]|\.[0-9])")
+_SIX: Final = re.compile(
+    r"[23](?<![\w:.].)[0-9a-f]{3}:(?:[0-9a-f]{1,4}:){0,6}(?::|(?::[0-9a-f]{1,4}){1,6}|[0-9a-f]{1,4})(?![\w:])", re.IGNORECASE
+)
 _VERSION: Final = re.compile(
     r"(?:version|ver\.?|release|build|firmware|revision|rev\.?|section|chapter|abschnitt|kapitel|[=<>~^]=|chrome/|§)\s{0,2}[a-z]{0,12}\s?$",
     re.IGNORECASE,

@@ -50,7 +50,8 @@ def _is_issued(digits: str) -> bool:
 def _is_grouped(window: Window) -> bool:
     groups = window.groups
     return (
-        len(groups) <= 2
+        len(groups) == 1
+        or (len(groups) == 2 and groups[0] >= 4)
         or all(size == 4 for size in groups[:-1])
         or groups in ((4, 6, 5), (4, 6, 4))
         or set(groups) == {1}
@@ -64,9 +65,9 @@ SHORTEST_IBAN: Final = 15
 """Norway's."""
 
 
-def ibans(text: str) -> Iterator[Find]:
-    """Of countries that have one: length, form and remainder; what a word behind it adds is left."""
-    for found in _IBAN.finditer(text):
+def ibans(text: str, zone: tuple[int, int]) -> Iterator[Find]:
+    """In a zone, of countries that have one: length, form and remainder; what a word behind it adds is left."""
+    for found in _IBAN.finditer(text, *zone):
         places = [i for i in range(found.start(1), found.end(1)) if text[i].isalnum()]
         for length in range(len(places), SHORTEST_IBAN - 1, -1):
             end = places[length - 1] + 1

@@ -70,11 +70,15 @@ def finds(patterns: tuple[tuple[str, Pattern], ...], text: str) -> Iterator[Find
 
 def _problems_of(name: str, pattern: str, path: str) -> Iterator[Problem]:
     if _NAME.fullmatch(name) is None:
-        yield Problem("redact.name", path, f"{name!r} is no name for a marker", "Small letters, digits and hyphens, a letter first, up to 32.")
+        yield Problem(
+            "redact.name", path, f"{name!r} is no name for a marker", "Small letters, digits and hyphens, a letter first, up to 32."
+        )
     elif name in (*Kind, CUT):
         yield Problem("redact.name", path, f"{name!r} is a marker of extproc's own", "Choose another name.")
     if len(pattern) > LONGEST:
-        yield Problem("redact.too-long", path, f"the pattern has {len(pattern)} characters, and may have {LONGEST}", "Split it under two names.")
+        yield Problem(
+            "redact.too-long", path, f"the pattern has {len(pattern)} characters, and may have {LONGEST}", "Split it under two names."
+        )
         return
     try:
         tried = Pattern(pattern)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-_RUN: Final = re.compile(r"\d(?:(?:[ ./\-]{1,3}|[ ,]?\r?\n[> \t]{0,8})?\d){7,}")
+_RUN: Final = re.compile(r"[0-9](?:(?:[ ._/\-]{1,3}|[ ,]?\r?\n[> \t]{0,8})?[0-9]){7,}")
 """Eight digits or more; a line may end between them, also in a quoted mail."""
-_DIGIT: Final = re.compile(r"\d")
-_WORD: Final = re.compile(r"[A-Za-z0-9]*$")
+_ZONE: Final = re.compile(r"[0-9](?:[^0-9]{0,12}[0-9]){5,}")
+"""Six digits or more, not far from each other: a British insurance number has six, a Maltese IBAN ten letters between two."""
+MARGIN: Final = 32
+"""Characters around a zone: letters that belong to its numbers, words that touch them."""
+_DIGIT: Final = re.compile(r"[0-9]")
 LONGEST_WORD: Final = 24
 """Characters before a number that are read to see whether it stands in a word."""
 
@@ -46,19 +49,33 @@ class Run:
                     yield Window(self.digits[first : firsts[j]], self.places[first], self.places[firsts[j] - 1] + 1, groups)
 
 
-def runs(text: str) -> Iterator[Run]:
-    """Of a text whose digits are ASCII or other decimals that `int` reads."""
-    for found in _RUN.finditer(text):
+def zones(text: str) -> list[tuple[int, int]]:
+    """Parts of a text in which numbers of persons, accounts or telephones may stand, with MARGIN around them. Most texts have few."""
+    found: list[tuple[int, int]] = []
+    for zone in _ZONE.finditer(text):
+        start, end = max(0, zone.start() - MARGIN), min(len(text), zone.end() + MARGIN)
+        if found and start <= found[-1][1]:
+            start, _ = found.pop()
+        found.append((start, end))
+    return found
+
+
+def runs(text: str, start: int, end: int) -> Iterator[Run]:
+    """Of a zone."""
+    for found in _RUN.finditer(text, start, end):
         places = tuple(digit.start() for digit in _DIGIT.finditer(text, found.start(), found.end()))
         yield Run("".join(text[place] for place in places), places)
 
 
 def stands_free(text: str, start: int, end: int) -> bool:
     """Not a part of a decimal number, a hash or an identifier: letters may touch it only where they are a word, as in `card4111...`."""
-    before = _WORD.search(text, max(0, start - LONGEST_WORD), start)
-    if before is not None and before[0] and not (before[0].isalpha() and len(before[0]) > 1 and text[start - len(before[0]) - 1 : start - len(before[0])] != "-"):
+    first = start
+    while first > max(0, start - LONGEST_WORD) and text[first - 1].isascii() and text[first - 1].isalnum():
+        first -= 1
+    before = text[first:start]
+    if before and (not before.isalpha() or len(before) == 1 or text[first - 1 : first] == "-"):
         return False
-    if text[max(0, start - 2) : start - 1].isdigit() and text[start - 1] in ".,":
+    if start > 1 and text[start - 1] == "." and text[start - 2].isdigit():
         return False
     after = text[end : end + 2]
-    return not (after[:1].isascii() and after[:1].isalnum()) and not (after[:1] in (".", ",") and after[1:].isdigit())
+    return not (after[:1].isascii() and after[:1].isalnum()) and not (after[:1] == "." and after[1:].isdigit())

@@ -18,11 +18,19 @@ _DOMAIN: Final = re.compile(
     r"|\[\d{1,3}(?:\.\d{1,3}){3}\]",
     re.IGNORECASE,
 )
-_FILES: Final = frozenset("png jpg jpeg gif svg webp avif ico css js ts jsx tsx map json html py go rs".split())
+_FILES: Final = frozenset(
+    [
+        *("png", "jpg", "jpeg", "gif", "svg", "webp", "avif", "ico"),
+        *("css", "js", "ts", "jsx", "tsx", "map", "json", "html", "py", "go", "rs"),
+    ]
+)
 """Endings of files, as in logo@2x.png."""
 
 _AT: Final = r"(?:at|ät|bei|arroba|chiocciola|arobase|@)"
 _DOT: Final = r"(?:dot|punkt|punto|point|ponto|\.)"
+_BRACKETED: Final = re.compile(rf"[(\[{{<]\s?{_AT}\s?[)\]}}>]")
+"""Quick to look for; what is around it is not."""
+_WORDS: Final = (" dot ", " punto ", " point ", " ponto ", " punkt ")
 _HIDDEN: Final = re.compile(
     rf"(?<![\w.+-])[\w.+-]{{1,64}}\s{{0,3}}[(\[{{<]\s?{_AT}\s?[)\]}}>]\s{{0,3}}"
     rf"[\w-]{{1,63}}(?:(?:\s{{0,3}}[(\[{{<]\s?{_DOT}\s?[)\]}}>]\s{{0,3}}|\s{_DOT}\s|\.)[\w-]{{1,63}}){{1,5}}",
@@ -47,10 +55,10 @@ def emails(text: str, low: str) -> Iterator[Find]:
         at = text.find("@", at + 1)
     if "@" in text and (" @" in text or "@ " in text):
         yield from _of(_SPACED, text)
-    if "at" in low or "ät" in low or "bei" in low or "arroba" in low or "chiocciola" in low or "arobase" in low or "@" in text:
+    if _BRACKETED.search(low):
         yield from _of(_HIDDEN, text)
-        if " dot " in low or " punto " in low or " point " in low or " ponto " in low or " punkt " in low:
-            yield from _of(_SPOKEN, text)
+    if any(word in low for word in _WORDS):
+        yield from _of(_SPOKEN, text)
 
 
 def _of(pattern: re.Pattern[str], text: str) -> Iterator[Find]:

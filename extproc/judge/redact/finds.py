@@ -19,9 +19,9 @@ class Kind(StrEnum):
     IP = "ip"
     KEY = "key"
     """A credential whose own form says whose it is: an AWS key, a private key block."""
-    TOKEN = "token"  # noqa: S105
+    TOKEN = "token"
     """A credential that is told by where it stands: behind `Bearer`, beside `api_key`; a JWT."""
-    PASSWORD = "password"  # noqa: S105
+    PASSWORD = "password"
     """A password by its name, or user and password in a URL."""
 
 
@@ -31,7 +31,7 @@ MARK: Final = "\ufffc"
 """What a marker is in a view: one character that no finder takes for a part of anything."""
 
 _RANKS: Final = (
-    *(Kind.IP, Kind.PHONE, Kind.EMAIL, Kind.PASSWORD, Kind.NATIONAL_ID, Kind.CARD, Kind.IBAN),
+    *(Kind.PHONE, Kind.EMAIL, Kind.PASSWORD, Kind.NATIONAL_ID, Kind.IP, Kind.CARD, Kind.IBAN),
     *(Kind.TOKEN, Kind.KEY),
 )
 """From the least specific to the most: where finds overlap, the most specific one names the whole."""

@@ -49,13 +49,17 @@ from extproc.judge.redact.finds import Find, Kind
 Check = Callable[[str], bool]
 
 _CONTEXT: Final = re.compile(
-    r"\bssn\b|\bsin\b|social[ _-]?(?:security|insurance)|national[ _-]?(?:id|insurance|number|identity)|\bitin\b|\bnino\b|\bnhs\b|\btax[ _-]?(?:id|number|payer)|"
-    r"\btin\b|identity (?:number|card|no)|\bid[ _-]?(?:card|number|no\b|nr)|steuer-?\s?(?:id|nummer|identifikation)|identifikationsnummer|idnr|"
-    r"sozialversicherung|\bsvnr|ausweis|\bnir\b|s[eé]curit[eé] sociale|num[eé]ro de s[eé]cu|\bn[ií]f\b|\bdni\b|\bnie\b|documento|identidad|codice fiscale|"
-    r"\bbsn\b|burgerservice|sofinummer|pesel|personnummer|personal number|\bcpr\b|f[oø]dselsnummer|hetu|henkil[oö]tunnus|\bcpf\b|aadhaa?r|uidai|आधार|"
-    r"\bahv|\bavs\b|rijksregister|registre national|rodn[eé]|\bcnp\b|\bamka\b|\bpps|\boib\b|\begn\b|isikukood|asmens|kimlik|\bcurp\b|\brut\b|my ?number|"
+    r"\bssn\b|\bsin\b|social[ _-]?(?:security|insurance)|national[ _-]?(?:id|insurance|identity|registration)|"
+    r"\bitin\b|\bnino\b|\bnhs\b|\btax[ _-]?(?:id|number|payer)|"
+    r"\btin\b|identity (?:number|card|no)|\bid[ _-]?(?:card|number|no\b|nr)|steuer[ _-]?(?:id|nummer|"
+    r"identifikation)|identifikationsnummer|idnr|"
+    r"sozialversicherung|\bsvnr|ausweis|\bnir\b|s[eé]curit[eé] sociale|num[eé]ro de s[eé]cu|\bn[ií]f\b|"
+    r"\bdni\b|\bnie\b|documento|identidad|codice fiscale|"
+    r"\bbsn\b|burgerservice|sofinummer|pesel|personnummer|personal number|\bcpr\b|f[oø]dselsnummer|hetu|"
+    r"henkil[oö]tunnus|\bcpf\b|aadhaa?r|uidai|आधार|"
+    r"\bahv|\bavs\b|rijksregister|registre national|rodn[eé]|\bcnp\b|\bamka\b|\bpps|\boib\b|\begn\b|isikukood|"
+    r"asmens|kimlik|\bcurp\b|\brut\b|my ?number|"
     r"マイナンバー|身份证|주민등록|contribuinte|паспорт|passport|reisepass|passeport|pasaporte|passaporto",
-    re.IGNORECASE,
 )
 BEFORE: Final = 60
 """Characters before a number in which a word says what it is."""
@@ -72,7 +76,7 @@ class _Form:
 
 
 def _form(pattern: str, check: Check) -> _Form:
-    return _Form(re.compile(rf"(?<![A-Za-z0-9])(?<![0-9][.,-]){pattern}(?![A-Za-z0-9])(?![.,-][0-9])", re.IGNORECASE), check)
+    return _Form(re.compile(rf"(?<![A-Za-z0-9])(?<![0-9][.-]){pattern}(?![A-Za-z0-9])(?![.-][0-9])", re.IGNORECASE), check)
 
 
 def _always(_: str) -> bool:
@@ -83,7 +87,8 @@ _DASH: Final = "[ -]"
 _FORMS: Final = (
     _form(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", lambda number: ssn.is_valid(number) or itin.is_valid(number)),
     _form(
-        rf"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]{_DASH}?[0-9]{{2}}{_DASH}?[0-9]{{2}}{_DASH}?[0-9]{{2}}{_DASH}?[A-D]", _always
+        rf"(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z]{_DASH}?[0-9]{{2}}{_DASH}?[0-9]{{2}}{_DASH}?[0-9]{{2}}{_DASH}?[A-D]",
+        _always,
     ),
     _form(r"[0-9]{2} [0-9]{3} [0-9]{3} [0-9]{3}", idnr.is_valid),
     _form(r"[12][ .-]?[0-9]{2}[ .-]?[0-9]{2}[ .-]?[0-9][0-9AB][ .-]?[0-9]{3}[ .-]?[0-9]{3}[ .-]?[0-9]{2}", nir.is_valid),
@@ -93,7 +98,7 @@ _FORMS: Final = (
     _form(r"(?:[0-9]{2})?[0-9]{6}[-+][0-9]{4}", personnummer.is_valid),
     _form(r"[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]", hetu.is_valid),
     _form(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", cpf.is_valid),
-    _form(r"[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}", aadhaar.is_valid),
+    _form(r"(?<![0-9] )[2-9][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}(?! [0-9])", aadhaar.is_valid),
     _form(r"756[. ]?[0-9]{4}[. ]?[0-9]{4}[. ]?[0-9]{2}", ahv.is_valid),
     _form(r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", nn.is_valid),
     _form(r"[0-9]{6}/[0-9]{3,4}", rc.is_valid),
@@ -106,15 +111,16 @@ _FORMS: Final = (
 _BESIDE: Final = (
     _form(r"[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]", pan.is_valid),
     _form(r"[0-9]{7}[A-W][A-IW]?", pps.is_valid),
+    _form(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", _always),
     _form(r"[A-Z]{0,2}[0-9]{6,9}[A-Z]?", lambda number: not number.isdigit() or len(number) == 9),
 )
 """Forms that count near a word only: India's PAN, Ireland's PPS; passports, which have no check digit of their own."""
 _PASSPORT: Final = _BESIDE[-1]
-_PASSPORT_WORD: Final = re.compile(r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|ausweis", re.IGNORECASE)
+_PASSPORT_WORD: Final = re.compile(r"passport|reisepass|passeport|pasaporte|passaporto|паспорт|ausweis")
 
 _DIGITS: Final[dict[int, tuple[Check, ...]]] = {
     9: (ssn.is_valid, itin.is_valid, bsn.is_valid, sin.is_valid, nif.is_valid, rc.is_valid),
-    10: (nhs.is_valid, vnr.is_valid, personnummer.is_valid, cpr.is_valid, rc.is_valid, egn.is_valid, luhn.is_valid),
+    10: (nhs.is_valid, vnr.is_valid, personnummer.is_valid, cpr.is_valid, rc.is_valid, egn.is_valid),
     11: (
         *(idnr.is_valid, pesel.is_valid, cpf.is_valid, nn.is_valid, fodselsnummer.is_valid),
         *(amka.is_valid, oib.is_valid, ik.is_valid, tckimlik.is_valid),
@@ -127,25 +133,29 @@ _DIGITS: Final[dict[int, tuple[Check, ...]]] = {
 _LENGTHS: Final = frozenset(_DIGITS)
 
 
-def identities(text: str, found: Iterable[Run]) -> Iterator[Find]:
-    """`found`: the runs of digits of this text."""
-    is_near = partial(_is_near, text, _CONTEXT)
+def identities(text: str, low: str, zone: tuple[int, int], found: Iterable[Run]) -> Iterator[Find]:
+    """`low`: the text in lower case. `found`: the runs of digits of this zone."""
+    is_near = partial(_is_near, low, _CONTEXT)
     for form in _FORMS:
-        for one in form.pattern.finditer(text):
+        for one in form.pattern.finditer(text, *zone):
             if form.check(one[0]):
                 yield Find(one.start(), one.end(), Kind.NATIONAL_ID)
-    if _CONTEXT.search(text) is None:
-        return
     for form in _BESIDE:
-        near = partial(_is_near, text, _PASSPORT_WORD) if form is _PASSPORT else is_near
-        for one in form.pattern.finditer(text):
+        near = partial(_is_near, low, _PASSPORT_WORD) if form is _PASSPORT else is_near
+        for one in form.pattern.finditer(text, *zone):
             if form.check(one[0]) and near(one.start(), one.end()):
                 yield Find(one.start(), one.end(), Kind.NATIONAL_ID)
     for run in found:
-        for window in run.windows(_LENGTHS):
-            if any(check(window.digits) for check in _DIGITS[len(window.digits)]) and is_near(window.start, window.end) and stands_free(text, window.start, window.end):
-                yield Find(window.start, window.end, Kind.NATIONAL_ID)
+        if len(run.digits) >= min(_LENGTHS) and is_near(run.places[0], run.places[-1] + 1, whole=True):
+            for window in run.windows(_LENGTHS):
+                checks = _DIGITS[len(window.digits)]
+                is_free = is_near(window.start, window.end) and stands_free(text, window.start, window.end)
+                if is_free and any(check(window.digits) for check in checks):
+                    yield Find(window.start, window.end, Kind.NATIONAL_ID)
 
 
-def _is_near(text: str, word: re.Pattern[str], start: int, end: int) -> bool:
-    return bool(word.search(text, max(0, start - BEFORE), start) or word.search(text, end, end + AFTER))
+def _is_near(low: str, word: re.Pattern[str], start: int, end: int, whole: bool = False) -> bool:
+    """Before or behind; with `whole`, also between: some part may be near a word that stands there."""
+    if whole:
+        return word.search(low, max(0, start - BEFORE), end + AFTER) is not None
+    return bool(word.search(low, max(0, start - BEFORE), start) or word.search(low, end, end + AFTER))

@@ -54,12 +54,15 @@ _KEYS: Final[tuple[tuple[str, str], ...]] = (
 )
 """Beginning in lower case -> the rest; capital letters count as small ones, as people and models change them."""
 _PATTERNS: Final = tuple((start, re.compile(rest, re.IGNORECASE)) for start, rest in _KEYS)
+_REST: Final = re.compile(r"[ ]?\r?\n[ \t>]{0,16}([A-Za-z0-9_-]{8,255})(?![A-Za-z0-9_-])")
 _BEFORE: Final = re.compile(r"[A-Za-z0-9]")
 _BOT: Final = re.compile(r"(?<![A-Za-z0-9])(?:bot)?[0-9]{8,10}:[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])")
 """Telegram."""
-_AWS_SECRET: Final = re.compile(r"(?<![A-Za-z0-9/+])(?=[A-Za-z0-9/+]{0,39}[0-9])(?=[^A-Z]{0,39}[A-Z])(?=[^a-z]{0,39}[a-z])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])")
+_AWS_SECRET: Final = re.compile(
+    r"(?<![A-Za-z0-9/+])(?=[A-Za-z0-9/+]{0,39}[0-9])(?=[^A-Z]{0,39}[A-Z])(?=[^a-z]{0,39}[a-z])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"
+)
 
-_JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,16384}(?:\.[A-Za-z0-9_-]{0,16384}){1,4}", re.IGNORECASE)
+_JWT: Final = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,16384}(?:\.[A-Za-z0-9_-]{0,16384}){1,4}", re.IGNORECASE)
 
 _BEGIN: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
 _END: Final = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----", re.IGNORECASE)
@@ -80,7 +83,7 @@ def keys(text: str, low: str) -> Iterator[Find]:
         while at >= 0:
             found = rest.match(text, at + len(start))
             if found is not None and not _BEFORE.match(text, max(0, at - 1), at) and _is_drawn(found[0]):
-                yield Find(at, found.end(), Kind.KEY)
+                yield Find(at, _continued(text, found.end()), Kind.KEY)
             at = low.find(start, at + len(start))
     if ":aa" in low:
         yield from (Find(found.start(), found.end(), Kind.KEY) for found in _BOT.finditer(text))
@@ -103,9 +106,22 @@ def in_urls(text: str) -> Iterator[Find]:
                 yield Find(found.start(), found.end() - 1, Kind.TOKEN)
 
 
+def _continued(text: str, end: int) -> int:
+    """Where a key ends that a line end broke: a next line that is drawn like it is its rest."""
+    found = _REST.match(text, end)
+    is_rest = (
+        found is not None
+        and sum(char.isdigit() for char in found[1]) >= 3
+        and found[1] != found[1].lower()
+        and found[1] != found[1].upper()
+    )
+    return found.end() if found is not None and is_rest else end
+
+
 def _is_drawn(body: str) -> bool:
-    """Not a word that only begins like a key (`sk-learn-pipeline-example`): some digit or capital among what follows."""
-    return any(char.isdigit() for char in body) or (body != body.lower() and body != body.upper())
+    """Not words that only begin like a key (`sk-learn-pipeline-example`): digits among letters of both cases, or many of them."""
+    digits = sum(char.isdigit() for char in body)
+    return digits >= 6 or (body != body.lower() and body != body.upper()) or (digits > 0 and body.isalnum())
 
 
 def _blocks(text: str) -> Iterator[Find]:

@@ -15,48 +15,105 @@ from typing import Final
 from extproc.judge.redact.finds import MARK, Find, Kind
 
 _PASSWORDS: Final = (
-    *("password", "passwd", "passphrase", "passcode", "passwort", "kennwort", "_pass", "-pass", "pwd", "mot de passe", "contraseña", "contrasena"),
-    *("senha", "wachtwoord", "hasło", "haslo", "lösenord", "losenord", "salasana", "parola", "пароль", "密码", "密碼", "パスワード", "비밀번호"),
+    *(
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "passwort",
+        "kennwort",
+        "_pass",
+        "-pass",
+        "pwd",
+        "mot de passe",
+        "contraseña",
+        "contrasena",
+    ),
+    *(
+        "senha",
+        "wachtwoord",
+        "hasło",
+        "haslo",
+        "lösenord",
+        "losenord",
+        "salasana",
+        "parola",
+        "пароль",
+        "密码",
+        "密碼",
+        "パスワード",
+        "비밀번호",
+    ),
     *("adgangskode", "passord", "heslo", "jelszó", "şifre", "sifre", "mật khẩu", "palavra-passe", "كلمة المرور", "पासवर्ड"),
 )
-_TOKENS: Final = ("token", "secret", "credential", "signature", "sessionid", "session_id", "session id", "jeton")
+_SHORT: Final = ("pw", "pass")
+"""Words that mean a password only as whole words, and before what looks like one: tests pass, too."""
+_TOKENS: Final = (
+    "token",
+    "secret",
+    "credential",
+    "signature",
+    "sessionid",
+    "session_id",
+    "session id",
+    "jeton",
+    "clé api",
+    "cle api",
+    "clave api",
+    "chave api",
+)
 _KEY: Final = re.compile(
-    r"(?:api|access|secret|private|auth|signing|encryption|master|account|subscription|service|shared|clé|cle|llave|chave|schlüssel|client|license)[ _-]?$"
+    r"(?:my|your|api|access|secret|private|auth|signing|encryption|master|account|subscription|service|shared|"
+    r"clé|cle|llave|chave|schlüssel|client|license)[ _-]?$"
 )
 """What makes a `key` a secret; a key of a dictionary, a cache or a sort is none."""
 _SUFFIX: Final = r"(?:[_-]?(?:prod|production|dev|test|staging|live|old|new|default|base64|b64|value|[0-9]{1,3}))?"
 _AFTER: Final = re.compile(
     rf"{_SUFFIX}[\"'\])]{{0,2}}"
     r"(?:[ \t]{0,4}(?P<sign>=>|:=|==?|->|:|：|＝)[ \t]{0,8}(?:\r?\n[ \t>]{0,8})?|(?P<tag>>)\s{0,4}|(?P<bar>[ \t]{0,20}\|[ \t]{0,8})"
-    r"|(?P<is>(?:[ ][^\s.,;:=]{1,20}){0,6}?[ ](?:is|ist|lautet|est|es|é|è|to|är|er|on|was|war|:)[ ]?:?[ ]|(?:[ ]?(?:是|为|は|는|은)[ :：]?))"
+    r"|(?P<is>(?:[ ][^\s.,;:=]{1,20}){0,6}?[ ](?:is|ist|lautet|est|es|é|è|to|är|er|on|was|war|:)[ ]?:?[ ]"
+    r"|(?:[ ]?(?:是|为|は|는|은)[ :：]?))"
     r"|(?P<gap>[ \t]{1,4}))"
-    r"(?P<quote>[\"']?)(?=[^\s\"'])"
+    r"(?P<quote>[\"']?)(?=[^\s\"'])",
+    re.IGNORECASE,
 )
-_VALUE: Final = re.compile(r"(?:[^\s\"'<,;&|]|<(?![/A-Za-z])|[,;&|](?![\s\"']|$|[\w.-]{1,40}\s?[=:])|(?<=[^\s=:>(,])['](?=[^\s,;:)}\]]))+")
+_VALUE: Final = re.compile(
+    r"(?:[^\s\"'<,;&|]|<(?![/A-Za-z])|[,;&|](?![\s\"']|$|[\w.-]{1,40}\s?[=:])|(?<=[^\s=:>(,])['](?=[^\s,;:)}\]])){1,512}"
+)
 """An unquoted secret: to the blank, the quote, or the next `name=`."""
-_QUOTED: Final = {'"': re.compile(r"[^\"\r\n]{1,256}(?=\")"), "'": re.compile(r"[^'\r\n]{1,256}(?=')")}
+_QUOTED: Final = {'"': re.compile(r"(?:[^\"\r\n]|\"(?=\w)){1,256}(?=\")"), "'": re.compile(r"(?:[^'\r\n]|'(?=\w)){1,256}(?=')")}
+"""To the closing quote: one that a word follows was escaped, or is an apostrophe."""
 _CLOSING: Final = ".,;:)]}>"
 _LINE_ENDS: Final = re.compile(r"[.,;)\]}]*[ \t]*(?:$|[\r\n<\"'&;,|])")
 
 _PLACEHOLDER: Final = re.compile(
-    r"[<$%{\[(]|[xX*•._#?-]{3,}$|(?:your|my|the|a|an|new|some|any|enter|insert|change|replace|todo|example|sample|dummy|redacted|hidden|masked|removed|str|"
-    r"string|text|varchar|char|int|integer|number|bool|boolean|none|null|nil|undefined|true|false|required|optional|empty|unset|missing|invalid|wrong|"
-    r"expired|incorrect|correct|placeholder|bytes|secretstr|object|any|input|self|this|os|process|env|config|settings|args|kwargs|request|req|getenv|"
-    r"base64|sha-?[0-9]{1,3}|md5|bcrypt|scrypt|argon2|pbkdf2|aes|rsa|utf|oauth|http|ipv|iso|ascii|jwt|uuid)"
-    r"(?![A-Za-z0-9]*[0-9!@#$^&*+~])[\w.-]*|[A-Za-z_][\w.]*[(\[]|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|[A-Z][a-z]+\[|&(?:str|mut)",
+    r"[<$%{\[(]|[xX*•._#?-]{3,}$|[A-Za-z_][\w.]*[(\[]|(?:"
+    r"(?:your|enter|insert|change|replace|example|sample|dummy|redacted|hidden|masked|removed|string|varchar|integer|number|boolean|undefined|"
+    r"required|optional|missing|invalid|expired|incorrect|correct|placeholder|secretstr|process|config|settings|kwargs|request|getenv|"
+    r"base64|sha-?[0-9]{1,3}|md5|bcrypt|scrypt|argon2|pbkdf2|oauth|https?)"
+    r"|(?:my|the|a|an|new|some|any|todo|str|text|char|int|bool|none|null|nil|true|false|empty|unset|wrong|bytes|object|input|self|this|os|env|args|"
+    r"req|aes|rsa|utf|ipv|iso|ascii|jwt|uuid)(?![A-Za-z0-9]))"
+    r"(?![A-Za-z0-9]*[0-9!@#$^&*+~])[\w.-]*|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|[A-Z][a-z]+\[|&(?:str|mut)",
     re.IGNORECASE,
 )
 """What stands for a secret, names its type or fetches it."""
-_CALLED: Final = re.compile(r"(?:base64|sha-?[0-9]{1,3}|md5|bcrypt|argon2|pbkdf2|utf-?[0-9]|oauth2?|http|ipv[46]|[0-9]+[-\s]?(?:char|bit|digit|byte|time|hour|day))", re.IGNORECASE)
+_CALLED: Final = re.compile(
+    r"(?:base64|sha-?[0-9]{1,3}|md5|bcrypt|argon2|pbkdf2|utf-?[0-9]|oauth2?|http|ipv[46]|[0-9]+[-\s]?(?:char|bit|digit|byte|time|hour|day))",
+    re.IGNORECASE,
+)
 _STRONG: Final = re.compile(r"(?<![A-Za-z0-9+/_=.-])[A-Za-z0-9+/_=-]{20,512}(?![A-Za-z0-9+/_=-])")
 _NEAR: Final = 48
 """Characters behind a word for a secret in which a long random string is one."""
-_HEADER: Final = re.compile(r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:(?:bearer|basic|token|digest|apikey|negotiate|key)\s{1,4})?([^\s\"'<>,;]{4,8192})", re.IGNORECASE)
+_HEADER: Final = re.compile(
+    r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?>(?:(?:bearer|basic|token|digest|apikey|negotiate|key)\s{1,4})?)([^\s\"'<>,;]{4,8192})", re.IGNORECASE
+)
 _COOKIE: Final = re.compile(r"[\"']?\s{0,2}:\s{0,2}[\"']?([\w.-]{1,64}=[^\r\n\"]{1,8192})", re.IGNORECASE)
 _BEARER: Final = re.compile(r"\s{1,4}([A-Za-z0-9._~+/=-]{16,8192})")
 _BASIC: Final = re.compile(r"\s{1,4}([A-Za-z0-9+/]{8,1024}={0,2})")
 _LOGIN: Final = re.compile(r"(?:(?<=\s)-u|--user|--proxy-user)[ =][\"']?([\w.@%+-]{1,64}:[^\s\"']{1,256})")
-_CODE: Final = re.compile(r"\b(?:cvv2?|cvc2?|csc)\b[^\w\n]{0,4}(?:(?:is|code|number|nummer)[^\w\n]{1,3})?([0-9]{3,4})(?![0-9])", re.IGNORECASE)
+_CODE: Final = re.compile(
+    r"\b(?:cvv2?|cvc2?|csc)\b[^\w\n]{0,4}(?:(?:is|code|number|nummer)[^\w\n]{1,3})?([0-9]{3,4})(?![0-9])", re.IGNORECASE
+)
 
 
 def named(text: str, low: str) -> Iterator[Find]:
@@ -64,6 +121,10 @@ def named(text: str, low: str) -> Iterator[Find]:
     for word in _PASSWORDS:
         for end in _ends(low, word):
             yield from _behind(text, low, end, Kind.PASSWORD)
+    for word in _SHORT:
+        for end in _ends(low, word):
+            if not low[end - len(word) - 1 : end - len(word)].isalnum():
+                yield from _behind(text, low, end, Kind.PASSWORD, is_short=True)
     for word in _TOKENS:
         for end in _ends(low, word):
             yield from _behind(text, low, end, Kind.TOKEN)
@@ -85,13 +146,15 @@ def _ends(low: str, word: str) -> Iterator[int]:
         at = low.find(word, at + len(word))
 
 
-def _behind(text: str, low: str, end: int, kind: Kind) -> Iterator[Find]:
+def _behind(text: str, low: str, end: int, kind: Kind, is_short: bool = False) -> Iterator[Find]:
     """The value that a word names, and long random strings close behind it."""
     found = _AFTER.match(text, end)
     if found is not None:
         find = _value(text, low, found, kind)
-        if find is not None:
+        if find is not None and (not is_short or _is_strong(text[find.start : find.end])):
             yield find
+    if is_short:
+        return
     for strong in _STRONG.finditer(text, end, end + _NEAR + 512):
         if strong.start() > end + _NEAR:
             return
@@ -124,9 +187,17 @@ def _stands_for(body: str) -> bool:
     """No secret, but a variable, a type, a mask or a word about secrets."""
     placeholder = _PLACEHOLDER.match(body)
     if placeholder is not None and (placeholder.end() == len(body) or body[0] in "<$%{[(" or placeholder[0][-1] in "(["):
-        return body[0] not in "$%[(" or not _is_strong(body[1:].lstrip("{(")) or body[1:2] in "{(" or body[1:].isupper() or body[1:].replace("_", "").isalpha()
+        return (
+            body[0] not in "$%[("
+            or not _is_strong(body[1:].lstrip("{("))
+            or body[1:2] in "{("
+            or body[1:].isupper()
+            or body[1:].replace("_", "").isalpha()
+        )
     low = body.lower()
-    return not any(char.isdigit() for char in body) and any(word in low for word in ("password", "passwd", "pwd", "token", "secret", "passwort"))
+    return not any(char.isdigit() for char in body) and any(
+        word in low for word in ("password", "passwd", "pwd", "token", "secret", "passwort")
+    )
 
 
 def _is_name(found: re.Match[str], body: str) -> bool:
@@ -146,7 +217,12 @@ def _is_strong(body: str) -> bool:
 
 
 def _is_token(body: str) -> bool:
-    return any(char.isdigit() for char in body) and any(char.isalpha() for char in body) and entropy(body) >= 2.3 and _CALLED.match(body) is None
+    return (
+        any(char.isdigit() for char in body)
+        and any(char.isalpha() for char in body)
+        and entropy(body) >= 2.3
+        and _CALLED.match(body) is None
+    )
 
 
 def is_random(body: str) -> bool:

@@ -17,7 +17,8 @@ from phonenumbers import Leniency, PhoneNumberMatcher
 from extproc.judge.redact.finds import Find, Kind
 
 _CANDIDATE: Final = re.compile(
-    r"(?<![A-Za-z0-9_])(?<![0-9][.,:/-])(?<!\.)[+(]{0,2}[0-9](?:[ ().\-/]{0,3}[0-9]){6,17}(?![A-Za-z0-9_]|[.,-]?[0-9])"
+    r"(?:[+(](?<![A-Za-z0-9_].)[+(]?[0-9]|[0-9](?<![A-Za-z0-9_].)(?<![0-9][.:/-].)(?<![.+(].))"
+    r"(?:[ ().\-/]{0,3}[0-9]){6,17}(?![A-Za-z0-9_]|[.-]?[0-9])"
     r"(?:\s?(?:ext\.?|x|extension|durchwahl|poste)\s?[0-9]{1,6}(?![0-9]))?",
     re.IGNORECASE,
 )
@@ -25,11 +26,15 @@ _INTERNATIONAL: Final = re.compile(r"\(?\+|00[ ]?[1-9]|011[ -][1-9]")
 _NATIONAL: Final = re.compile(
     r"\(?0[0-9 ().\-/]*[ ().\-/]|\([0-9]{2,5}\)|1?[ .-]?[2-9][0-9]{2}([-. ])[2-9][0-9]{2}\1[0-9]{4}$|[6-9][0-9]{4}[ -][0-9]{5}$"
 )
-_DATE: Final = re.compile(r"(?:19|20)[0-9]{2}[-./ ]?[01]?[0-9][-./ ]?[0-3]?[0-9]|[0-3]?[0-9][-./][01]?[0-9][-./](?:19|20)?[0-9]{2}(?![0-9])")
-_ADDRESS: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}$")
+_DATE: Final = re.compile(
+    r"(?:19|20)[0-9]{2}[-./ ]?[01]?[0-9][-./ ]?[0-3]?[0-9]|[0-3]?[0-9][-./][01]?[0-9][-./](?:19|20)?[0-9]{2}(?![.]?[0-9])"
+)
+_OTHERWISE: Final = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}$|[0-9]+\.[0-9]+$|[0-9]{5}-[0-9]{4}$")
+"""An IP address; a decimal number; a postal code of the United States."""
 _WORD: Final = re.compile(
     r"\bcall|phone|\btel\b|\bmob(?:ile|\.|:)|\bcell|whatsapp|\bfax|\bsms\b|text me|telefon|handy|rufnummer|\banruf|mobil|"
-    r"t[eé]l[eé]phone|portable|appele|t[eé]l[eé]fono|celular|m[oó]vil|ll[aá]ma|\bcellulare|chiama|bel me|telefoon|gsm|dzwo|kom[oó]rk|ring mig|"
+    r"t[eé]l[eé]phone|portable|appele|t[eé]l[eé]fono|celular|m[oó]vil|ll[aá]ma|\bcellulare|chiama|bel me|telefoon|gsm|"
+    r"dzwo|kom[oó]rk|ring mig|"
     r"my number|meine nummer|mi n[uú]mero|mon num[eé]ro|телефон|звон|电话|手机|電話|फ़ोन",
     re.IGNORECASE,
 )
@@ -41,13 +46,13 @@ BEFORE: Final = 32
 """Characters before a number in which a word says that it is a telephone's; nothing else may be named between them."""
 
 
-def phones(text: str, regions: tuple[str, ...]) -> Iterator[Find]:
+def phones(text: str, zone: tuple[int, int], regions: tuple[str, ...]) -> Iterator[Find]:
     """`regions`: ISO 3166 codes of the countries whose national forms count, in this order."""
-    for found in _CANDIDATE.finditer(text):
+    for found in _CANDIDATE.finditer(text, *zone):
         number = found[0]
         if _INTERNATIONAL.match(number):
             yield from _matched(found, number, regions[:1] if number.startswith("(+") else ("DE", "US"), Leniency.VALID)
-        elif _ADDRESS.match(number) or _DATE.match(number):
+        elif _OTHERWISE.match(number) or _DATE.match(number):
             continue
         elif _is_near(text, found.start()):
             yield from _matched(found, number, regions, Leniency.VALID)

@@ -14,7 +14,7 @@ from extproc.errors import Problem, SpecError
 from extproc.judge.redact import custom
 from extproc.judge.redact.addresses import addresses
 from extproc.judge.redact.cards import cards, ibans
-from extproc.judge.redact.digits import runs
+from extproc.judge.redact.digits import runs, zones
 from extproc.judge.redact.emails import emails
 from extproc.judge.redact.finds import CUT, MARK, Find, Kind, marker, merged
 from extproc.judge.redact.identities import identities
@@ -30,9 +30,9 @@ LONGEST: Final = 1_000_000
 EDGE: Final = 128
 """Characters before a cut in which half a secret may stand in pieces: a card or an IBAN takes 50, a password of several words more."""
 ROUNDS: Final = 8
-"""Readings of a text; the second one confirms what the first has left. What still changes after so many was made to do so, and `[cut]` is all that is left of it."""
+"""Readings of a text; the second one confirms what the first has left. What still changes after so many was made to do so, and `[cut]` is
+all that is left of it."""
 
-_DIGIT: Final = re.compile(r"\d")
 _HALVES: Final = re.compile(r"[\ud800-\udfff]")
 """Halves of surrogate pairs: UTF-8, which RE2 reads, has none."""
 _PARTS: Final = " \t\r\n\"'<>{}"
@@ -59,7 +59,9 @@ class Redactor:
         patterns = patterns or {}
         problems = custom.problems_of(patterns, "redact.patterns")
         problems += [
-            Problem("redact.region", f"redact.regions[{i}]", f"{region!r} is no country that has telephones", "Two capital letters, such as DE.")
+            Problem(
+                "redact.region", f"redact.regions[{i}]", f"{region!r} is no country that has telephones", "Two capital letters, such as DE."
+            )
             for i, region in enumerate(regions)
             if region not in SUPPORTED_REGIONS
         ]
@@ -93,7 +95,7 @@ class Redactor:
             plain = self._viewer.plain(text)
             found += [_placed(plain, find) for find in in_urls(plain.text)]
             found += [_placed(plain, find) for find in custom.finds(self._patterns, _HALVES.sub("\ufffd", plain.text))]
-        return [(find.start, find.end, find.kind) for find in merged(found)]
+        return [(find.start, find.end, str(find.kind)) for find in merged(found)]
 
     def is_marker(self, text: str) -> bool:
         """Nothing but a marker, as an earlier redaction left it."""
@@ -107,14 +109,14 @@ class Redactor:
         yield from named(text, low)
         yield from in_urls(text)
         yield from custom.finds(self._patterns, text)
-        if _DIGIT.search(text):
-            found = tuple(runs(text))
+        yield from addresses(text)
+        for zone in zones(text):
+            found = tuple(runs(text, *zone))
             yield from cards(text, found)
-            yield from ibans(text)
-            yield from identities(text, found)
-            yield from addresses(text)
+            yield from ibans(text, zone)
+            yield from identities(text, low, zone, found)
             if self._regions:
-                yield from phones(text, self._regions)
+                yield from phones(text, zone, self._regions)
 
     def _whole(self, text: str) -> Redacted:
         counts: Counter[str] = Counter()

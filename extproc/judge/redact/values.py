@@ -15,7 +15,10 @@ from extproc.judge.redact.redactor import Redacted, Redactor
 DEEPEST: Final = 200
 """Levels that are read; a person writes ten. What is deeper becomes `[cut]`."""
 
-_PASSWORD: Final = re.compile(r"(?:.*[_-])?(?:user|db|my|admin|root)?(?:password|passwd|passphrase|passcode|pwd|pass|secret|client_?secret|api_?key|private_?key)", re.IGNORECASE)
+_PASSWORD: Final = re.compile(
+    r"(?:.*[_-])?(?:user|db|my|admin|root)?(?:password|passwd|passphrase|passcode|pwd|pass|secret|client_?secret|api_?key|private_?key)",
+    re.IGNORECASE,
+)
 """Keys whose whole value is a secret, blanks or not."""
 
 
@@ -103,8 +106,8 @@ def _named(redactor: Redactor, key: str, text: str) -> str | None:
     """The kind of a value that is only found beside its key."""
     if not text.strip() or text.strip() in ("null", "true", "false") or MARK in text or len(text) > 512:
         return None
-    if _PASSWORD.fullmatch(key) and not redactor.is_marker(text) and not text.strip("*•xX.# ") == "":
-        return Kind.PASSWORD
+    if _PASSWORD.fullmatch(key) and not redactor.is_marker(text) and text.strip("*•xX.# "):
+        return str(Kind.PASSWORD)
     line = f"{key}: {text}"
     found = redactor.finds(line)
     behind = [kind for start, end, kind in found if end > len(key) + 2]

@@ -1,8 +1,8 @@
 """The text as a reader understands it, and the way back to what was written.
 
 What hides a secret from patterns is undone, always one written piece for at most one character:
-escapes of JSON (also doubled), entities of HTML, percent escapes, full-width and other digits, spaces and dashes of any kind, characters that
-nobody sees, backticks, asterisks and tags of bold or code inside a word. A marker of an earlier redaction becomes `MARK`.
+escapes of JSON (also doubled), entities of HTML, percent escapes, full-width and other digits, spaces and dashes of any kind, characters
+that nobody sees, backticks, asterisks and tags of bold or code inside a word. A marker of an earlier redaction becomes `MARK`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLOCKS: Final = (
 _QUOTES: Final = dict.fromkeys("“”„‟«»", '"') | dict.fromkeys("‘’‚‛", "'") | {"−": "-", "İ": "I", "\u034f": ""}
 _REPLACED: Final = "\ufffd"
 
-_ESCAPE: Final = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf\"'/]))")
+_ESCAPE: Final = re.compile(r"\\{1,16}(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|([nrtbf\"'/]))")
 _PERCENT: Final = re.compile(r"%(?:25){0,3}([2-7][0-9a-fA-F])")
 _ENTITY: Final = re.compile(r"&(?:amp;)?(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,8});")
 _BOLD: Final = re.compile(
@@ -58,7 +58,9 @@ def _folded(char: str) -> str:
 _FOLDS: Final = {
     char: folded for first, end in _BLOCKS for char in map(chr, range(first, end)) if char != MARK and (folded := _folded(char)) != char
 }
-_SPECIAL: Final = re.compile(r"[\\%&`*<\[" + "".join(map(re.escape, _FOLDS)) + "]")
+_ASCII: Final = re.compile(r"[\\%&`*<\[]")
+_SPECIAL: Final = re.compile(r"[\\%&`*<\[\U0001d400-\U0001d7ff" + "".join(re.escape(char) for char in _FOLDS if char <= "\uffff") + "]")
+"""Beyond the first 65,536 characters a class is searched one by one: a range there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ class Viewer:
         ends: list[int] = []
         pieces: list[tuple[int, int]] = []
         done = length = 0
-        for special in _SPECIAL.finditer(text):
+        for special in (_ASCII if text.isascii() else _SPECIAL).finditer(text):
             start = special.start()
             if start < done:
                 continue
@@ -165,7 +167,7 @@ class Viewer:
             case "`" | "*" | "<":
                 found = {"`": _TICKS, "*": _BOLD, "<": _TAG}[char].match(text, start)
                 return "", found.end() if found else start
-        return _FOLDS[char], start + 1
+        return (_FOLDS[char], start + 1) if char in _FOLDS else ("", start)
 
 
 def _escaped(found: re.Match[str]) -> str:

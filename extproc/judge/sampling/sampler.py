@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.domain import Ending, Sample, Transcript
 from extproc.judge.assembly import assemble
-from extproc.judge.redact import Redacted, Redactor
+from extproc.judge.redact import Redacted, Redactor, redact_json_text
 from extproc.judge.sampling.choice import purpose
 from extproc.judge.sampling.copy import Gathered
 from extproc.judge.tripwires import tripwires
@@ -72,9 +72,15 @@ class Sampler:
             taken.update(done.found)
             return done.text
 
+        def arguments(text: str) -> str:
+            # Its keys say what a value is, and it stays JSON.
+            done = redact_json_text(self._redactor, text)
+            taken.update(done.found)
+            return done.text
+
         if transcript.ending is Ending.TRUNCATED:
             # A secret may be cut in two where the copy ends, and is none of the known shapes then: such a text is not kept.
             return (), "", ()
         turns = tuple((turn.role.value, clean(turn.text)) for turn in transcript.turns)
-        calls = tuple((clean(call.name), clean(call.arguments)) for call in transcript.calls)
+        calls = tuple((clean(call.name), arguments(call.arguments)) for call in transcript.calls)
         return turns, clean(transcript.answer or transcript.refusal), calls
