@@ -14,18 +14,17 @@ import signal
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
 
-import orjson
 import uvloop
 
 from extproc import contract, logs
 from extproc import spec as spec_room
 from extproc.controller.calibration import Calibration, identity
 from extproc.controller.copies import CopyServer
+from extproc.controller.judging import JudgeSettings
 from extproc.domain import ApplicationType, Judge
 from extproc.errors import ExtprocError, StoreError
 from extproc.judge.client import JudgeClient
@@ -47,31 +46,6 @@ NICENESS: Final = 5
 """Requests come first: where the machine is busy, answers are judged later."""
 
 log = logging.getLogger("extproc.controller.judge_process")  # and not __name__: this module is run
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeSettings:
-    """What the controller tells its judge's process."""
-
-    store: str
-    listen: str
-    """Where Envoy sends copies: `unix:PATH` or `HOST:PORT`."""
-    spec: str
-    """Text of the Spec, its files included."""
-
-    def write(self) -> bytes:
-        """One line of JSON."""
-        return orjson.dumps(self)
-
-    @classmethod
-    def read(cls, line: bytes) -> JudgeSettings:
-        """What `write` wrote."""
-        return cls(**orjson.loads(line))
-
-
-def command() -> tuple[str, ...]:
-    """What starts it."""
-    return sys.executable, "-m", "extproc.controller.judge_process"
 
 
 class _Bench:

@@ -234,7 +234,9 @@ def spots(given: dict[str, Any], identity: str, phase: int = 0, **says: Any) -> 
 
 def test_blind_no_gate() -> None:
     """Each measure that is not compared, phases with the same ones in one sentence."""
-    first, rest = spots({"gates": {name: {} for name in MEASURES if name != "throttled" and MEASURES[name].read is not None}}, "blind.no-gate")
+    first, rest = spots(
+        {"gates": {name: {} for name in MEASURES if name != "throttled" and MEASURES[name].read is not None}}, "blind.no-gate"
+    )
     assert first == (
         "rollouts.new: phase 1%: no gate for throttled, judge; a canary that is worse in these is not stopped [blind.no-gate]\n"
         "    name those that matter in gates: a block of gates is all that is compared"

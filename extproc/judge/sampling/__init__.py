@@ -1,4 +1,4 @@
-"""From Envoy's copies to samples: gather the pieces of one exchange, choose, assemble, redact. Pure; the process around it does the rest."""
+"""From Envoy's copies to samples: gather the pieces of one exchange, choose, assemble, redact. Pure."""
 
 from extproc.judge.sampling.choice import Chances, Chooser
 from extproc.judge.sampling.copy import Copy, Gathered
