@@ -153,6 +153,25 @@ _ALL: Final = (
         says=("judge: canary 0.",),
     ),
     Scenario(
+        name="judge-away",
+        sentence="the judge is away, then talks nonsense: that is no data, so the release is held and says why, until the judge is back",
+        script=(
+            Turn(BREAKING_PHASE, 2.0, "the judge is away: every connection to it breaks", arm="judge", knobs={"down_rate": 1.0}),
+            Turn(
+                BREAKING_PHASE,
+                25.0,
+                "the judge is back, and answers nonsense",
+                arm="judge",
+                knobs={"down_rate": 0.0, "nonsense_rate": 1.0},
+            ),
+            Turn(BREAKING_PHASE, 45.0, "the judge is well again", arm="judge", knobs={"nonsense_rate": 0.0}),
+        ),
+        ends=Status.COMPLETED,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+    ),
+    Scenario(
         name="hang",
         sentence="some requests to the canary never get an answer: open past the deadline is failed, and it is rolled back",
         script=(
