@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import yaml
+
+from extproc import spec
+from extproc.cli.write import filled_template
 from extproc.judge import anchors, blocks, breaker, calibration, client, drift, prompt, rubric
 from tests.unit.test_judge_attacks import ATTACKS
 
@@ -16,9 +20,19 @@ def blocks_of(kind: str) -> list[str]:
 
 
 def test_the_rubric_and_the_anchor_that_are_shown_are_valid() -> None:
-    (shown,), (line,) = blocks_of("yaml"), blocks_of("json")
+    (_, shown), (line,) = blocks_of("yaml"), blocks_of("json")
     assert rubric.load(shown).name == "travel-desk"
     assert anchors.load(line)[0].name == "approval"
+
+
+def test_the_block_of_a_spec_that_is_shown_has_the_defaults_that_it_says() -> None:
+    """With its rubric's file left out, which is not there."""
+    shown = yaml.safe_load(blocks_of("yaml")[0].replace("rubric_file", "# rubric_file"))
+    document = yaml.safe_load(filled_template("chat", "old", "new"))
+    spec_with = {**document, **shown}
+    spec_plain = {**document, "judge": {"judges": shown["judge"]["judges"], "redact": shown["judge"]["redact"]}}
+    full, plain = (spec.load(yaml.safe_dump(one)).judge for one in (spec_with, spec_plain))
+    assert full == plain
 
 
 def test_its_figures_are_those_of_the_code() -> None:
