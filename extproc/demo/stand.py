@@ -57,7 +57,8 @@ class ModelHandle:
         self.name = name
         self.child = child
         self.address = address
-        self._control = f"http://{control}"
+        self.control = control
+        """Address of its controls."""
 
     @property
     def port(self) -> int:
@@ -88,7 +89,7 @@ class ModelHandle:
     async def turn(self, knobs: Mapping[str, float | str]) -> float:
         """Turn knobs; returns the instant (Unix seconds) from which they hold."""
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            answer = await client.post(f"{self._control}/knobs", json=dict(knobs))
+            answer = await client.post(f"http://{self.control}/knobs", json=dict(knobs))
         if answer.status_code != 200:
             raise DemoError(Problem("demo.knobs", self.name, answer.json()["error"]["message"], "see extproc.demo.model.Knobs"))
         return float(answer.json()["at"])
@@ -96,7 +97,7 @@ class ModelHandle:
     async def ledger(self) -> dict[str, Any]:
         """What it served: fields of demo.ledger.Ledger."""
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            answer: dict[str, Any] = (await client.get(f"{self._control}/ledger")).json()
+            answer: dict[str, Any] = (await client.get(f"http://{self.control}/ledger")).json()
             return answer
 
 
