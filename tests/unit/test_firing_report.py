@@ -16,8 +16,9 @@ from loadtest.firing import CASES, Case, Ends, Fired, report, written
 
 
 def test_every_measure_is_a_gate_and_where_less_is_better_a_ceiling() -> None:
-    """A measure that is new must be shown to fire."""
-    for kind, names in (("gate", set(MEASURES)), ("ceiling", {name for name, one in MEASURES.items() if one.more_is_worse})):
+    """A measure that is new must be shown to fire; those that ratings tell of are shown by the demo's scenarios."""
+    told = {name: one for name, one in MEASURES.items() if one.read is not None}
+    for kind, names in (("gate", set(told)), ("ceiling", {name for name, one in told.items() if one.more_is_worse})):
         assert {key.partition(":")[2] for key in CASES if key.startswith(f"{kind}:")} == names
 
 
