@@ -1,4 +1,4 @@
-"""Whether a client waits for copies: P99 through the real Envoy while everything is copied and nobody takes the copies, beside nothing copied.
+"""Whether a client waits for copies: P99 through the real Envoy while all is copied and nobody takes it, beside nothing copied.
 
     python -m loadtest.copied [--rate 250] [--seconds 15] [--alternations 10] [--alive]
 
@@ -148,9 +148,10 @@ async def measure(rate: float, seconds: float, alternations: int, alive: bool) -
 def report(blocks: Sequence[Block], before: float, after: float, rate: float, seconds: float, alive: bool) -> Section:
     """The table, and what was promised and not seen."""
     on, off = ([block for block in blocks if block.copying is side] for side in (True, False))
+    measured = sum(block.measured for block in blocks)
     lines = [
-        f"{sum(block.measured for block in blocks):,} requests at {rate:g}/s through the real Envoy, every one of them copied or none, in turn,",
-        f"{len(on)} times {seconds:g} s each; the sampler {'takes the copies' if alive else 'is stopped (SIGSTOP) and takes nothing'}.",
+        f"{measured:,} requests at {rate:g}/s through the real Envoy, every one of them copied or none, in turn, {len(on)} times",
+        f"{seconds:g} s each; the sampler {'takes the copies' if alive else 'is stopped (SIGSTOP) and takes nothing'}.",
         "",
         "| latency | not copied | copied | difference | 95 % interval |",
         "| --- | ---: | ---: | ---: | --- |",
@@ -163,16 +164,15 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
         ]
         mean, low, high = interval(pairs)
         with_, without = (statistics.fmean(block.quantiles[place] for block in side) for side in (on, off))
-        lines.append(
-            f"| p{q * 100:g} | {without * 1e3:.2f} ms | {with_ * 1e3:.2f} ms | {mean * 1e3:+.2f} ms | {low * 1e3:+.2f} to {high * 1e3:+.2f} ms |"
-        )
+        figures = f"{without * 1e3:.2f} ms | {with_ * 1e3:.2f} ms | {mean * 1e3:+.2f} ms | {low * 1e3:+.2f} to {high * 1e3:+.2f} ms"
+        lines.append(f"| p{q * 100:g} | {figures} |")
         if q == 0.99 and not alive and (low > 0 or high >= LIMIT):
             problems.append(f"p99: {low * 1e3:+.2f} to {high * 1e3:+.2f} ms does not include 0, or is not below {LIMIT * 1e3:g} ms")
     errors, copies, refused = (sum(getattr(block, name) for block in blocks) for name in ("errors", "copies", "refused"))
     lines += [
         "",
-        f"{errors} requests failed. {copies:,} copies were begun, {refused:,} more refused by the circuit breaker ({MOST_COPIED} at once); Envoy's",
-        f"memory went from {before:.0f} to {after:.0f} MiB.",
+        f"{errors} requests failed. {copies:,} copies were begun, {refused:,} more refused by the circuit breaker ({MOST_COPIED} at",
+        f"once); Envoy's memory went from {before:.0f} to {after:.0f} MiB.",
     ]
     if errors:
         problems.append(f"{errors} requests failed")

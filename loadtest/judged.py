@@ -126,10 +126,11 @@ def _all(world: World, phases: Sequence[int], runs: int, pool: ProcessPoolExecut
 def section(runs: int = 400) -> Section:
     """All worlds."""
     rollout = judged_rollout()
+    weight = weights(rollout)["judge"]
     lines = [
         f"The judge's gate as it runs in the controller (scales, epochs, units, maturity), with alpha {rollout.alpha:g} of the release and",
-        f"a weight of {weights(rollout)['judge']:.2f} beside the default gates, which see nothing here. Answers are worth .80 with a standard",
-        f"deviation of {SPREAD:g}, the judge's noise is {NOISE:g}; as many answers of canary and control are judged. A look after every one.",
+        f"a weight of {weight:.2f} beside the default gates, which see nothing here. Answers are worth .80 with a standard deviation of",
+        f"{SPREAD:g}, the judge's noise is {NOISE:g}; as many answers of canary and control are judged. A look after each.",
         "",
         "| harmless | releases | answers of each arm | rolled back | at most |",
         "| --- | ---: | ---: | ---: | ---: |",

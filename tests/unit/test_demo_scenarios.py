@@ -29,7 +29,7 @@ def test_every_script_turns_knobs_that_exist(name: str) -> None:
     """A script names real knobs of a model and breaks it at most once; a promise has a fault to be timed from, and the other way round."""
     scenario = scenario_named(name)
     for turn in scenario.script:
-        assert turn.arm in ("", "canary", "stable", "both")
+        assert turn.arm in ("", "canary", "stable", "both", "judge")
         Knobs().changed(dict(turn.knobs))
         assert bool(turn.knobs) == bool(turn.arm)
     breaks = sum(turn.breaks for turn in scenario.script)
