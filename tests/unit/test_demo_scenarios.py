@@ -9,6 +9,7 @@ import yaml
 
 from extproc import spec as spec_room
 from extproc.demo import stand
+from extproc.demo.judge_model import JudgeKnobs
 from extproc.demo.model import Knobs
 from extproc.demo.processes import DemoError
 from extproc.demo.scenarios import SCENARIOS, scenario_named
@@ -30,7 +31,7 @@ def test_every_script_turns_knobs_that_exist(name: str) -> None:
     scenario = scenario_named(name)
     for turn in scenario.script:
         assert turn.arm in ("", "canary", "stable", "both", "judge")
-        Knobs().changed(dict(turn.knobs))
+        (JudgeKnobs() if turn.arm == "judge" else Knobs()).changed(dict(turn.knobs))
         assert bool(turn.knobs) == bool(turn.arm)
     breaks = sum(turn.breaks for turn in scenario.script)
     assert breaks <= 1
