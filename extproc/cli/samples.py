@@ -101,7 +101,7 @@ def sample_picture(sample: Sample, value: float | None, reason: str) -> Renderab
     head = f"{sample.arm.value} · {sample.cohort} · phase {sample.phase} · {at}"
     said: list[Text] = [Text(f"{role}: {_short(text)}", style="dim") for role, text in sample.turns[-2:]]
     said.append(Text(_short(sample.answer) or f"({sample.ending})"))
-    said += [Text(f"calls {name}({_short(arguments)})") for name, arguments in sample.calls]
+    said += [Text(f"calls {_short(name)}({_short(arguments)})") for name, arguments in sample.calls]
     if sample.tripwires:
         said.append(Text(f"tripwires: {', '.join(sample.tripwires)}", style="yellow"))
     said.append(Text(_verdict(sample, value, reason), style="bold"))
@@ -110,7 +110,7 @@ def sample_picture(sample: Sample, value: float | None, reason: str) -> Renderab
 
 def _verdict(sample: Sample, value: float | None, reason: str) -> str:
     if value is not None:
-        return f"score {value:.2f}: {reason}"
+        return f"score {value:.2f}: {_short(reason)}"
     return "no score: it was kept for eyes alone" if sample.purpose.value == "diagnostic" else "no score yet"
 
 
@@ -121,4 +121,6 @@ def _style(value: Any) -> str:
 
 
 def _short(text: str) -> str:
+    """As people may see it: no character that would speak to their terminal."""
+    text = "".join(one if one.isprintable() or one == "\n" else f"\\x{ord(one):02x}" for one in text)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text):,} characters)"
