@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -15,6 +14,9 @@ from extproc import contract
 from extproc.errors import Problem, SettingsError
 from extproc.judge.pipeline import Pipeline
 from extproc.judge.sampling import Chances, Copy, Sampler
+from extproc.transport import is_loopback, parse_address
+from extproc.transport.grpcio import start_on
+from extproc.transport.place import Place
 from extproc.wire import read_copy
 
 MOST_OPEN: Final = 512
@@ -34,7 +36,7 @@ class CopyServer:
         """`longest`: bytes that are kept of each body."""
         self._sampler, self._pipeline, self._chances, self._longest = sampler, pipeline, chances, longest
         self._server: grpc.aio.Server | None = None
-        self._socket: Path | None = None
+        self._place: Place | None = None
         self.copies = 0
         self.bad = 0
         """Messages that could not be read."""
@@ -42,33 +44,24 @@ class CopyServer:
         """Copies of requests without a decision, or without an id."""
 
     async def start(self, listen: str) -> None:
-        """Listen; raises SettingsError where that is not possible."""
+        """Listen; raises SettingsError where that is not possible, and beyond loopback: copies are texts of users, and go unprotected."""
+        address = parse_address(listen)
+        if not address.path and not is_loopback(address.host):
+            hint = "listen on unix:PATH or loopback: Envoy and the controller are on one machine"
+            raise SettingsError(Problem("settings.sampler", listen, "copies would be open to a network", hint))
         limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
-        server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
+        self._server = server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
         service, _, method = contract.PROCESS_METHOD[1:].partition("/")
         handler = grpc.stream_stream_rpc_method_handler(self._take)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-        try:
-            if listen.startswith("unix:"):
-                self._socket = Path(listen.removeprefix("unix:"))
-                self._socket.unlink(missing_ok=True)
-            if not server.add_insecure_port(listen):
-                raise OSError("the address is taken")
-            await server.start()
-            if self._socket is not None:
-                self._socket.chmod(0o600)
-        except (OSError, RuntimeError) as error:
-            raise SettingsError(
-                Problem("settings.sampler", listen, f"cannot listen for copies: {error}", "name another --sampler-listen")
-            ) from error
-        self._server = server
+        self._place = await start_on(server, address)
 
     async def stop(self) -> None:
         """Take no more."""
         if self._server is not None:
             await self._server.stop(GRACE)
-        if self._socket is not None:
-            self._socket.unlink(missing_ok=True)
+        if self._place is not None:
+            self._place.leave()
 
     async def _take(self, _: Any, context: Any) -> None:
         """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""
