@@ -1,7 +1,7 @@
 """The gate of an offline run: scores and failures -> Findings, by the bets that gates on live traffic make (`extproc.release`).
 
-* Beside stable: *harm* on the paired scores and on the paired failures; their mean by equal weights reaches 1/alpha: FAIL. *Safety*: the bet
-  against "worse by the margin or more" reaches 20: PASS, where the harm is calm and nearly everything was scored.
+* Beside stable: *harm* on the paired scores and on the paired failures; their mean by equal weights reaches 1/alpha: FAIL. *Safety*: the
+  bet against "worse by the margin or more" reaches 20: PASS, where the harm is calm and nearly everything was scored.
 * Alone: the mean score beside a floor, and the failures beside the Spec's ceiling of errors.
 * Neither: INCONCLUSIVE, with how many prompts like these would be needed. Without scores: NO_DATA.
 A prompt is one sample: a question asked twice is not two.
@@ -102,7 +102,7 @@ def alone(scores: Sequence[float], failures: Sequence[bool], floor: float, rollo
     missing = _missing(verdict, len(scores), len(failures) - failed, needed, log_safe)
     sentence = f"judge: {value}, floor {floor:.3f}; {numbers}{missing}"
     values = (found.value if found is not None else None, None)
-    score = _finding(
+    of_score = _finding(
         JUDGE.name, verdict, sentence, found, floor, (len(scores), 0), values, log_harm, log_safe, limit + math.log(2.0), of_canary=True
     )
     verdict = _broken(broken, log_harm, together, limit, len(failures))
@@ -110,7 +110,7 @@ def alone(scores: Sequence[float], failures: Sequence[bool], floor: float, rollo
     said = f"{FAILURES}: canary {failed} of {len(failures)}, {beside}"
     share = failed / len(failures) if failures else None
     second = _finding(FAILURES, verdict, said, None, ceiling or 0.0, (len(failures), 0), (share, None), broken, 0.0, limit + math.log(2.0))
-    return _together(score, second, needed)
+    return _together(of_score, second, needed)
 
 
 def needed_for(vector: Sequence[float], samples: int) -> int | None:

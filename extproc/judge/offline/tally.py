@@ -12,7 +12,7 @@ from typing import Any, Final
 from extproc.domain import Preference
 from extproc.judge.bias import Places, place_bias
 from extproc.judge.calibration import LEAST_PAIRS, Retest, noise
-from extproc.judge.offline.records import Answered, Preferred, Record, Scored, Side
+from extproc.judge.offline.records import Answered, Preferred, Record, Scored, Side, Unjudged
 
 _Z: Final = NormalDist().inv_cdf(0.975)
 LEAST: Final = 3
@@ -158,7 +158,12 @@ def judge_document(record: Record, sides: Sequence[Side], names: Sequence[str], 
     """The judge in numbers, JSON-ready. `judges`: name -> model."""
     twice, seen = retest(record, sides, names), places(record, names)
     found, bias = noise(twice), place_bias(seen)
-    spent = [*record.scores.values(), *record.again.values(), *record.preferences.values(), *record.unjudged]
+    spent: list[Scored | Preferred | Unjudged] = [
+        *record.scores.values(),
+        *record.again.values(),
+        *record.preferences.values(),
+        *record.unjudged,
+    ]
     too_few = f"{twice.pairs} answers were judged twice; {LEAST_PAIRS} are needed for a figure of the judge's noise"
     return {
         "rubric": rubric,
