@@ -125,6 +125,7 @@ class Trial:
 
     async def run(self) -> Ended:
         """Until everything has ended, or it is stopped. Raises ExtprocError where results cannot be written."""
+        exhibits.warm(self._terms.language, self._clean)
         self._heard = time.monotonic()
         waiting = deque(self._questions)
         try:

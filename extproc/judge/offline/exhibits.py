@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Final
+
+import orjson
 
 from extproc.domain import Ending, Exhibit, Prices, ToolCall
 from extproc.judge.assembly import Exchange, assemble
@@ -18,9 +21,9 @@ from extproc.judge.tripwires import tripwires
 Clean = Callable[[str], str]
 """Takes out what may not be kept."""
 Turns = tuple[tuple[str, str], ...]
-LIKELY_ANSWER = 1_000
+LIKELY_ANSWER: Final = 1_000
 """Tokens that are set aside for an answer before it is asked for; what it really cost is written down when it is known."""
-LETTERS_PER_TOKEN = 3
+LETTERS_PER_TOKEN: Final = 3
 
 
 def turns_of(question: Question, clean: Clean) -> Turns:
@@ -63,6 +66,14 @@ def read(
         seconds=seconds,
         tries=tries,
     )
+
+
+def warm(language: str | None, clean: Clean) -> None:
+    """Read an answer once for nothing: what rules and redaction load at their first use would be seen as a slow model."""
+    words = "What is read here is of no account; it only has to be long enough for every rule to look at it. " * 3
+    asked = orjson.dumps({"model": "", "messages": [{"role": "user", "content": words}]})
+    said = {"choices": [{"index": 0, "message": {"role": "assistant", "content": words}, "finish_reason": "stop"}]}
+    read(Side.CANARY, "", Exchange("/v1/chat/completions", asked, orjson.dumps(said)), None, language, clean, 0.0, 1)
 
 
 def estimate(prices: Prices | None, body: bytes) -> Decimal:

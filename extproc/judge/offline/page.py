@@ -72,7 +72,7 @@ def _head(report: Mapping[str, Any]) -> str:
         f"{_text(report['application'])}; {_text(report['at'])}; {texts}</p>"
         f'<section class="card verdict {_text(verdict)}"><span class="word">{MARKS[verdict]} {WORDS[verdict]}</span>'
         f"<p>{_MEANS[verdict]}</p>{more}{early}"
-        f'<p class="soft small">Spent {_usd(report["usd"])} of {_usd(report["max_usd"])}.</p></section>'
+        f'<p class="soft small">Spent {_usd(report["usd"])} of ${report["max_usd"]:,.2f}.</p></section>'
     )
 
 

@@ -112,7 +112,7 @@ class Unjudged:
     """A question to the judge that brought nothing, and may have cost something."""
 
     id: str
-    kind: str
+    failing: str
     """A domain.Failing."""
     why: str
     usd: float | None
