@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
 
 from extproc.cli.write import SpecArgument
-from extproc.errors import ExtprocError
+from extproc.errors import ExtprocError, Problem
 
 PASSED: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 UNDECIDED: Final = 3
 STOPPED: Final = 4
+DONE: Final = "done"
+CUT_SHORT: Final = ("budget", "stopped")
+"""Words of judge.trial.Ended, which is imported by the command alone."""
 CODES: Final = (
     "Exit codes: 0 pass; 1 fail; 2 a mistake in the Spec, the prompts or the options; 3 inconclusive or no data; 4 stopped, by the budget "
     "or by a signal: run the same command again to go on."
@@ -63,17 +67,23 @@ def judge(
     keep_texts: Annotated[bool, typer.Option("--keep-texts", help="Do not redact what is judged, kept and reported.")] = False,
 ) -> None:
     """Put a golden set to the canary, have the answers judged by the Spec's judge, and say pass or fail before any traffic."""
-    from extproc.cli.judge_run import Asked, run
-    from extproc.judge.trial import Ended
-
-    asked = Asked(spec, rollout, prompts, against is not None, out, max_usd, concurrency, seed, limit, floor, timeout, keep_texts)
     try:
+        from extproc.cli.judge_run import Asked, run
+
+        asked = Asked(spec, rollout, prompts, against is not None, out, max_usd, concurrency, seed, limit, floor, timeout, keep_texts)
         ended, verdict = run(asked)
     except ExtprocError as error:
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
-        for problem in error.problems:
-            console.print(str(problem), markup=False)
-        sys.exit(USAGE)
-    stopped = ended in (Ended.BUDGET, Ended.STOPPED)
-    decided = {"pass": PASSED, "fail": FAILED, "inconclusive": PASSED if allow_inconclusive and ended is Ended.DONE else UNDECIDED}
-    raise typer.Exit(STOPPED if stopped else decided.get(verdict, UNDECIDED))
+        _refuse(error.problems)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("extproc"):
+            raise
+        _refuse([Problem("judge.extra", "extproc", f"{error.name} is not installed", "pip install 'extproc[judge]'")])
+    decided = {"pass": PASSED, "fail": FAILED, "inconclusive": PASSED if allow_inconclusive and ended == DONE else UNDECIDED}
+    raise typer.Exit(STOPPED if ended in CUT_SHORT else decided.get(verdict, UNDECIDED))
+
+
+def _refuse(problems: Sequence[Problem]) -> NoReturn:
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    for problem in problems:
+        console.print(str(problem), markup=False)
+    sys.exit(USAGE)

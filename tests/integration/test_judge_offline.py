@@ -213,7 +213,9 @@ def test_hostile_answers_are_text_and_secrets_are_gone(tmp_path: Path) -> None:
         async def answer(request: web.Request) -> web.Response:
             said = f"{HOSTILE} {SECRETS} {request.headers['authorization']}"
             choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
-            return web.json_response({"object": "chat.completion", "model": "x", "choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})
+            return web.json_response(
+                {"object": "chat.completion", "model": "x", "choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}
+            )
 
         app = web.Application()
         app.router.add_post("/v1/chat/completions", answer)

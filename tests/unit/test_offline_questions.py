@@ -20,9 +20,19 @@ def lines(*documents: object) -> str:
 
 def test_a_prompt_and_a_conversation_become_requests() -> None:
     """A prompt is one user's turn; messages go as they are, keys of the vendor's included; nothing is sent that was not written."""
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}]}
+    call = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+    }
     talk = [{"role": "user", "content": "Hi"}, call, {"role": "tool", "tool_call_id": "c", "content": "5"}]
-    short, long = load(lines({"prompt": "Hi\u2028there"}, "", {"id": "t", "messages": talk, "tools": [TOOL], "response_format": {"type": "json_object"}, "tags": ["x"]}))
+    short, long = load(
+        lines(
+            {"prompt": "Hi\u2028there"},
+            "",
+            {"id": "t", "messages": talk, "tools": [TOOL], "response_format": {"type": "json_object"}, "tags": ["x"]},
+        )
+    )
     assert orjson.loads(short.body("m")) == {"model": "m", "messages": [{"role": "user", "content": "Hi\u2028there"}]}
     assert (short.id, long.id, long.tags) == ("line-1", "t", ("x",))
     assert orjson.loads(long.body("m")) == {"model": "m", "messages": talk, "tools": [TOOL], "response_format": {"type": "json_object"}}
