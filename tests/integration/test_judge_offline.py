@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -170,6 +171,33 @@ def test_an_interrupted_run_goes_on_and_asks_nothing_twice(tmp_path: Path) -> No
         assert given.report()["arms"]["canary"]["scored"] == 40
 
     play(tmp_path, stopped)
+
+
+def test_a_second_signal_waits_for_nothing(tmp_path: Path) -> None:
+    """A model that hangs holds nobody up: exit code 4 at once, and the reports are there."""
+
+    async def hanging(given: Stand) -> None:
+        await given.canary.turn({**QUICK, "hang_rate": 1.0})
+        file = prompts(given.directory / "prompts.jsonl", 10)
+        process = await given.start("--against", "stable", "--prompts", file, "--timeout", "120", OFFLINE_KEY=KEY)
+        results = given.out / "results.jsonl"
+        for _ in range(600):
+            if results.exists() and results.read_bytes().count(b"\n") > 4:
+                break
+            await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(1.0)
+        assert process.returncode is None
+        began = asyncio.get_running_loop().time()
+        process.send_signal(signal.SIGINT)
+        done = await ended(process)
+        assert asyncio.get_running_loop().time() - began < 15
+        assert done.code == 4, done.said
+        assert "once more leaves at once" in done.stderr
+        assert "Traceback" not in done.said
+        assert given.report()["arms"]["stable"]["asked"] == 4
+
+    play(tmp_path, hanging)
 
 
 def test_the_budget_stops_a_run(tmp_path: Path) -> None:

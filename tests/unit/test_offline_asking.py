@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -29,14 +30,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "FIRST_PAUSE", 0.001)
 
 
-def at(port: int, tls: Tls | None = None, **changes: object) -> Model:
-    backend = Backend("one", 1.0, (Endpoint("127.0.0.1", port, tls),), changes.pop("host_rewrite", None))  # type: ignore[arg-type]
-    return model("m", **{"backends": (backend,), **changes})
+def at(port: int, tls: Tls | None = None, host_rewrite: str | None = None, **changes: Any) -> Model:
+    backend = Backend("one", 1.0, (Endpoint("127.0.0.1", port, tls),), host_rewrite)
+    return model("m", backends=(backend,), **changes)
 
 
-def asked(
-    handler: Handler, context: ssl.SSLContext | None = None, timeout: float = 5.0, longest: int = 100_000, **changes: object
-) -> Reply:
+def asked(handler: Handler, context: ssl.SSLContext | None = None, timeout: float = 5.0, longest: int = 100_000, **changes: Any) -> Reply:
     """What the client says of a server that does this."""
 
     async def whole() -> Reply:
@@ -47,7 +46,7 @@ def asked(
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
         try:
-            async with ModelClient(at(runner.addresses[0][1], **changes), timeout, longest, lambda: 0.5) as client:  # type: ignore[arg-type]
+            async with ModelClient(at(runner.addresses[0][1], **changes), timeout, longest, lambda: 0.5) as client:
                 return await client.ask(BODY)
         finally:
             await runner.cleanup()

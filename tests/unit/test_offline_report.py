@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
+from rich.console import Console
 
 from extproc.cli import judged
-from extproc.domain import ApplicationType, Endpoint, Judge, JudgeEndpoint, Preference, Prices, Verdict
+from extproc.cli.judge_progress import shown
+from extproc.domain import (
+    ApplicationType,
+    Comparison,
+    Endpoint,
+    Exhibit,
+    Judge,
+    JudgeEndpoint,
+    Preference,
+    Prices,
+    Rubric,
+    Score,
+    Unscored,
+    Verdict,
+)
 from extproc.errors import SettingsError
+from extproc.judge.budget import Budget
 from extproc.judge.offline import records, report, tally
 from extproc.judge.offline.page import page
 from extproc.judge.offline.questions import Question, load
 from extproc.judge.offline.records import Answered, Header, Preferred, Record, Scored, Side, Unjudged
+from extproc.judge.panel import Panel
 from extproc.judge.results import Results
 from extproc.judge.shipped import rubric_for
+from extproc.judge.trial import Terms, Trial
 from tests.support.specs import model, rollout
 
 HEADER = Header("r", "c" * 16, "s" * 16, "p" * 16, "u" * 16, "j" * 16, "t" * 16)
@@ -89,7 +110,7 @@ def test_results_are_there_after_a_restart(tmp_path: Path) -> None:
         assert results.record == record(LINES)
         results.add(answered(CANARY, "d"))
     assert [orjson.loads(line)["kind"] for line in path.read_bytes().splitlines()][-2:] == ["unjudged", "answer"]
-    twice = record([LINES[0], replace(LINES[0], answer="no")])
+    twice = record([answered(CANARY, "a"), answered(CANARY, "a", answer="no")])
     assert twice.answers[CANARY, "a"].answer == "yes"
     assert twice.usd == pytest.approx(0.02)
     assert path.stat().st_mode & 0o077 == 0
@@ -134,6 +155,39 @@ def test_a_header_changes_with_what_answers_depend_on() -> None:
         records.header_of("r", new, old, "p", judge, True),
     ]
     assert len({first, *others}) == 6
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_and_in_a_log(tmp_path: Path, terminal: bool) -> None:
+    """Asked, judged, failed and money of this and earlier runs; the last state stays."""
+    said = StringIO()
+
+    async def watch(results: Results) -> None:
+        terms = Terms(RUBRIC, 0.1, None, 1, 4)
+        trial = Trial(QUESTIONS, {}, Panel("none", [Silent()]), results, Budget(Decimal(5)), str, terms)
+        trial._models = dict.fromkeys(Side, cast(Any, None))
+        showing = asyncio.ensure_future(shown(trial, 5.0, Console(file=said, force_terminal=terminal, width=120, color_system=None)))
+        await asyncio.sleep(0.4)
+        showing.cancel()
+        with suppress(asyncio.CancelledError):
+            await showing
+
+    with Results(tmp_path, HEADER) as results:
+        for line in LINES:
+            results.add(line)
+        asyncio.run(watch(results))
+    words = ("6/8", "1 failed", "5/8", "of $5.00") if terminal else ("asked 6 of 8", "judged 5", "failed 1", "$0.5600 of $5.00")
+    assert all(word in said.getvalue() for word in words), said.getvalue()
+
+
+class Silent:
+    """A judge that is not asked."""
+
+    async def score(self, rubric: Rubric, exhibit: Exhibit) -> Score | Unscored:
+        raise AssertionError
+
+    async def prefer(self, rubric: Rubric, a: Exhibit, b: Exhibit) -> Comparison | Unscored:
+        raise AssertionError
 
 
 def test_numbers_of_both_sides() -> None:
