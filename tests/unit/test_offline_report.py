@@ -205,7 +205,7 @@ def test_numbers_of_both_sides() -> None:
     assert made["judge"]["usd"] == pytest.approx(6 * 0.001 + 2 * 0.002 + 0.5)
     assert made["usd"] == pytest.approx(made["judge"]["usd"] + 0.05)
     assert made["judge"]["places"] == {"first": 1, "second": 0, "agreed": 1, "level": 0}
-    assert "1 answers were judged twice" in made["judge"]["noise_said"]
+    assert "answers judged twice: 1;" in made["judge"]["noise_said"]
     assert orjson.loads(orjson.dumps(made)) == made
 
 

@@ -164,7 +164,7 @@ def judge_document(record: Record, sides: Sequence[Side], names: Sequence[str], 
         *record.preferences.values(),
         *record.unjudged,
     ]
-    too_few = f"{twice.pairs} answers were judged twice; {LEAST_PAIRS} are needed for a figure of the judge's noise"
+    too_few = f"answers judged twice: {twice.pairs}; {LEAST_PAIRS} are needed for a figure of the judge's noise"
     return {
         "rubric": rubric,
         "judges": dict(judges),
