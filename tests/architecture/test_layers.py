@@ -35,9 +35,14 @@ ALLOWED: dict[str, set[str]] = {
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
 FREE = {"demo", "cli", "__main__", "__init__"}
 PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "judge"}
-FILES = {PACKAGE / "spec" / "file.py", PACKAGE / "judge" / "shipped.py"}
-"""Modules of pure rooms whose one purpose is to read a file."""
-TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipeline.py")}
+FILES = {
+    PACKAGE / "spec" / "file.py",
+    PACKAGE / "judge" / "shipped.py",
+    PACKAGE / "judge" / "results.py",
+    PACKAGE / "judge" / "offline" / "golden.py",
+}
+"""Modules of pure rooms whose one purpose is to read or keep a file."""
+TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipeline.py", "asking.py", "trial.py")}
 """Modules of pure rooms that ask somebody over the network, and wait."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
