@@ -154,7 +154,7 @@ _ALL: Final = (
     ),
     Scenario(
         name="judge-away",
-        sentence="the judge is away, then talks nonsense: that is no data, so the release is held and says why, until the judge is back",
+        sentence="the judge is away, then talks nonsense, then is slow: no data, so the release is held and says why",
         script=(
             Turn(BREAKING_PHASE, 2.0, "the judge is away: every connection to it breaks", arm="judge", knobs={"down_rate": 1.0}),
             Turn(
@@ -164,7 +164,14 @@ _ALL: Final = (
                 arm="judge",
                 knobs={"down_rate": 0.0, "nonsense_rate": 1.0},
             ),
-            Turn(BREAKING_PHASE, 45.0, "the judge is well again", arm="judge", knobs={"nonsense_rate": 0.0}),
+            Turn(
+                BREAKING_PHASE,
+                45.0,
+                "the judge makes sense again, and takes twenty seconds for it",
+                arm="judge",
+                knobs={"nonsense_rate": 0.0, "latency": 20.0},
+            ),
+            Turn(BREAKING_PHASE, 70.0, "the judge is well again", arm="judge", knobs={"latency": 0.02}),
         ),
         ends=Status.COMPLETED,
         change=judged,

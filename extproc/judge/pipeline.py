@@ -136,7 +136,10 @@ class Pipeline:
             self._write(lambda: self._shelf.spend(sample.rollout, usd))
             return None
         written = self._write(lambda: self._shelf.score(self._scored(sample, said, usd, again)))
-        if written:
+        if written and self._clock() - sample.start > self._terms.within:
+            # It is kept for eyes; Evidence has looked already.
+            self._ended("late", f"a score took {said.seconds:.0f} s, and is waited for until its request is {self._terms.within:.0f} s old")
+        elif written:
             self._ended("scored")
             self._last = self._clock()
         return said.value if written else None

@@ -140,6 +140,23 @@ def test_scores_that_would_come_too_late_are_not_asked_for(tmp_path: Path) -> No
     assert bench.pipeline.document()["ends"] == {"late": 1}
 
 
+def test_a_score_that_came_too_late_is_kept_and_told(tmp_path: Path) -> None:
+    """A judge who is slow is a reason why there is no data."""
+    bench = Bench(tmp_path, within=60.0)
+
+    def slowly(exhibit: Exhibit) -> Score:
+        bench.now += 100.0
+        return good(exhibit)
+
+    bench.judge.verdict = slowly
+    bench.pipeline.put(sample(1))
+    asyncio.run(bench.run())
+    assert bench.pipeline.document()["ends"] == {"late": 1}
+    assert "waited for until its request is 60 s old" in bench.pipeline.document()["why"]
+    ((_, value, _),) = SampleReader(bench.path).latest("chat", 5)
+    assert value == 0.75
+
+
 def test_a_release_costs_no_more_than_it_may(tmp_path: Path) -> None:
     """Three dollars cents at a cent each: three questions, the rest over the budget; a restart does not forget what is spent."""
     bench = Bench(tmp_path, per_release=0.03)
