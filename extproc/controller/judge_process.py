@@ -27,11 +27,13 @@ from extproc.controller.copies import CopyServer
 from extproc.controller.judging import JudgeSettings
 from extproc.domain import ApplicationType, Judge
 from extproc.errors import ExtprocError, StoreError
+from extproc.judge.budget import Budget
 from extproc.judge.client import JudgeClient
 from extproc.judge.panel import Panel
 from extproc.judge.pipeline import Pipeline, Terms
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Chances, Sampler
+from extproc.judge.sampling.choice import HOUR
 from extproc.judge.shipped import anchors_for
 from extproc.runtime import end_with_parent
 from extproc.runtime.child import LONGEST_LINE
@@ -54,11 +56,13 @@ class _Bench:
     def __init__(self, judge: Judge, kind: ApplicationType, file: SampleFile) -> None:
         draw, redactor = Random().random, Redactor(judge.patterns)
         self._file = file
-        self._clients = [JudgeClient(endpoint, draw) for endpoint in judge.endpoints]
+        # The chances keep the hour's money for the whole hour; this keeps it whatever they believe.
+        budget = Budget(judge.per_hour, HOUR)
+        self._clients = [JudgeClient(endpoint, draw, budget) for endpoint in judge.endpoints]
         self._questions = sum(endpoint.concurrency for endpoint in judge.endpoints)
         one = self._clients[0] if len(self._clients) == 1 else Panel("panel", self._clients)
-        chances = Chances(float(judge.per_hour) if judge.per_hour is not None else None)
-        terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release) if judge.per_release is not None else None)
+        chances = Chances(float(judge.per_hour))
+        terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release))
         self._calibration = Calibration(identity(judge), one, judge, anchors_for(kind), draw, file)
         self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent(), self._calibration.pair)
         self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)

@@ -18,7 +18,7 @@ NOT_WATCHED: Final = "answer quality and user feedback"
 def blind_spots(spec: Spec) -> list[Problem]:
     """Problems that do not stop a release."""
     rollouts = (spot for rollout in spec.rollouts.values() for spot in _rollout(spec, rollout))
-    return [*_identity(spec), *_models(spec), *_flags(spec), *rollouts]
+    return [*_identity(spec), *_models(spec), *_flags(spec), *_judge(spec), *rollouts]
 
 
 def _identity(spec: Spec) -> Iterator[Problem]:
@@ -68,6 +68,14 @@ def _flags(spec: Spec) -> Iterator[Problem]:
                 message = f"flag {key!r} asks for {attribute!r}, which is missing in every request"
                 hint = f"say where it comes from, such as attributes: {{{attribute}: {{header: ...}}}}"
                 yield Problem("blind.flag-attribute", f"flags.{name}.attributes", message, hint)
+
+
+def _judge(spec: Spec) -> Iterator[Problem]:
+    """A judge whose money nobody counts."""
+    for one in spec.judge.endpoints if spec.judge is not None else ():
+        if one.prices is None:
+            message = f"what the judge {one.name} costs is not known, so that per_hour and per_release do not bound it"
+            yield Problem("blind.judge-prices", "judge.judges", message, "give it prices; $0 where it is your own")
 
 
 def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:

@@ -244,6 +244,19 @@ def test_blind_no_gate() -> None:
     assert "phases 5%, 25%, 50%: no gate for throttled, client_aborts, input_tokens, " in rest
 
 
+def test_blind_judge_prices() -> None:
+    """A judge without prices has no budget; one that costs nothing says so."""
+    values = document()
+    values["judge"] = {"judges": [{"url": "https://judge.example/v1", "model": "judge-1"}]}
+    (spot,) = [str(spot) for spot in spec.blind_spots(load(values)) if spot.id == "blind.judge-prices"]
+    assert spot == (
+        "judge.judges: what the judge judge-1 costs is not known, so that per_hour and per_release do not bound it [blind.judge-prices]\n"
+        "    give it prices; $0 where it is your own"
+    )
+    values["judge"]["judges"][0]["prices"] = {"input": "$0", "output": "$0"}
+    assert not [spot for spot in spec.blind_spots(load(values)) if spot.id == "blind.judge-prices"]
+
+
 def test_blind_no_comparison() -> None:
     """At 100 % without a holdback ceilings are all there is."""
     (spot,) = spots({"ceilings": {"slow": {"measure": "latency_p99", "limit": "5s"}}}, "blind.no-comparison", 4)
