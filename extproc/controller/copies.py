@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract
 from extproc.errors import Problem, SettingsError
+from extproc.judge.languages import warm_up
 from extproc.judge.pipeline import Pipeline
-from extproc.judge.sampling import Chances, Copy, Sampler
+from extproc.judge.sampling import Chances, Copy, Gathered, Sampler
 from extproc.transport import is_loopback, parse_address
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
@@ -23,6 +24,8 @@ MOST_OPEN: Final = 512
 """Streams; the rendered Envoy opens half as many at the most."""
 LONGEST_MESSAGE: Final = 4 << 20
 """Bytes; Envoy sends a body in the pieces in which it came."""
+MOST_WAITING: Final = 256
+"""Copies that wait to be made samples."""
 GRACE: Final = 0.5
 EOF: Final[Any] = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not have it
 
@@ -40,6 +43,9 @@ class CopyServer:
         self.copies = 0
         self.bad = 0
         """Messages that could not be read."""
+        self._waiting: asyncio.Queue[tuple[Gathered, bool]] = asyncio.Queue(MOST_WAITING)
+        self.dropped = 0
+        """Copies for which there was no time; which ones has nothing to do with the arm."""
         self.undecided = 0
         """Copies of requests without a decision, or without an id."""
 
@@ -90,11 +96,26 @@ class CopyServer:
         gathered = copy.end()
         if gathered is None:
             self.undecided += 1
-            return
-        sample = self._sampler.sample(gathered, chosen)
-        if sample is not None:
-            self._pipeline.put(sample)
+        elif self._waiting.full():
+            self.dropped += 1
+        else:
+            self._waiting.put_nowait((gathered, chosen))
+
+    async def work(self) -> None:
+        """Make samples of what was gathered, forever, one after the other. In a thread: a long text takes a second to redact, and meanwhile
+        copies go on to come in."""
+        await asyncio.to_thread(warm_up)
+        while True:
+            gathered, chosen = await self._waiting.get()
+            try:
+                sample = await asyncio.to_thread(self._sampler.sample, gathered, chosen)
+            except Exception:
+                self.bad += 1
+                log.exception("a copy could not be made a sample; please report it")
+                continue
+            if sample is not None:
+                self._pipeline.put(sample)
 
     def document(self) -> dict[str, Any]:
         """For `status`."""
-        return {"copies": self.copies, "bad_copies": self.bad, "undecided_copies": self.undecided}
+        return {"copies": self.copies, "bad_copies": self.bad, "undecided_copies": self.undecided, "dropped_copies": self.dropped}

@@ -59,6 +59,7 @@ class _Bench:
         # The chances keep the hour's money for the whole hour; this keeps it whatever they believe.
         budget = Budget(judge.per_hour, HOUR)
         self._clients = [JudgeClient(endpoint, draw, budget) for endpoint in judge.endpoints]
+        self._within = judge.within
         self._questions = sum(endpoint.concurrency for endpoint in judge.endpoints)
         one = self._clients[0] if len(self._clients) == 1 else Panel("panel", self._clients)
         chances = Chances(float(judge.per_hour))
@@ -68,11 +69,14 @@ class _Bench:
         self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. What an earlier life has written down and not judged is judged, while its score still counts."""
+        for sample in self._file.unscored(time.time() - self._within):
+            self.pipeline.wait(sample)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._questions):
                     group.create_task(self.pipeline.work())
+                group.create_task(self.copies.work())
                 group.create_task(self._calibration.watch())
                 group.create_task(self._stand())
                 group.create_task(self._clean())
@@ -107,15 +111,24 @@ async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:
     running = asyncio.create_task(bench.run())
     try:
         await bench.copies.start(settings.listen)
-        _say()
-        while await lines.readline():
-            _say()
+        told = asyncio.create_task(_answer(lines))
+        await asyncio.wait((told, running), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            # It never ends by itself; what ended it is told, and another life begins.
+            running.result()
     finally:
         await bench.copies.stop()
         running.cancel()
         with suppress(asyncio.CancelledError):
             await running
         file.close()
+
+
+async def _answer(lines: asyncio.StreamReader) -> None:
+    """A line for each line, until there are no more."""
+    _say()
+    while await lines.readline():
+        _say()
 
 
 def _say() -> None:

@@ -97,7 +97,12 @@ class Pipeline:
             self.ends[sample.ending] += 1
         elif not sample.durable:
             self.ends["anonymous"] += 1
-        elif self._queue.full():
+        else:
+            self.wait(sample)
+
+    def wait(self, sample: Sample) -> None:
+        """Have a sample judged that is written down already."""
+        if self._queue.full():
             self._ended("queue_full")
         else:
             self._queue.put_nowait(sample)

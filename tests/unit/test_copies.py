@@ -31,19 +31,23 @@ class Kept:
         self.samples.append(sample)
 
 
-def served(path: Path, act: Callable[[grpc.aio.StreamStreamMultiCallable, CopyServer], Awaitable[None]]) -> list[Sample]:
-    """A server on a Unix socket, and a client as Envoy is one."""
+def served(path: Path, act: Callable[[grpc.aio.StreamStreamMultiCallable, CopyServer], Awaitable[None]], samples: int = 1) -> list[Sample]:
+    """A server on a Unix socket, and a client as Envoy is one; until there are so many samples."""
     kept = Kept()
 
     async def go() -> None:
         server = CopyServer(Sampler(Redactor(), None), kept, Chances(None), 100_000)  # type: ignore[arg-type]
         address = f"unix:{path}/s.sock"
         await server.start(address)
+        working = asyncio.create_task(server.work())
         try:
             async with grpc.aio.insecure_channel(address) as channel:
                 await act(channel.stream_stream(contract.PROCESS_METHOD), server)
-            await asyncio.sleep(0.1)
+            async with asyncio.timeout(20):
+                while len(kept.samples) < samples:
+                    await asyncio.sleep(0.01)
         finally:
+            working.cancel()
             await server.stop()
 
     asyncio.run(go())
@@ -96,7 +100,7 @@ def test_what_cannot_be_read_is_counted_and_costs_itself_alone(tmp_path: Path) -
                 await call.write(message)
             await call.done_writing()
             await call.code()
-        assert server.document() == {"copies": 3, "bad_copies": 1, "undecided_copies": 2}
+        assert server.document() == {"copies": 3, "bad_copies": 1, "undecided_copies": 2, "dropped_copies": 0}
 
     (sample,) = served(tmp_path, act)
     assert sample.answer == "Far enough."
@@ -116,7 +120,7 @@ def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
         while server.copies < 200:
             await asyncio.sleep(0.01)
 
-    found = served(tmp_path, act)
+    found = served(tmp_path, act, 200)
     assert {one.request: one.answer for one in found} == {f"r{n}": f"This is the answer to question {n}." for n in range(200)}
 
 

@@ -89,6 +89,16 @@ def test_money_is_added_up_and_survives(file: SampleFile, path: Path) -> None:
     assert SampleFile(path, Kept()).spent() == pytest.approx({"chat": 0.014})
 
 
+def test_what_was_not_judged_is_found_again(file: SampleFile) -> None:
+    """By another life of the judge: whole, for the gate, of a durable unit, young enough, without a score."""
+    kept = (sample(1), sample(2, ending="aborted"), sample(3, durable=False), sample(4, purpose=Purpose.DIAGNOSTIC), sample(5), sample(6))
+    for one in kept:
+        file.add(one, NOW)
+    file.score(scored(5))
+    assert file.unscored(0.0) == [kept[0], kept[5]]
+    assert file.unscored(kept[0].start) == [kept[5]]
+
+
 def test_the_worst_answers_come_with_their_scores(file: SampleFile, path: Path) -> None:
     """Lowest first; the whole sample as it was written."""
     for number, value in enumerate((0.9, 0.1, 0.5)):

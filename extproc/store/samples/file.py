@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.domain import Sample, Scored
+from extproc.domain import Ending, Purpose, Sample, Scored
 from extproc.errors import StoreError
 from extproc.store.samples import schema
 from extproc.store.samples.kept import Kept
+from extproc.store.samples.rows import COLUMNS, sample_of
 
 WAIT: Final = 2.0
 """Seconds to wait for somebody else's transaction (`extproc forget`)."""
@@ -60,6 +61,16 @@ class SampleFile:
         with self._transaction() as db:
             db.execute(f"INSERT INTO scores VALUES(NULL{', ?' * len(row)})", row)
             _spend(db, scored.rollout, scored.cost_usd)
+
+    def unscored(self, since: float) -> list[Sample]:
+        """Whole samples for the gate, of durable units, that began after `since` and have no score. Raises StoreError."""
+        asked = (
+            f"SELECT {COLUMNS} FROM samples s WHERE start > ? AND purpose = ? AND ending = ? AND durable "  # noqa: S608 - names of ours
+            "AND NOT EXISTS (SELECT 1 FROM scores c WHERE c.request = s.request) ORDER BY id"
+        )
+        with self._explained():
+            rows = self._db.execute(asked, (since, Purpose.GATE.value, Ending.WHOLE.value)).fetchall()
+        return [sample_of(row) for row in rows]
 
     def spend(self, rollout: str, usd: float) -> None:
         """Write down what a question without an answer has cost. Raises StoreError."""

@@ -14,13 +14,11 @@ from extproc.domain import Arm, Purpose, Rating, Sample, Standing
 from extproc.errors import StoreError
 from extproc.store import files
 from extproc.store.samples import schema
+from extproc.store.samples.rows import COLUMNS, sample_of
 
 WAIT: Final = 0.05
 """Seconds: the brain reads between two requests, and comes again."""
 AT_ONCE: Final = 1_000
-_SAMPLE: Final = (
-    "request, rollout, generation, phase, cohort, arm, unit, durable, start, purpose, ending, tripwires, turns, answer, calls, redacted"
-)
 
 
 class _Reader:
@@ -112,7 +110,7 @@ class SampleReader(_Reader):
     def worst(self, rollout: str, generation: int, arm: Arm, count: int) -> list[tuple[Sample, float, str]]:
         """(sample, score, the judge's reason) of the answers of an arm that scored lowest in a visit. Raises StoreError."""
         asked = (
-            f"SELECT {_prefixed()}, c.value, c.reason FROM scores c JOIN samples s ON s.request = c.request "  # noqa: S608
+            f"SELECT {COLUMNS}, c.value, c.reason FROM scores c JOIN samples s ON s.request = c.request "  # noqa: S608
             "WHERE c.rollout = ? AND c.generation = ? AND c.arm = ? AND NOT c.again ORDER BY c.value, c.id LIMIT ?"
         )
         return self._scored(asked, (rollout, generation, arm.value, count))
@@ -120,7 +118,7 @@ class SampleReader(_Reader):
     def latest(self, rollout: str, count: int) -> list[tuple[Sample, float | None, str]]:
         """(sample, score, reason), newest first; None where it has no score. Raises StoreError."""
         asked = (
-            f"SELECT {_prefixed()}, c.value, coalesce(c.reason, '') FROM samples s "  # noqa: S608
+            f"SELECT {COLUMNS}, c.value, coalesce(c.reason, '') FROM samples s "  # noqa: S608
             "LEFT JOIN scores c ON s.request = c.request AND NOT c.again WHERE s.rollout = ? ORDER BY s.id DESC LIMIT ?"
         )
         return self._scored(asked, (rollout, count))
@@ -129,48 +127,4 @@ class SampleReader(_Reader):
         with self._explained():
             db = self._opened()
             rows = db.execute(asked, values).fetchall() if db is not None else []
-        return [(_sample(row), row[-2], row[-1]) for row in rows]
-
-
-def _prefixed() -> str:
-    return ", ".join(f"s.{name.strip()}" for name in _SAMPLE.split(","))
-
-
-def _sample(row: Sequence[Any]) -> Sample:
-    (
-        request,
-        rollout,
-        generation,
-        phase,
-        cohort,
-        arm,
-        unit,
-        durable,
-        start,
-        purpose,
-        ending,
-        tripwires,
-        turns,
-        answer,
-        calls,
-        redacted,
-        *_,
-    ) = row
-    return Sample(
-        request=request,
-        rollout=rollout,
-        generation=generation,
-        phase=phase,
-        cohort=cohort,
-        arm=Arm(arm),
-        unit=unit,
-        durable=bool(durable),
-        start=start,
-        purpose=Purpose(purpose),
-        ending=ending,
-        tripwires=tuple(orjson.loads(tripwires)),
-        turns=tuple((role, text) for role, text in orjson.loads(turns)),
-        answer=answer,
-        calls=tuple((name, arguments) for name, arguments in orjson.loads(calls)),
-        redacted=orjson.loads(redacted),
-    )
+        return [(sample_of(row), row[-2], row[-1]) for row in rows]
