@@ -226,6 +226,18 @@ JUDGE = Measure(
     tolerance=0.0,
 )
 
+TRIPWIRES = Measure(
+    name="tripwires",
+    unit="share",
+    sentence="sampled answers that a rule finds wrong: empty, cut off, refused, broken JSON or tool call, another language, a loop",
+    kind=Kind.MEAN,
+    group="judge",
+    read=None,
+    margins=(0.05, 0.03, 0.02, 0.02),
+    relative=False,
+    tolerance=0.0,
+)
+
 _ALL: Final = (
     ERRORS,
     _event("throttled", "requests that were answered with 429", _throttled),
@@ -239,8 +251,11 @@ _ALL: Final = (
     _count("reasoning_tokens", "mean tokens of a request's output that were reasoning", _reasoning_tokens),
     _count("output_rate", "mean tokens a second after the first one", _output_rate, False, "tokens/s", "latency"),
     JUDGE,
+    TRIPWIRES,
 )
 
+SAMPLED: Final = frozenset((JUDGE.name, TRIPWIRES.name))
+"""Measures that need sampled answers."""
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in _ALL})
 """All measures by name."""
 

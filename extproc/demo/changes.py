@@ -53,4 +53,4 @@ def judged(document: dict[str, Any]) -> None:
     for rollout in document["rollouts"].values():
         for phase in rollout["phases"]:
             if "gates" in phase:
-                phase["gates"] = {**phase["gates"], "judge": {"margin": "10%"}}
+                phase["gates"] = {**phase["gates"], "judge": {"margin": "10%"}, "tripwires": {}}

@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from extproc.domain import Arm, Gate, Rating, Rollout
-from extproc.measures import MEASURES
+from extproc.measures import JUDGE, MEASURES
 from extproc.release.compare import MeanPanel, MeanTest, Values
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.guards import CANARY, STABLE
@@ -194,7 +194,7 @@ class Rated:
         names = [name for name in gates if MEASURES[name].read is None]
         self._of = {name: Ratings(rollout, gates[name], rollout.matures[name]) for name in names}
         self.silent = ""
-        """Why ratings do not come, in the words of whoever gives them; empty where they do."""
+        """Why the judge says less than it might, in its own words; empty where it does not."""
 
     def __contains__(self, measure: str) -> bool:
         return measure in self._of
@@ -212,7 +212,7 @@ class Rated:
 
     def silence(self, measure: str) -> str:
         """Why there is so little of a measure, as the end of a sentence; empty where nothing is the matter."""
-        return f"; {measure}: {self.silent}" if measure in self._of and self.silent else ""
+        return f"; {measure}: {self.silent}" if measure == JUDGE.name and self.silent else ""
 
     def begin_visit(self, phase: int, out: frozenset[str]) -> None:
         """The rollout has entered a phase; `out`: cohorts that were rolled back by themselves since the last one."""

@@ -11,7 +11,7 @@ from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 from extproc.domain import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase, Reaction
-from extproc.measures import COST, ERRORS, JUDGE, MEASURES, Kind, Measure, default_weights
+from extproc.measures import COST, ERRORS, MEASURES, SAMPLED, Kind, Measure, default_weights
 from extproc.spec import units
 from extproc.spec.document.gates import (
     CeilingBlock,
@@ -53,7 +53,7 @@ def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool, judged: boo
     for block in (phase, rollout):
         if block.gates is not None:
             return block.gates
-    more = {COST.name: priced, JUDGE.name: judged}
+    more = {COST.name: priced, **dict.fromkeys(sorted(SAMPLED), judged)}
     return {**_DEFAULT, **{name: GateBlock() for name, there in more.items() if there}}
 
 

@@ -46,7 +46,7 @@ from extproc.domain import (
 )
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
-from extproc.measures import JUDGE
+from extproc.measures import SAMPLED
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
@@ -131,7 +131,7 @@ def _judge_endpoint(one: JudgeEndpointBlock) -> JudgeEndpoint:
 
 def _judging(phases: Sequence[Phase], judge: Judge | None) -> Judging | None:
     """What a score means in a rollout; None where no phase asks for one."""
-    if judge is None or not any(gate.measure == JUDGE.name for phase in phases for gate in phase.gates):
+    if judge is None or not any(gate.measure in SAMPLED for phase in phases for gate in phase.gates):
         return None
     return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.sample)
 
@@ -260,7 +260,7 @@ def _rollout(
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
         judging=judging,
-        matures={JUDGE.name: judge.within} if judge is not None and judging is not None else {},
+        matures=dict.fromkeys(sorted(SAMPLED), judge.within) if judge is not None and judging is not None else {},
     )
 
 

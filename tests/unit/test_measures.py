@@ -82,4 +82,4 @@ def test_the_names_that_the_issue_asks_for_are_there() -> None:
     """Errors, throttled and client aborts apart, both latencies as mean and quantiles, four kinds of tokens, cost, speed, the judge."""
     latencies = {f"{base}_{what}" for base in ("ttft", "latency") for what in ("mean", "p50", "p95", "p99")}
     tokens = {f"{kind}_tokens" for kind in ("input", "cached", "output", "reasoning")}
-    assert set(MEASURES) == {"errors", "throttled", "client_aborts", "cost", "output_rate", "judge"} | latencies | tokens
+    assert set(MEASURES) == {"errors", "throttled", "client_aborts", "cost", "output_rate", "judge", "tripwires"} | latencies | tokens

@@ -186,6 +186,21 @@ def test_the_shift_is_found_with_about_as_many_answers_as_are_promised() -> None
     assert 300 <= median <= 1500, needed
 
 
+def test_a_canary_that_trips_more_wires_is_harm_and_one_that_trips_fewer_is_not() -> None:
+    """Of the same sampled answers; more is worse."""
+    rollout = replace(specs.gated("tripwires"), judging=JUDGED.judging, matures={"tripwires": WITHIN}, cohorts=(cohort("everyone"),))
+    for canary, stable, worse in ((0.3, 0.02, True), (0.02, 0.3, False)):
+        one, draw = evidence(rollout=rollout), Random(3)
+        for number in range(200):
+            for arm, share in zip(ARMS, (canary, stable), strict=True):
+                one.hear(rating(number, arm, float(draw.random() < share), measure="tripwires"))
+        one.advance(BEGIN + 200 + WITHIN)
+        assert (one.log_e_harm("tripwires") > math.log(1000)) is worse
+        (finding,) = (each for each in evaluate(rollout, one) if each.gate == "tripwires")
+        assert finding.verdict is (Verdict.FAIL if worse else Verdict.PASS)
+        assert "tripwires: canary 2" in finding.sentence or "tripwires: canary 3" in finding.sentence or not worse
+
+
 # ------------------------------------------------------------------------------------------------------------- safety and gates
 def test_answers_that_are_as_good_pass_the_gate() -> None:
     """Non-inferiority within the phase's margin of .05."""

@@ -49,6 +49,21 @@ def test_only_evidence_is_read(file: SampleFile, path: Path) -> None:
     assert [one.stream_id for one in ScoreLog(path, scored(4).start).news()] == ["request-5"]
 
 
+def test_whether_a_rule_finds_an_answer_wrong_is_a_rating_too(file: SampleFile, path: Path) -> None:
+    """Of whole answers for the gate alone, without a judge; 1 where something is wrong."""
+    file.add(sample(1, tripwires=("refusal", "short_answer")), NOW)
+    file.add(sample(2), NOW)
+    file.add(sample(3, ending="aborted"), NOW)
+    file.add(sample(4, purpose=Purpose.DIAGNOSTIC, tripwires=("empty_answer",)), NOW)
+    file.add(sample(5, durable=False, tripwires=("empty_answer",)), NOW)
+    log = ScoreLog(path, 0.0)
+    assert [(one.measure, one.stream_id, one.value) for one in log.news()] == [
+        ("tripwires", "request-1", 1.0),
+        ("tripwires", "request-2", 0.0),
+    ]
+    assert log.news() == []
+
+
 def test_a_reader_that_is_there_first_waits_for_the_file(path: Path) -> None:
     """The brain may begin before the judge's process has."""
     log = ScoreLog(path, 0.0)

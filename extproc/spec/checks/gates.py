@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from extproc.measures import COST, JUDGE, MEASURES
+from extproc.measures import COST, MEASURES, SAMPLED
 from extproc.spec import gating
 from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, mapping
 from extproc.spec.document.application import SlaBlock
@@ -77,12 +77,12 @@ class _Rules:
         elif name == COST.name and self._unpriced:
             message = f"what a request costs is not known: {' and '.join(map(repr, self._unpriced))} without prices"
             yield "spec.no-prices", here, message, f"add prices to models.{self._unpriced[0]}, or leave cost out"
-        elif name == JUDGE.name and not self._judge:
-            hint = "add judge: {judges: [{url: https://..., model: ...}]} to the Spec, or leave judge out"
+        elif name in SAMPLED and not self._judge:
+            hint = f"add judge: {{judges: [{{url: https://..., model: ...}}]}} to the Spec, or leave {name} out"
             yield "spec.no-judge", here, "nobody judges: the Spec names no judge", hint
-        elif name == JUDGE.name and not self._chooses_models:
+        elif name in SAMPLED and not self._chooses_models:
             message = "answers are judged where a rollout chooses models, and this one is in another layer"
-            yield "spec.judge-layer", here, message, "leave judge out"
+            yield "spec.judge-layer", here, message, f"leave {name} out"
 
     def _ceiling(self, here: Path, name: str, written: CeilingBlock) -> Iterator[Found]:
         asked = written.measure or name

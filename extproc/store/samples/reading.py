@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.domain import Arm, Purpose, Rating, Sample, Standing
+from extproc.domain import Arm, Rating, Sample, Standing
 from extproc.errors import StoreError
 from extproc.store import files
 from extproc.store.samples import schema
@@ -19,6 +19,18 @@ from extproc.store.samples.rows import COLUMNS, sample_of
 WAIT: Final = 0.05
 """Seconds: the brain reads between two requests, and comes again."""
 AT_ONCE: Final = 1_000
+JUDGE: Final = "judge"
+TRIPWIRES: Final = "tripwires"
+"""Measures that ratings are of."""
+_COLUMNS: Final = "request, rollout, generation, cohort, arm, unit, start"
+_SCORES: Final = (
+    f"SELECT id, purpose = 'gate' AND durable AND NOT again, {_COLUMNS}, value FROM scores "  # noqa: S608 - names of ours
+    "WHERE id > ? AND start > ? ORDER BY id LIMIT ?"
+)
+_SAMPLES: Final = (
+    f"SELECT id, purpose = 'gate' AND durable AND ending = 'whole', {_COLUMNS}, tripwires <> '[]' FROM samples "  # noqa: S608
+    "WHERE id > ? AND start > ? ORDER BY id LIMIT ?"
+)
 
 
 class _Reader:
@@ -66,35 +78,31 @@ class ScoreLog(_Reader):
         """`since`: of requests that began by then nothing is wanted (Unix seconds)."""
         super().__init__(path)
         self._since = since
-        self._after = 0
+        self._scored = self._sampled = 0
+        """Ids of the last rows that were read."""
         self._version = -1
 
     def news(self) -> list[Rating]:
-        """At most AT_ONCE that were not read yet; Evidence alone: by hash, of durable units, the first opinion. Raises StoreError."""
+        """What was not read yet, at most AT_ONCE of each kind: scores, and whether a rule finds an answer wrong. Evidence alone: chosen by
+        hash, of durable units, the first opinion. Raises StoreError."""
         with self._explained():
             before = self._db
             db = self._opened()
             if db is None:
                 return []
             if db is not before:
-                self._after, self._version = 0, -1
+                self._scored, self._sampled, self._version = 0, 0, -1
             version = db.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:
                 return []
-            rows = db.execute(
-                "SELECT id, purpose, durable, again, request, rollout, generation, cohort, arm, unit, start, value FROM scores "
-                "WHERE id > ? AND start > ? ORDER BY id LIMIT ?",
-                (self._after, self._since, AT_ONCE),
-            ).fetchall()
-            if len(rows) < AT_ONCE:
+            scores = db.execute(_SCORES, (self._scored, self._since, AT_ONCE)).fetchall()
+            samples = db.execute(_SAMPLES, (self._sampled, self._since, AT_ONCE)).fetchall()
+            if max(len(scores), len(samples)) < AT_ONCE:
                 self._version = version
-        if rows:
-            self._after = rows[-1][0]
-        return [
-            Rating("judge", request, rollout, generation, cohort, Arm(arm), unit, start, value)
-            for _, purpose, durable, again, request, rollout, generation, cohort, arm, unit, start, value in rows
-            if purpose == Purpose.GATE and durable and not again
-        ]
+        self._scored = scores[-1][0] if scores else self._scored
+        self._sampled = samples[-1][0] if samples else self._sampled
+        found = [_rating(JUDGE, row) for row in scores if row[1]]
+        return found + [_rating(TRIPWIRES, row) for row in samples if row[1]]
 
     def standing(self) -> Standing | None:
         """How the judge was doing when its process last said so; None before it has. Raises StoreError."""
@@ -128,3 +136,8 @@ class SampleReader(_Reader):
             db = self._opened()
             rows = db.execute(asked, values).fetchall() if db is not None else []
         return [(sample_of(row), row[-2], row[-1]) for row in rows]
+
+
+def _rating(measure: str, row: Sequence[Any]) -> Rating:
+    _, _, request, rollout, generation, cohort, arm, unit, start, value = row
+    return Rating(measure, request, rollout, generation, cohort, Arm(arm), unit, start, float(value))
