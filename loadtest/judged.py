@@ -163,9 +163,9 @@ def section(runs: int = 400) -> Section:
     published, here = (statistics.median(plain(stable, noise, runs // 4)) for stable, noise in ((19, 0.0), (1, NOISE)))
     lines += [
         "",
-        f"For .80 -> .77 the plain e-process (alpha .01, no scales, no weight) takes {published:,.0f} canary answers where nineteen of stable stand",
-        "against each of them and the judge has no noise, which is how the published table has it (docs/proof/statistics.md, rows `judge`:",
-        f"520). One against one and with this noise it takes {here:,.0f}; scales, weight and looking by unit are the rest.",
+        f"For .80 -> .77 the plain e-process (alpha .01, no scales, no weight) takes {published:,.0f} canary answers where nineteen of",
+        "stable stand against each of them and the judge has no noise, which is how the published table has it (docs/proof/statistics.md,",
+        f"rows `judge`: 520). One against one and with this noise it takes {here:,.0f}; scales, weight and looking by unit are the rest.",
     ]
     return lines, problems
 
