@@ -31,6 +31,7 @@ from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.scores import Scores
 from extproc.controller.token import server_token
+from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
@@ -80,6 +81,7 @@ async def _run(settings: ControllerSettings) -> None:
         metrics = ControllerMetrics()
 
         def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
+            outcomes = users.hear(outcomes)
             loop.undecided += len(undecided)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
@@ -91,6 +93,7 @@ async def _run(settings: ControllerSettings) -> None:
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
         collector = Collector(address, receive)
+        users = Users(loop)
         exposures = Exposures(loop, settings.keep, time.time())
         await collector.start()
         presence.start()
@@ -98,7 +101,8 @@ async def _run(settings: ControllerSettings) -> None:
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
         poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures, scores)
+        told = (poller, exposures, scores, users)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
@@ -110,8 +114,9 @@ async def _run(settings: ControllerSettings) -> None:
             MetricGates(loop).keep(),
             scores.keep(),
             judging.keep(),
+            users.keep(),
         )
-        beside = [asyncio.create_task(work) for work in (*works, scores.keep(), judging.keep())]
+        beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
@@ -24,6 +24,9 @@ from extproc.domain.words import (
     SourceKind,
     StartMode,
 )
+
+_SETTLE: Final = 5.0
+"""Seconds for what began within a session's time to end, and for what is told of it to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +328,26 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Sessions:
+    """Where the id of a session is, and when a session is looked at."""
+
+    source: Source
+    """A header or a cookie."""
+    lasts: float
+    """Seconds from its first request in which its requests are counted."""
+
+    @property
+    def counted_at(self) -> float:
+        """Age of the first request at which the count is told: by then the last requests have ended and been heard of, or have not."""
+        return self.lasts + _SETTLE
+
+    @property
+    def looked_at(self) -> float:
+        """Age of the first request at which the count is looked at."""
+        return self.lasts + 2 * _SETTLE
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the operator wants. Immutable under its digest."""
 
@@ -342,3 +365,7 @@ class Spec:
     """None: no rollout has a metric gate."""
     judge: Judge | None = None
     """None: nothing is copied, and nobody judges."""
+    sessions: Sessions | None = None
+    """None: nobody counts sessions."""
+    asked_again: float = 120.0
+    """Seconds in which the same request of the same unit is a retry."""

@@ -14,6 +14,7 @@ from extproc.render.identity import geoip_filter, jwt_filter
 from extproc.render.routes import BODY_LIMIT, EXT_PROC
 from extproc.render.sampling import samples, sampling_filter
 from extproc.render.settings import EnvoySettings, Profile, routed_models
+from extproc.render.signals import signals_filters
 from extproc.render.targets import written_on_routes
 from extproc.render.yamltext import Block, typed
 
@@ -64,6 +65,7 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
             + contract.RUNTIME_SAMPLE
         )
         filters += [said, sampling_filter(spec)]
+    filters += signals_filters(spec)
     if affinity_headers(spec) and settings.profile is Profile.FULL:
         filters += ["# Remembers what keeps a conversation on a replica.", affinity_filter(spec)]
     if written_on_routes(spec):

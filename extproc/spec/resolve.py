@@ -37,6 +37,7 @@ from extproc.domain import (
     Prices,
     Prometheus,
     Rollout,
+    Sessions,
     Sla,
     Source,
     SourceKind,
@@ -46,7 +47,7 @@ from extproc.domain import (
 )
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
-from extproc.measures import JUDGE
+from extproc.measures import JUDGE, SESSION_LENGTH
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
@@ -62,6 +63,7 @@ from extproc.spec.document.rollout import (
     SourceBlock,
     UnitBlock,
 )
+from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
     FlagVendor.UNLEASH: "userId",
@@ -93,6 +95,8 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
     around = selecting.Around(identity, groups, files)
     salts = {name: block.salt or name for name, block in document.rollouts.items()}
     judge = _judge(document.judge, document.application, files) if document.judge is not None else None
+    sessions = _sessions(document.sessions) if document.sessions is not None else None
+    told = {SESSION_LENGTH.name: sessions.looked_at} if sessions is not None else {}
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
@@ -100,11 +104,18 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         models={name: _model(name, block) for name, block in document.models.items()},
         layers={name: _slots(block.slots) for name, block in document.layers.items()},
         flags={name: _flags(name, block, files) for name, block in document.flags.items()},
-        rollouts={name: _rollout(name, block, salts, around, document.models, judge) for name, block in document.rollouts.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models, judge, told) for name, block in document.rollouts.items()},
         digest=digest,
         prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
         judge=judge,
+        sessions=sessions,
+        asked_again=(document.retries or RetriesBlock()).within,
     )
+
+
+def _sessions(block: SessionsBlock) -> Sessions:
+    source = Source(SourceKind.HEADER, block.header) if block.header is not None else Source(SourceKind.COOKIE, block.cookie or "")
+    return Sessions(source, block.lasts)
 
 
 def _judge(block: JudgeBlock, application: ApplicationBlock, files: Mapping[str, str]) -> Judge:
@@ -233,11 +244,15 @@ def _rollout(
     around: selecting.Around,
     models: Mapping[str, ModelBlock],
     judge: Judge | None,
+    told: Mapping[str, float],
 ) -> Rollout:
+    """`told`: measures that ratings tell of -> seconds of a request's age at which they are looked at."""
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
     judged = judge is not None and block.layer == gating.MODEL_LAYER
-    phases = tuple(gating.phase(index, phase, block, priced, judged) for index, phase in enumerate(block.phases))
+    phases = tuple(gating.phase(index, phase, block, priced, judged, told) for index, phase in enumerate(block.phases))
     judging = _judging(phases, judge)
+    matures = {**told, JUDGE.name: judge.within} if judge is not None and judging is not None else told
+    gated = {gate.measure for phase in phases for gate in phase.gates}
     return Rollout(
         name=name,
         layer=block.layer,
@@ -260,7 +275,7 @@ def _rollout(
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
         judging=judging,
-        matures={JUDGE.name: judge.within} if judge is not None and judging is not None else {},
+        matures={name: age for name, age in matures.items() if name in gated},
     )
 
 

@@ -32,7 +32,9 @@ from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
+from extproc.controller.scores import Scores
 from extproc.controller.talk import Question
+from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Arm, Status
 from extproc.errors import Problem
@@ -58,7 +60,7 @@ class Served:
         self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
-        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0)
+        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0), Scores(self.loop), Users(self.loop)
         brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""

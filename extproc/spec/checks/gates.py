@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from extproc.measures import COST, JUDGE, MEASURES
+from extproc.measures import COST, JUDGE, MEASURES, SESSION_LENGTH
 from extproc.spec import gating
 from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, mapping
 from extproc.spec.document.application import SlaBlock
@@ -14,7 +14,7 @@ from extproc.spec.document.models import ModelBlock
 from extproc.spec.units import share, show_duration, show_share
 from extproc.spec.yamltext import Path
 
-NO_SOURCE: Final = ("thumbs", "feedback", "retries", "sessions", "session_length")
+NO_SOURCE: Final = ("thumbs", "feedback")
 """Measures that people ask for and that nothing tells of yet: no feedback."""
 _KEYS: Final = ("gates", "ceilings", "metrics")
 
@@ -45,6 +45,7 @@ class _Rules:
         self._chooses_models = layer == gating.MODEL_LAYER
         self._unpriced = gating.unpriced(layer, rollout.get("stable"), rollout.get("canary"), models)
         self._judge = document.get("judge") is not None
+        self._sessions = document.get("sessions") is not None
         self._prometheus = document.get("prometheus") is not None
         sla = block(SlaBlock, mapping(document.get("application")).get("sla"))
         self._deadline = sla.latency_p99 if sla is not None else None
@@ -77,6 +78,9 @@ class _Rules:
         elif name == COST.name and self._unpriced:
             message = f"what a request costs is not known: {' and '.join(map(repr, self._unpriced))} without prices"
             yield "spec.no-prices", here, message, f"add prices to models.{self._unpriced[0]}, or leave cost out"
+        elif name == SESSION_LENGTH.name and not self._sessions:
+            hint = f"add sessions: {{header: x-session-id}} to the Spec, or leave {name} out"
+            yield "spec.no-sessions", here, "nobody knows which requests are one session", hint
         elif name == JUDGE.name and not self._judge:
             hint = "add judge: {judges: [{url: https://..., model: ...}]} to the Spec, or leave judge out"
             yield "spec.no-judge", here, "nobody judges: the Spec names no judge", hint

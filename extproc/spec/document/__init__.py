@@ -16,6 +16,7 @@ from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.judge import JudgeBlock
 from extproc.spec.document.models import ModelBlock
 from extproc.spec.document.rollout import RolloutBlock
+from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 
 class LayerBlock(Block):
@@ -36,4 +37,6 @@ class Document(Block):
     flags: Annotated[dict[Name, FlagSourceBlock], Field(description="Sources of feature flags.")] = {}
     prometheus: Annotated[PrometheusBlock | None, Field(description="Where the queries of metrics are asked.")] = None
     judge: Annotated[JudgeBlock | None, Field(description="LLM judges of sampled answers; without this block nothing is copied.")] = None
+    sessions: Annotated[SessionsBlock | None, Field(description="Where session ids are; without this block nobody counts sessions.")] = None
+    retries: Annotated[RetriesBlock | None, Field(description="What counts as asking again.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
