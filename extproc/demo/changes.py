@@ -42,6 +42,26 @@ def one_in_ten(document: dict[str, Any]) -> None:
         rollout["phases"] = [{**rollout["phases"][0], "share": "10%"}, *rollout["phases"][2:]]
 
 
+def compared(document: dict[str, Any], *measures: str) -> None:
+    """These are compared too, in larger phases."""
+    one_in_ten(document)
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            if "gates" in phase:
+                phase["gates"] |= {measure: {} for measure in measures}
+
+
+def retries(document: dict[str, Any]) -> None:
+    """Asking again is compared."""
+    compared(document, "retries")
+
+
+def sessions(document: dict[str, Any]) -> None:
+    """How long sessions are is compared; a demo's are short."""
+    document["sessions"] = {"header": "x-session-id", "lasts": "8s"}
+    compared(document, "session_length")
+
+
 def judged(document: dict[str, Any]) -> None:
     """A fifth of the answers are judged, and the gates ask for it. Phases are larger: of few people, hardly anybody would be judged."""
     document["judge"] = {

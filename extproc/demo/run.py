@@ -186,6 +186,7 @@ class Demo:
             people=people,
             timeout=self._scenario.patience,
             tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+            reacts=self._scenario.reacts,
             record=str(self._record) if self._scenario.who else "",
         )
         self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")
