@@ -8,7 +8,7 @@ failing fast is not being fast; one that is still open at its deadline has the d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -251,6 +251,10 @@ SESSION_LENGTH = Measure(
     scale=SESSION_CAP,
 )
 
+_APPROVAL: Final = "mean approval of those who said something of an answer, from 0 to 1"
+THUMBS: Final = replace(JUDGE, name="thumbs", sentence=_APPROVAL, group="thumbs", guardrail=False)
+"""No guardrail: few say anything, and those who do have chosen to."""
+
 _ALL: Final = (
     ERRORS,
     _event("throttled", "requests that were answered with 429", _throttled),
@@ -267,6 +271,7 @@ _ALL: Final = (
     _count("reasoning_tokens", "mean tokens of a request's output that were reasoning", _reasoning_tokens),
     _count("output_rate", "mean tokens a second after the first one", _output_rate, False, "tokens/s", "latency"),
     JUDGE,
+    THUMBS,
 )
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in _ALL})

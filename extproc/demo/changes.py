@@ -62,6 +62,12 @@ def sessions(document: dict[str, Any]) -> None:
     compared(document, "session_length")
 
 
+def thumbs(document: dict[str, Any]) -> None:
+    """What users say is compared; a demo's users make up their minds soon."""
+    document["feedback"] = {"window": "8s", "allow_request_ids_from_browsers": True}
+    compared(document, "thumbs")
+
+
 def judged(document: dict[str, Any]) -> None:
     """A fifth of the answers are judged, and the gates ask for it. Phases are larger: of few people, hardly anybody would be judged."""
     document["judge"] = {

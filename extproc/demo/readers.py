@@ -16,6 +16,8 @@ class Reacts(StrEnum):
     NOT = ""
     AGAIN = "again"
     """Who is not content sends the same question again."""
+    SAYS = "says"
+    """One in five says whether the answer was good, by POST /v1/feedback."""
     STAYS = "stays"
     """Whoever likes an answer asks another question in the same session; else the session is over."""
 
@@ -23,6 +25,13 @@ class Reacts(StrEnum):
 def asks_again(quality: float, random: Random) -> bool:
     """2 % anyway, and one in five of those who got half an answer."""
     return random.random() < 0.02 + 0.5 * max(0.0, CONTENT - quality)
+
+
+def thumb(quality: float, random: Random) -> str:
+    """`thumbs_up`, `thumbs_down`, or nothing, which most people say."""
+    if random.random() >= 0.2:
+        return ""
+    return "thumbs_up" if random.random() < quality else "thumbs_down"
 
 
 def stays(quality: float, random: Random) -> bool:

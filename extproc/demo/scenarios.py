@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, retries, same_prices, sessions, watch_p95
+from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, retries, same_prices, sessions, thumbs, watch_p95
 from extproc.demo.processes import DemoError
 from extproc.demo.readers import Reacts
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
@@ -163,6 +163,19 @@ _ALL: Final = (
         knobs=GOOD_ANSWERS,
         rate=JUDGED_RATE,
         says=("judge: canary 0.",),
+    ),
+    Scenario(
+        name="thumbs-down",
+        sentence="the canary answers worse, in time and without an error; one in five people say so, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=thumbs,
+        knobs=GOOD_ANSWERS,
+        reacts=Reacts.SAYS,
+        says=("thumbs: canary 0.",),
+        dwell={BREAKING_PHASE: 120.0},
     ),
     Scenario(
         name="retries",

@@ -24,7 +24,7 @@ import orjson
 
 from extproc.demo.population import COUNTRY_NETWORKS, Person, answering_model, population, request_body
 from extproc.demo.quality import quality_of
-from extproc.demo.readers import Reacts, asks_again, stays, thinks
+from extproc.demo.readers import Reacts, asks_again, stays, thinks, thumb
 from extproc.demo.tally import Tally
 
 TICK: Final = 0.005
@@ -62,6 +62,8 @@ class TrafficSettings:
     reacts: Reacts = Reacts.NOT
     """What people do with answers. Those who stay make several requests of each arrival."""
     session_header: str = "x-session-id"
+    feedback_url: str = ""
+    """Where people say what they think."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +173,13 @@ class Traffic:
         body = request_body(self._settings.model, stream, words, country, f" {self._asked}")
         return Asked(body, session or (f"session-{self._asked}" if self._settings.reacts is Reacts.STAYS else ""))
 
-    def _react(self, session: aiohttp.ClientSession, client: Client, asked: Asked, answer: bytes) -> None:
+    def _react(self, session: aiohttp.ClientSession, client: Client, asked: Asked, answer: bytes, request_id: str) -> None:
         """What the person does who has read an answer."""
         reacts, quality = self._settings.reacts, quality_of(answer.decode("utf-8", "replace"))
         if reacts is Reacts.AGAIN and asks_again(quality, self._random):
             self._begin(self._later(session, client, asked))
+        elif reacts is Reacts.SAYS and (kind := thumb(quality, self._random)):
+            self._begin(self._say(session, client, {"kind": kind, "request_id": request_id}))
         elif reacts is Reacts.STAYS and stays(quality, self._random):
             stream = self._random.random() < self._settings.streaming
             self._begin(self._later(session, client, self._question(client.person.country, stream, asked.session)))
@@ -185,6 +189,14 @@ class Traffic:
         if not self._over and self.tally.sent < self.limit:
             self.tally.sent += 1
             await self._request(session, client, asked)
+
+    async def _say(self, session: aiohttp.ClientSession, client: Client, item: dict[str, str]) -> None:
+        await asyncio.sleep(thinks(self._random))
+        try:
+            async with session.post(self._settings.feedback_url, data=orjson.dumps(item), headers=client.request_headers()) as response:
+                self.tally.said["accepted" if response.status == 202 else str(response.status)] += 1
+        except (TimeoutError, aiohttp.ClientError) as error:
+            self.tally.said[type(error).__name__] += 1
 
     async def _request(self, session: aiohttp.ClientSession, client: Client, asked: Asked) -> None:
         begin = asyncio.get_running_loop().time()
@@ -196,6 +208,7 @@ class Traffic:
                 headers[self._settings.session_header] = asked.session
             async with session.post(self._settings.url, data=asked.body, headers=headers) as response:
                 answer = await response.read()
+                request_id = response.headers.get("x-request-id", "")
                 for value in response.headers.getall("set-cookie", ()):
                     client.cookie = value.partition(";")[0]
                 problem = _problem(response, answer)
@@ -216,7 +229,7 @@ class Traffic:
         client.met_canary = client.met_canary or model == self._settings.canary_model
         self.tally.flips += had_met and model != self._settings.canary_model
         if self._settings.reacts is not Reacts.NOT:
-            self._react(session, client, asked, answer)
+            self._react(session, client, asked, answer, request_id)
 
 
 def _problem(response: aiohttp.ClientResponse, answer: bytes) -> str:

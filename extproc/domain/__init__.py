@@ -10,7 +10,7 @@ USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
-from extproc.domain.feedback import Answered, Feedback, FeedbackKind, standing
+from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.judging import (
     Anchor,
@@ -144,6 +144,7 @@ __all__ = [
     "Failing",
     "Feedback",
     "FeedbackKind",
+    "FeedbackTerms",
     "Finding",
     "Finish",
     "FlagIs",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
+from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
@@ -24,9 +25,6 @@ from extproc.domain.words import (
     SourceKind,
     StartMode,
 )
-
-_SETTLE: Final = 5.0
-"""Seconds for what began within a session's time to end, and for what is told of it to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,12 +337,12 @@ class Sessions:
     @property
     def counted_at(self) -> float:
         """Age of the first request at which the count is told: by then the last requests have ended and been heard of, or have not."""
-        return self.lasts + _SETTLE
+        return self.lasts + SETTLE
 
     @property
     def looked_at(self) -> float:
         """Age of the first request at which the count is looked at."""
-        return self.lasts + 2 * _SETTLE
+        return self.lasts + 2 * SETTLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,3 +367,5 @@ class Spec:
     """None: nobody counts sessions."""
     asked_again: float = 120.0
     """Seconds in which the same request of the same unit is a retry."""
+    feedback: FeedbackTerms | None = None
+    """None: nobody listens to users, and no answer has a name."""

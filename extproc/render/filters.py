@@ -116,7 +116,7 @@ def ext_proc(spec: Spec, settings: EnvoySettings) -> Block:
     return {"name": EXT_PROC, "typed_config": config}
 
 
-def access_log(settings: EnvoySettings) -> list[Block]:
+def access_log(spec: Spec, settings: EnvoySettings) -> list[Block]:
     """Every request's end, and each second of its life before, to the collector."""
     common: Block = {
         "log_name": contract.ACCESS_LOG_NAME,
@@ -133,10 +133,12 @@ def access_log(settings: EnvoySettings) -> list[Block]:
             {"tag": contract.EXT_PROC_STATUS_TAG, "value": state.format(field="call_status")},
         ]
     health = {"name": ":path", "string_match": {"exact": contract.HEALTH_PATH}, "invert_match": True}
+    ours = {"header_filter": {"header": health}}
+    posted = {"header_filter": {"header": {"name": ":path", "string_match": {"exact": contract.FEEDBACK_PATH}, "invert_match": True}}}
     return [
         {
             "name": "envoy.access_loggers.http_grpc",
-            "filter": {"header_filter": {"header": health}},
+            "filter": {"and_filter": {"filters": [ours, posted]}} if spec.feedback is not None else ours,
             "typed_config": typed("access_loggers.grpc.v3.HttpGrpcAccessLogConfig", common_config=common),
         }
     ]

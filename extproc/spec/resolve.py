@@ -19,6 +19,7 @@ from extproc.domain import (
     Endpoint,
     Fact,
     FactKind,
+    FeedbackTerms,
     FlagSource,
     FlagVendor,
     Geoip,
@@ -47,10 +48,11 @@ from extproc.domain import (
 )
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
-from extproc.measures import JUDGE, SESSION_LENGTH
+from extproc.measures import JUDGE, SESSION_LENGTH, THUMBS
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
+from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.judge import JudgeBlock, JudgeEndpointBlock
@@ -96,7 +98,9 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
     salts = {name: block.salt or name for name, block in document.rollouts.items()}
     judge = _judge(document.judge, document.application, files) if document.judge is not None else None
     sessions = _sessions(document.sessions) if document.sessions is not None else None
-    told = {SESSION_LENGTH.name: sessions.looked_at} if sessions is not None else {}
+    feedback = _feedback(document.feedback) if document.feedback is not None else None
+    sources = {SESSION_LENGTH.name: sessions, THUMBS.name: feedback}
+    told = {name: source.looked_at for name, source in sources.items() if source is not None}
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
@@ -110,7 +114,12 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         judge=judge,
         sessions=sessions,
         asked_again=(document.retries or RetriesBlock()).within,
+        feedback=feedback,
     )
+
+
+def _feedback(block: FeedbackBlock) -> FeedbackTerms:
+    return FeedbackTerms(block.window, tuple(block.origins), block.keys_file or "", block.allow_request_ids_from_browsers)
 
 
 def _sessions(block: SessionsBlock) -> Sessions:

@@ -44,4 +44,4 @@ def test_the_table_names_every_measure() -> None:
     assert MEASURES["errors"].margins == MEASURES["throttled"].margins == (0.05, 0.01, 0.005, 0.0025)
     assert {measure.margins for measure in MEASURES.values() if measure.relative} == {(0.5, 0.2, 0.1, 0.1)}
     less_is_worse = {name for name, measure in MEASURES.items() if not measure.more_is_worse}
-    assert less_is_worse == {"cached_tokens", "output_rate", "session_length"}
+    assert less_is_worse == {"cached_tokens", "output_rate", "session_length", "thumbs"}

@@ -85,5 +85,5 @@ def test_the_names_that_the_issue_asks_for_are_there() -> None:
     """Errors, throttled and client aborts apart, both latencies as mean and quantiles, four kinds of tokens, cost, speed."""
     latencies = {f"{base}_{what}" for base in ("ttft", "latency") for what in ("mean", "p50", "p95", "p99")}
     tokens = {f"{kind}_tokens" for kind in ("input", "cached", "output", "reasoning")}
-    users = {"client_aborts", "abandons", "retries", "session_length"}
+    users = {"client_aborts", "abandons", "retries", "session_length", "thumbs"}
     assert set(MEASURES) == {"errors", "throttled", "cost", "output_rate"} | users | latencies | tokens
