@@ -64,7 +64,7 @@ def sessions(document: dict[str, Any]) -> None:
 
 def thumbs(document: dict[str, Any]) -> None:
     """What users say is compared; a demo's users make up their minds soon."""
-    document["feedback"] = {"window": "8s", "allow_request_ids_from_browsers": True}
+    document["feedback"] = {"window": "8s", "tokens": True, "allow_request_ids_from_browsers": True}
     compared(document, "thumbs")
 
 

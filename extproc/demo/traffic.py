@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -22,6 +22,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from extproc import contract
 from extproc.demo.population import COUNTRY_NETWORKS, Person, answering_model, population, request_body
 from extproc.demo.quality import quality_of
 from extproc.demo.readers import Reacts, asks_again, stays, thinks, thumb
@@ -173,13 +174,13 @@ class Traffic:
         body = request_body(self._settings.model, stream, words, country, f" {self._asked}")
         return Asked(body, session or (f"session-{self._asked}" if self._settings.reacts is Reacts.STAYS else ""))
 
-    def _react(self, session: aiohttp.ClientSession, client: Client, asked: Asked, answer: bytes, request_id: str) -> None:
+    def _react(self, session: aiohttp.ClientSession, client: Client, asked: Asked, answer: bytes, name: dict[str, str]) -> None:
         """What the person does who has read an answer."""
         reacts, quality = self._settings.reacts, quality_of(answer.decode("utf-8", "replace"))
         if reacts is Reacts.AGAIN and asks_again(quality, self._random):
             self._begin(self._later(session, client, asked))
         elif reacts is Reacts.SAYS and (kind := thumb(quality, self._random)):
-            self._begin(self._say(session, client, {"kind": kind, "request_id": request_id}))
+            self._begin(self._say(session, client, {"kind": kind, **name}))
         elif reacts is Reacts.STAYS and stays(quality, self._random):
             stream = self._random.random() < self._settings.streaming
             self._begin(self._later(session, client, self._question(client.person.country, stream, asked.session)))
@@ -189,6 +190,11 @@ class Traffic:
         if not self._over and self.tally.sent < self.limit:
             self.tally.sent += 1
             await self._request(session, client, asked)
+
+    def _name(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """How an answer is spoken of: pages know its token, some servers its request id."""
+        token = headers.get(contract.FEEDBACK_HEADER, "")
+        return {"token": token} if token and self._random.random() < 0.5 else {"request_id": headers.get(contract.REQUEST_ID_HEADER, "")}
 
     async def _say(self, session: aiohttp.ClientSession, client: Client, item: dict[str, str]) -> None:
         await asyncio.sleep(thinks(self._random))
@@ -208,7 +214,7 @@ class Traffic:
                 headers[self._settings.session_header] = asked.session
             async with session.post(self._settings.url, data=asked.body, headers=headers) as response:
                 answer = await response.read()
-                request_id = response.headers.get("x-request-id", "")
+                name = self._name(response.headers)
                 for value in response.headers.getall("set-cookie", ()):
                     client.cookie = value.partition(";")[0]
                 problem = _problem(response, answer)
@@ -229,7 +235,7 @@ class Traffic:
         client.met_canary = client.met_canary or model == self._settings.canary_model
         self.tally.flips += had_met and model != self._settings.canary_model
         if self._settings.reacts is not Reacts.NOT:
-            self._react(session, client, asked, answer, request_id)
+            self._react(session, client, asked, answer, name)
 
 
 def _problem(response: aiohttp.ClientResponse, answer: bytes) -> str:

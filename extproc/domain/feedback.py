@@ -41,6 +41,8 @@ class FeedbackTerms:
     keys_file: str
     """Keys of servers that name answers by request id; empty: there are none."""
     request_ids_from_browsers: bool
+    tokens: bool = False
+    """Answers carry a signed token: whoever was answered may say something, without a key."""
 
     @property
     def told_at(self) -> float:

@@ -151,6 +151,8 @@ def _handed_out(spec: Spec) -> list[tuple[str, str, str]]:
     found = [("set-cookie", contract.COOKIE_NAMESPACE, contract.COOKIE_FIELD)] if any(one.unit.cookie for one in rollouts) else []
     for header in dict.fromkeys(one.header for one in conversations if one.header is not None):
         found.append((header, contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_FIELD))
+    if spec.feedback is not None and spec.feedback.tokens:
+        found.append((contract.FEEDBACK_HEADER, contract.FEEDBACK_NAMESPACE, contract.FEEDBACK_FIELD))
     if any(one.cookie is not None for one in conversations):
         found.append(("set-cookie", contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_COOKIE_FIELD))
     return found

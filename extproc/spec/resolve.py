@@ -119,7 +119,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
 
 
 def _feedback(block: FeedbackBlock) -> FeedbackTerms:
-    return FeedbackTerms(block.window, tuple(block.origins), block.keys_file or "", block.allow_request_ids_from_browsers)
+    return FeedbackTerms(block.window, tuple(block.origins), block.keys_file or "", block.allow_request_ids_from_browsers, block.tokens)
 
 
 def _sessions(block: SessionsBlock) -> Sessions:

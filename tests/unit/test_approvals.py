@@ -239,4 +239,7 @@ def test_envoy_brings_feedback_past_the_decision() -> None:
     (cluster,) = [one for one in with_["clusters"] if one["name"] == "extproc_feedback"]
     assert "7000" in str(cluster)
     assert "feedback" not in str(without)
+    tokens = yaml.safe_load(envoy_snippet(loaded(feedback={"tokens": True}), settings, "a test"))["http_filters"]
+    assert "x-extproc-feedback" in str(tokens[0])
+    assert "x-extproc-feedback" not in str(with_)
     assert "always_set_request_id_in_response" not in envoy_yaml(loaded(), settings, "a test")

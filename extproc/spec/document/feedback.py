@@ -23,6 +23,9 @@ class FeedbackBlock(Block):
             description="Feedback counts for so long after its answer, for the phase that gave it; then it is looked at.",
         ),
     ] = 3600.0
+    tokens: Annotated[
+        bool, Field(description="Answers carry x-extproc-feedback, a signed token: whoever was answered may speak, and needs no key.")
+    ] = False
     origins: Annotated[list[Origin], Field(description="Pages of other hosts that may post, such as https://chat.example.com.")] = []
     keys_file: Annotated[Text | None, Field(description="File of feedback keys, one a line: servers that name answers by request id.")] = (
         None
