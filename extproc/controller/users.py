@@ -78,6 +78,8 @@ class Users:
         self._signals.follow(spec.asked_again, spec.sessions)
         if spec.feedback != (self._approvals.terms if self._approvals is not None else None):
             self._approvals = Approvals(spec.feedback) if spec.feedback is not None else None
+            # What was said under other terms and is not old enough is read again.
+            self._sequence = None
 
     # --------------------------------------------------------------------------------------------------------------------- log
     def _read(self, approvals: Approvals, now: float) -> None:
