@@ -288,8 +288,8 @@ def report(found: Sequence[Fired]) -> tuple[list[str], list[str]]:
     lines = [
         f"`python -m loadtest.firing`: the real Envoy, `extproc serve` with {WORKERS} workers, {SHARE:.0%} share,",
         f"{RATE * SHARE:.0f} canary requests/s, hardly anybody asks twice, every answer is a stream, the deadline is 3 s. Each of",
-        f"the {len(MEASURES) - len(BY_PEOPLE)} measures that outcomes tell of is the only gate of a release of its own, then (where less is",
-        "not worse) its only ceiling.",
+        f"the {len(MEASURES) - len(BY_PEOPLE)} measures that outcomes tell of is the only gate of a release of its own, then (where less",
+        "is not worse) its only ceiling.",
         "After a few quiet seconds the canary is made bad in that one quality. Timed from there to the last request that was sent and met",
         "the canary, as clients saw it; where it is held (`both`: stable is made as bad; nobody is moved) or returns, to that. Given up",
         f"after {GIVEN_UP:g} s. `metric` asks the real Prometheus for a rate that it scrapes from Envoy. How one cohort alone goes back is",

@@ -41,7 +41,7 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     if status["judge"] is not None:
         parts.append(Panel(_judge(status["judge"]), title="Judge", title_align="left", border_style="dim", padding=(0, 1)))
     if status["users"]["feedback"] is not None:
-        parts.append(Panel(_users(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
+        parts.append(Panel(users_picture(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -87,7 +87,7 @@ def _judge(judge: dict[str, Any]) -> RenderableType:
     return Group(*lines)
 
 
-def _users(users: dict[str, Any]) -> RenderableType:
+def users_picture(users: dict[str, Any]) -> RenderableType:
     """How many answers of each arm are spoken of: who speaks chooses to, so that a difference is a bias of its own."""
     feedback = users["feedback"]
     lines = [Text(f"{feedback['waiting']:,} answers that users spoke of are not old enough yet")]

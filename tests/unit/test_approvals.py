@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 from extproc import contract, spec
+from extproc.cli.picture import users_picture
 from extproc.cli.write import filled_template
 from extproc.controller.approvals import Approvals, approval
 from extproc.controller.hearing import FeedbackKeeper
@@ -134,6 +137,24 @@ def test_how_many_speak_is_told_by_arm_in_this_visit() -> None:
     approvals.meet([met(10, generation=3), met(11, generation=2)])
     approvals.hear([said(request="s1")], 1012.0)
     assert approvals.response["new"].document() == {"canary": {"requests": 1, "heard": 0, "rate": 0.0}}
+
+
+def test_people_see_how_many_speak_and_what_was_not_looked_at(tmp_path: Path) -> None:
+    """In `extproc status`: by arm, since those who speak choose to."""
+    stand = Stand(tmp_path)
+    stand.users.hear([met(number, arm=Arm.CANARY if number < 4 else Arm.CONTROL) for number in range(6)])
+    stand.file.write([said(request="s0"), said(request="s5"), said(request="nobody's")], 1010.0)
+    for now in (1011.0, 1030.0):
+        stand.users.look(now)
+    console = Console(file=io.StringIO(), width=120)
+    console.print(users_picture(stand.users.document()))
+    shown = console.file.getvalue()
+    stand.file.close()
+    stand.store.close()
+    assert "2 answers that users spoke of are not old enough yet" in shown
+    assert "new: spoken of: canary 25.0% (of 4), control 50.0% (of 2)" in shown
+    assert "not looked at: feedback unknown 1" in shown
+    assert b'extproc_feedback_response_rate{arm="canary",rollout="new"} 0.25' in stand.users.exposition()
 
 
 # ------------------------------------------------------------------------------------------------------------------------- log

@@ -11,7 +11,7 @@ import yaml
 from extproc import contract, spec, wire
 from extproc.cli.write import filled_template
 from extproc.controller.signals import Repeats, SessionCounts, Signals
-from extproc.domain import Arm, Outcome, Rating, Reason, Sessions, Source, SourceKind, Spec
+from extproc.domain import Arm, FeedbackTerms, Outcome, Rating, Reason, Sessions, Source, SourceKind, Spec
 from extproc.errors import SpecError
 from extproc.measures import MEASURES, SESSION_CAP
 from extproc.pb.access_log_pb2 import StreamAccessLogsMessage
@@ -19,6 +19,7 @@ from extproc.release import Evidence, evaluate
 from extproc.render import EnvoySettings, Profile, envoy_snippet
 from tests.support import access_log, specs
 from tests.support.outcomes import outcome
+from tests.unit.test_assignment_guide import DOCS, blocks, loaded
 
 SESSIONS = Sessions(Source(SourceKind.HEADER, "x-session-id"), 60.0)
 RULES = "envoy.filters.http.header_to_metadata"
@@ -225,6 +226,16 @@ def test_sessions_are_compared_where_their_ids_are_known() -> None:
     assert written(sessions={"header": "x-session-id"}).sessions == Sessions(Source(SourceKind.HEADER, "x-session-id"), 1800.0)
     assert written({"errors": {}}, sessions={"header": "x-session-id"}).rollouts["new"].matures == {}
     assert (written().asked_again, written(retries={"within": "30s"}).asked_again) == (120.0, 30.0)
+
+
+def test_the_guides_blocks_can_be_copied() -> None:
+    """Each YAML block of docs/feedback.md fits into the first Spec of the guide to assignment, and its comments are what the code does."""
+    users, signals = blocks((DOCS / "feedback.md").read_text(encoding="utf-8"), "yaml")
+    given, usual = loaded(users), loaded("feedback: {}").feedback
+    assert given.feedback == FeedbackTerms(3600.0, ("https://chat.example.com",), "/etc/extproc/feedback.keys", False, tokens=True)
+    assert usual == FeedbackTerms(3600.0, (), "", False)
+    said, plain = loaded(signals), loaded("sessions: {header: x-session-id}")
+    assert (said.asked_again, said.sessions) == (plain.asked_again, plain.sessions)
 
 
 def test_a_session_has_one_place() -> None:
