@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Final
 
+from extproc.assign.answered import Stamp
 from extproc.assign.bucket import Thresholds, thresholds
 from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.selectors import reader
@@ -42,6 +43,7 @@ class Choices:
 
     def __init__(self, prepared: Prepared, encode: Encoder) -> None:
         self._models, self._pools, self._encode = prepared.spec.models, prepared.pools, encode
+        self._key = prepared.stamping
         self.made: list[Choice] = []
 
     def arms(self, assignment: Assignment) -> Made:
@@ -56,7 +58,11 @@ class Choices:
         return made[0] if len(made) == 1 else Pooled(self._pools[model.name], tuple(made))
 
     def _choice(self, assignment: Assignment, affinity: bool) -> Generator[None, None, Choice]:
-        made = Choice(assignment, self._encode(assignment, True), self._encode(assignment, False), len(self.made), affinity)
+        one, stamp = assignment, None
+        if self._key and one.layer == MODEL_LAYER:
+            stamp = Stamp(self._key, one.rollout, one.generation, one.cohort, one.arm)
+        durable, transient = self._encode(one, True), self._encode(one, False)
+        made = Choice(one, durable, transient, len(self.made), affinity, stamp, affinity or stamp is not None)
         self.made.append(made)
         if not len(self.made) % STEP:
             yield

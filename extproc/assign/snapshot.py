@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from extproc.assign.answered import Stamp
 from extproc.assign.code import Matcher, Seat
 from extproc.assign.pools import Pool
 from extproc.assign.selectors import Reader
@@ -29,6 +30,10 @@ class Choice:
     index: int
     affinity: bool
     """True where the reply must also carry the unit's hash as a header, for Envoy's hashing load balancer."""
+    stamp: Stamp | None
+    """Signs the answer's token; None where there is none."""
+    more: bool
+    """True where there is more to the reply: affinity or stamp. One look is all that a decision without them pays."""
 
 
 @dataclass(frozen=True, slots=True)

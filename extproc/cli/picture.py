@@ -40,6 +40,8 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
         parts.append(Panel(_flags(status), title="Flags", title_align="left", border_style="dim", padding=(0, 1)))
     if status["judge"] is not None:
         parts.append(Panel(_judge(status["judge"]), title="Judge", title_align="left", border_style="dim", padding=(0, 1)))
+    if status["users"]["feedback"] is not None:
+        parts.append(Panel(users_picture(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -85,6 +87,21 @@ def _judge(judge: dict[str, Any]) -> RenderableType:
         lines.append(Text(anchors["sentence"], style="bold yellow" if anchors["changed"] else "dim"))
     if judge["silent"]:
         lines.append(Text(judge["silent"], style="bold yellow"))
+    return Group(*lines)
+
+
+def users_picture(users: dict[str, Any]) -> RenderableType:
+    """How many answers of each arm are spoken of: who speaks chooses to, so that a difference is a bias of its own."""
+    feedback = users["feedback"]
+    lines = [Text(f"{feedback['waiting']:,} answers that users spoke of are not old enough yet")]
+    for rollout, arms in feedback["response"].items():
+        said = ", ".join(f"{arm} {one['rate']:.1%} (of {one['requests']:,})" for arm, one in sorted(arms.items()))
+        lines.append(Text(f"{rollout}: spoken of: {said or 'nothing yet'}"))
+    lost = ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in users["lost"].items() if count)
+    if lost:
+        lines.append(Text(f"not looked at: {lost}", style="dim"))
+    if feedback["problem"]:
+        lines.append(Text(feedback["problem"], style="bold yellow"))
     return Group(*lines)
 
 

@@ -224,13 +224,13 @@ class Loop:
             else:
                 desk.evidence.observe(outcome, now)
 
-    def rate(self, ratings: Iterable[Rating], silent: str) -> None:
-        """What judges say of answers; `silent`: why they say less than they might, empty where they do not."""
+    def rate(self, ratings: Iterable[Rating], silent: Mapping[str, str] = NO_OPTIONS) -> None:
+        """What judges and users say of answers; `silent`: by measure, why they say less than they might, empty where they do not."""
         for rating in ratings:
             if rating.rollout in self.desks:
                 self.desks[rating.rollout].evidence.hear(rating)
         for desk in self.desks.values():
-            desk.evidence.rated.silent = silent
+            desk.evidence.rated.silent.update(silent)
 
     def count_decisions(self, rollout: str, count: int, begin: float, end: float) -> None:
         """So many decisions more between two instants (Unix seconds), as a router tells."""

@@ -21,6 +21,7 @@ from extproc.controller.api_process import ApiSettings, command
 from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
+from extproc.controller.hearing import FeedbackKeeper
 from extproc.controller.judging import JudgeKeeper
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
@@ -31,6 +32,7 @@ from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.scores import Scores
 from extproc.controller.token import server_token
+from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
@@ -58,6 +60,8 @@ class ControllerSettings:
     collector: str = contract.DEFAULT_COLLECTOR_LISTEN
     sampler: str = contract.DEFAULT_SAMPLER_LISTEN
     """Where Envoy sends copies for the judge, where the Spec has one."""
+    feedback: str = contract.DEFAULT_FEEDBACK_LISTEN
+    """HOST:PORT where Envoy sends what users post, where the Spec has feedback."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
     keep: Keep = field(default_factory=Keep)
@@ -80,6 +84,7 @@ async def _run(settings: ControllerSettings) -> None:
         metrics = ControllerMetrics()
 
         def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
+            outcomes = users.hear(outcomes)
             loop.undecided += len(undecided)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
@@ -91,27 +96,24 @@ async def _run(settings: ControllerSettings) -> None:
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
         collector = Collector(address, receive)
+        hearing = FeedbackKeeper(loop, store, settings.feedback)
+        users = Users(loop, hearing)
         exposures = Exposures(loop, settings.keep, time.time())
         await collector.start()
         presence.start()
+        await hearing.start()
         listener = await listening(API_HOST, settings.api_port)
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
         poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures, scores)
+        told = (poller, exposures, scores, users)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        works = (
-            followed.follow(),
-            api.keep(),
-            _announce(api, listener),
-            poller.keep(),
-            MetricGates(loop).keep(),
-            scores.keep(),
-            judging.keep(),
-        )
-        beside = [asyncio.create_task(work) for work in (*works, scores.keep(), judging.keep())]
+        kept = (api, poller, MetricGates(loop), scores, judging, users, hearing)
+        works = (followed.follow(), _announce(api, listener), *(one.keep() for one in kept))
+        beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
         finally:
@@ -119,6 +121,7 @@ async def _run(settings: ControllerSettings) -> None:
             for task in beside:
                 task.cancel()
             await judging.stop()
+            await hearing.close()
             listener.close()
             await asked.stop()
             presence.stop()

@@ -18,6 +18,7 @@ from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.domain import Standing
 from extproc.errors import StoreError
+from extproc.measures import JUDGE
 from extproc.store.samples import ScoreLog
 
 LOOK_EVERY: Final = 0.5
@@ -65,7 +66,7 @@ class Scores:
             if not self._problem:
                 log.error("scores cannot be read, the judge has no data meanwhile: %s", problem)
             self._problem = problem
-        self._loop.rate(ratings, self.silent(now))
+        self._loop.rate(ratings, {JUDGE.name: self.silent(now)})
 
     def silent(self, now: float) -> str:
         """Why the judge says less than it might; empty where it does not."""

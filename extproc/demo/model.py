@@ -32,6 +32,7 @@ KEEP_ALIVE: Final = 7200
 CHUNKS: Final = 6
 """A stream is sent in at most so many content chunks, however many tokens it has: enough to see it flow, cheap to produce."""
 BYTES_PER_TOKEN: Final = 4
+REFUSAL: Final = "I'm sorry, but I can't help with that request."
 QUALITY_SPREAD: Final = 0.1
 """Standard deviation of the quality of a model's answers."""
 _WORDS: Final = ("the", "answer", "to", "your", "question", "is", "simulated", "and", "every", "token", "of", "it", "was", "counted")
@@ -64,6 +65,8 @@ class Knobs:
     """Share of requests that never get an answer."""
     quality: float = 0.0
     """Mean quality of what the answers say (demo.quality), from 0 to 1; 0: they say the same words again and again."""
+    refusal_rate: float = 0.0
+    """Share of requests that are refused, politely and with 200."""
     country: str = ""
     """`error_rate` and `hang_rate` concern only requests whose body says in `metadata.country` that they come from here; empty: all."""
 
@@ -164,7 +167,14 @@ class SimulatedModel:
         status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
         asked = max(1, round((body_length // BYTES_PER_TOKEN + 1) * knobs.input_factor))
-        text = text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random) if knobs.quality else _text(tokens)
+        refuses = bool(knobs.refusal_rate) and random.random() < knobs.refusal_rate
+        text = (
+            REFUSAL
+            if refuses
+            else text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random)
+            if knobs.quality
+            else _text(tokens)
+        )
         return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status, text)
 
     async def _stream(self, voice: Voice, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 
+from extproc import contract
 from extproc import spec as spec_room
 from extproc.demo import books, crowd, family, stand
 from extproc.demo.cable import Cable
@@ -186,6 +187,8 @@ class Demo:
             people=people,
             timeout=self._scenario.patience,
             tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+            feedback_url=f"http://127.0.0.1:{ports.listener}{contract.FEEDBACK_PATH}",
+            reacts=self._scenario.reacts,
             record=str(self._record) if self._scenario.who else "",
         )
         self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")

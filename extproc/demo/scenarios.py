@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, same_prices, watch_p95
+from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, retries, ruled, same_prices, sessions, thumbs, watch_p95
 from extproc.demo.processes import DemoError
+from extproc.demo.readers import Reacts
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
 from extproc.errors import Problem
@@ -18,6 +19,17 @@ BREAKING_PHASE: Final = "25%"
 GOOD_ANSWERS: Final[Mapping[str, float | str]] = MappingProxyType({"quality": 0.85})
 JUDGED_RATE: Final = 200.0
 """Requests per second where answers are judged: of half of them a fifth, which a simulated judge on two cores can read."""
+
+SESSION_RATE: Final = 40.0
+"""Sessions that begin in a second, where people stay: each makes about five requests."""
+GLIB: Final = Turn(
+    BREAKING_PHASE,
+    4.0,
+    "the canary becomes glib: the same words as fast, and half the substance",
+    arm="canary",
+    knobs={"quality": 0.45},
+    breaks=True,
+)
 
 _ALL: Final = (
     Scenario(
@@ -177,6 +189,67 @@ _ALL: Final = (
         change=judged,
         knobs=GOOD_ANSWERS,
         rate=JUDGED_RATE,
+    ),
+    Scenario(
+        name="refusals",
+        sentence="the canary begins to refuse: no error, no wait; rules on sampled answers see it, at no model's cost",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes timid: it refuses three of ten questions",
+                arm="canary",
+                knobs={"refusal_rate": 0.3},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=ruled,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+        says=("tripwires: canary ",),
+        dwell={BREAKING_PHASE: 60.0},
+    ),
+    Scenario(
+        name="thumbs-down",
+        sentence="the canary answers worse, in time and without an error; one in five people say so, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=thumbs,
+        knobs=GOOD_ANSWERS,
+        reacts=Reacts.SAYS,
+        says=("thumbs: canary 0.",),
+        dwell={BREAKING_PHASE: 120.0},
+    ),
+    Scenario(
+        name="retries",
+        sentence="the canary answers worse, in time and without an error; people ask it again, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=retries,
+        knobs=GOOD_ANSWERS,
+        reacts=Reacts.AGAIN,
+        says=("retries: canary ",),
+    ),
+    Scenario(
+        name="short-sessions",
+        sentence="the canary answers worse, in time and without an error; people leave sooner, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=sessions,
+        knobs=GOOD_ANSWERS,
+        rate=SESSION_RATE,
+        reacts=Reacts.STAYS,
+        says=("session_length: canary ", " requests (of "),
+        dwell={BREAKING_PHASE: 120.0},
     ),
     Scenario(
         name="hang",

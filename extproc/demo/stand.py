@@ -41,13 +41,15 @@ class Ports:
     router: str
     collector: str
     sampler: str
+    feedback: str
 
     @classmethod
     def free(cls, directory: Path) -> Ports:
         """Ports nobody uses, sockets in the directory."""
-        listener, admin, api, metrics = (free_port() for _ in range(4))
+        listener, admin, api, metrics, feedback = (free_port() for _ in range(5))
         sockets = (f"unix:{directory}/{name}.sock" for name in ("router", "collector", "sampler"))
-        return cls(listener, admin, api, metrics, *sockets)
+        router, collector, sampler = sockets
+        return cls(listener, admin, api, metrics, router, collector, sampler, f"127.0.0.1:{feedback}")
 
 
 class ModelHandle:
@@ -131,7 +133,8 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
     """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
     config = processes.directory / "envoy.yaml"
-    addresses = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector, "--sampler", ports.sampler)
+    addresses = ["--router", ports.router, "--workers", str(workers), "--collector", ports.collector]
+    addresses += ["--sampler", ports.sampler, "--feedback", ports.feedback]
     process = await asyncio.create_subprocess_exec(
         *EXTPROC,
         "render",
@@ -156,7 +159,7 @@ async def start_serve(
 ) -> Child:
     """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
-    flags += ["--sampler", ports.sampler, "--transport", transport]
+    flags += ["--sampler", ports.sampler, "--feedback-listen", ports.feedback, "--transport", transport]
     child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     await _well(processes, child, ports.api)
@@ -166,7 +169,7 @@ async def start_serve(
 async def start_controller(processes: Processes, spec: Path, ports: Ports) -> Child:
     """`extproc controller` alone, with the embedded store; returns when its API answers."""
     flags = ["--spec", str(spec), "--store", f"sqlite:{processes.directory}/extproc.db"]
-    flags += ["--collector", ports.collector, "--sampler", ports.sampler, "--api-port", str(ports.api)]
+    flags += ["--collector", ports.collector, "--sampler", ports.sampler, "--api-port", str(ports.api), "--feedback-listen", ports.feedback]
     child = await processes.start("extproc controller", [*EXTPROC, "controller", *flags])
     await _well(processes, child, ports.api)
     return child

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from extproc.demo.readers import Reacts
 from extproc.domain import Status
 
 
@@ -99,6 +100,8 @@ class Scenario:
     """Words of the sentence with which it must end."""
     knobs: Mapping[str, float | str] = field(default_factory=dict)
     """Of both models, from the beginning."""
+    reacts: Reacts = Reacts.NOT
+    """What people do with the answers that they read."""
     people: int = 20_000
     """How many there are, unless the one who watches says otherwise."""
     rate: float = 0.0

@@ -10,7 +10,7 @@ USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
-from extproc.domain.feedback import Answered, Feedback, FeedbackKind, standing
+from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.judging import (
     Anchor,
@@ -27,7 +27,17 @@ from extproc.domain.judging import (
     Unscored,
 )
 from extproc.domain.rating import Judging, Rating
-from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
+from extproc.domain.reading import (
+    claims,
+    compares,
+    fact_of,
+    flag_keys,
+    identity_headers,
+    needed_headers,
+    reads_flags,
+    reads_model,
+    state_fields,
+)
 from extproc.domain.ring import RING, ring_length
 from extproc.domain.samples import Purpose, Sample, Scored, Standing
 from extproc.domain.selectors import (
@@ -68,6 +78,7 @@ from extproc.domain.spec import (
     Poll,
     Prometheus,
     Rollout,
+    Sessions,
     Sla,
     Source,
     Spec,
@@ -133,6 +144,7 @@ __all__ = [
     "Failing",
     "Feedback",
     "FeedbackKind",
+    "FeedbackTerms",
     "Finding",
     "Finish",
     "FlagIs",
@@ -181,6 +193,7 @@ __all__ = [
     "Score",
     "Scored",
     "Selector",
+    "Sessions",
     "Sla",
     "Source",
     "SourceKind",
@@ -199,6 +212,7 @@ __all__ = [
     "Unscored",
     "Verdict",
     "claims",
+    "compares",
     "fact_of",
     "facts",
     "flag_keys",

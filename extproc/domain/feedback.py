@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from extproc.domain.words import Arm
+
+SETTLE: Final = 5.0
+"""Seconds for what was said, or what began, in the last moment to be heard of."""
 
 
 class FeedbackKind(StrEnum):
@@ -24,6 +28,31 @@ class FeedbackKind(StrEnum):
     def slot(self) -> str:
         """Kinds of one slot replace each other: a thumb is up or down."""
         return "thumb" if self in (FeedbackKind.THUMBS_UP, FeedbackKind.THUMBS_DOWN) else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackTerms:
+    """Who may say something of answers, and for how long it counts."""
+
+    window: float
+    """Seconds after an answer; then what stands is looked at."""
+    origins: tuple[str, ...]
+    """Pages of other hosts that may post."""
+    keys_file: str
+    """Keys of servers that name answers by request id; empty: there are none."""
+    request_ids_from_browsers: bool
+    tokens: bool = False
+    """Answers carry a signed token: whoever was answered may say something, without a key."""
+
+    @property
+    def told_at(self) -> float:
+        """Age of a request at which what stands is told: the last word has been written and read by then."""
+        return self.window + SETTLE
+
+    @property
+    def looked_at(self) -> float:
+        """Age of a request at which it is looked at."""
+        return self.window + 2 * SETTLE
 
 
 @dataclass(frozen=True, slots=True)

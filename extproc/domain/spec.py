@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
@@ -325,6 +326,26 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Sessions:
+    """Where the id of a session is, and when a session is looked at."""
+
+    source: Source
+    """A header or a cookie."""
+    lasts: float
+    """Seconds from its first request in which its requests are counted."""
+
+    @property
+    def counted_at(self) -> float:
+        """Age of the first request at which the count is told: by then the last requests have ended and been heard of, or have not."""
+        return self.lasts + SETTLE
+
+    @property
+    def looked_at(self) -> float:
+        """Age of the first request at which the count is looked at."""
+        return self.lasts + 2 * SETTLE
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the operator wants. Immutable under its digest."""
 
@@ -342,3 +363,9 @@ class Spec:
     """None: no rollout has a metric gate."""
     judge: Judge | None = None
     """None: nothing is copied, and nobody judges."""
+    sessions: Sessions | None = None
+    """None: nobody counts sessions."""
+    asked_again: float = 120.0
+    """Seconds in which the same request of the same unit is a retry."""
+    feedback: FeedbackTerms | None = None
+    """None: nobody listens to users, and no answer has a name."""

@@ -175,11 +175,11 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
         gate.measure,
         verdict,
         _said(measure, gate, canary, stable, values, interval) + numbers,
-        estimate=estimate,
-        interval=interval,
+        estimate=None if estimate is None else estimate * measure.scale,
+        interval=None if interval is None else (interval[0] * measure.scale, interval[1] * measure.scale),
         margin=gate.margin,
         samples=(canary.n, stable.n),
-        values=(values[0] if values else canary.mean, values[1] if values else stable.mean),
+        values=(_scaled(measure, values[0] if values else canary.mean), _scaled(measure, values[1] if values else stable.mean)),
         harm=harm,
         safe=safe,
         limit=blame.gate_limit(gate.measure),
@@ -207,6 +207,10 @@ def _values(
     assert canary.mean is not None
     assert stable.mean is not None
     return (canary.mean, stable.mean), mean_interval(canary, stable, measure.kind is Kind.EVENT)
+
+
+def _scaled(measure: Measure, value: float | None) -> float | None:
+    return None if value is None else value * measure.scale
 
 
 def _said(

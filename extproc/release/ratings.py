@@ -17,7 +17,7 @@ from heapq import heappop, heappush
 from typing import Any, Final
 
 from extproc.domain import Arm, Gate, Rating, Rollout
-from extproc.measures import JUDGE, MEASURES
+from extproc.measures import MEASURES
 from extproc.release.compare import MeanPanel, MeanTest, Values
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.guards import CANARY, STABLE
@@ -193,8 +193,8 @@ class Rated:
         """`gates`: the first one of each measure."""
         names = [name for name in gates if MEASURES[name].read is None]
         self._of = {name: Ratings(rollout, gates[name], rollout.matures[name]) for name in names}
-        self.silent = ""
-        """Why the judge says less than it might, in its own words; empty where it does not."""
+        self.silent: dict[str, str] = {}
+        """By measure: why ratings do not come, in the words of whoever gives them; empty where they do."""
 
     def __contains__(self, measure: str) -> bool:
         return measure in self._of
@@ -212,7 +212,8 @@ class Rated:
 
     def silence(self, measure: str) -> str:
         """Why there is so little of a measure, as the end of a sentence; empty where nothing is the matter."""
-        return f"; {measure}: {self.silent}" if measure == JUDGE.name and self.silent else ""
+        why = self.silent.get(measure) if measure in self._of else None
+        return f"; {measure}: {why}" if why else ""
 
     def begin_visit(self, phase: int, out: frozenset[str]) -> None:
         """The rollout has entered a phase; `out`: cohorts that were rolled back by themselves since the last one."""

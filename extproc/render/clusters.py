@@ -36,6 +36,9 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
     ]
     if samples(spec):
         found += ["# extproc's sampler: copies for the judge. What it does not take in time is not copied.", _sampler_cluster(settings)]
+    if spec.feedback is not None:
+        said = "# extproc's feedback service: what users say of answers."
+        found += [said, {**_gathered(contract.FEEDBACK_CLUSTER, [_address(settings.feedback)]), "connect_timeout": "1s"}]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]

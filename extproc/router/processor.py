@@ -108,8 +108,8 @@ class Processor:
                     digest = hexlify(unit_hash.digest())
                     hashed = unit
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
-                if choice.affinity:
-                    reply += wire.AFFINITY_PREFIX + digest
+                if choice.more:
+                    reply += _more(choice, digest, durable, now)
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)
                 if note is not None:
@@ -165,6 +165,14 @@ Process = Callable[[bytes], bytes | None]
 
 def _key_of(assignment: Assignment) -> Key:
     return assignment.rollout, assignment.cohort, assignment.arm.value, assignment.reason.value
+
+
+def _more(choice: Choice, digest: bytes, durable: bool, now: float) -> bytes:
+    """What not every reply has: the unit's hash as a header, the token that names the answer."""
+    reply = wire.AFFINITY_PREFIX + digest if choice.affinity else b""
+    if choice.stamp is not None:
+        reply += wire.encode_feedback(choice.stamp.sign(int(digest, 16), durable, int(now * 1e6)))
+    return reply
 
 
 def _cookie_reply(cookie: Cookie, unit: bytes) -> bytes:

@@ -27,6 +27,7 @@ from extproc.spec.document.base import (
     HEADER_PATTERN,
     KEY_PATTERN,
     NAME_PATTERN,
+    ORIGIN_PATTERN,
     REGION_PATTERN,
 )
 from extproc.spec.resolve import resolve
@@ -64,6 +65,7 @@ _PATTERNS = {
     REGION_PATTERN: "must be a country and its subdivision, such as GB-ENG",
     CLAIM_PATTERN: "must be a claim, or the dotted path to one, such as realm_access.roles",
     COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
+    ORIGIN_PATTERN: "must be an origin: scheme, name in lower case and port where it is not the usual one, such as https://chat.example.com",
     "^/": "must start with /",
     "^https://": "must start with https://",
     "^https?://": "must start with http:// or https://",

@@ -19,6 +19,7 @@ from extproc.domain import (
     Endpoint,
     Fact,
     FactKind,
+    FeedbackTerms,
     FlagSource,
     FlagVendor,
     Geoip,
@@ -37,6 +38,7 @@ from extproc.domain import (
     Prices,
     Prometheus,
     Rollout,
+    Sessions,
     Sla,
     Source,
     SourceKind,
@@ -46,10 +48,11 @@ from extproc.domain import (
 )
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
-from extproc.measures import SAMPLED
+from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
+from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.judge import JudgeBlock, JudgeEndpointBlock
@@ -62,6 +65,7 @@ from extproc.spec.document.rollout import (
     SourceBlock,
     UnitBlock,
 )
+from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
     FlagVendor.UNLEASH: "userId",
@@ -93,6 +97,10 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
     around = selecting.Around(identity, groups, files)
     salts = {name: block.salt or name for name, block in document.rollouts.items()}
     judge = _judge(document.judge, document.application, files) if document.judge is not None else None
+    sessions = _sessions(document.sessions) if document.sessions is not None else None
+    feedback = _feedback(document.feedback) if document.feedback is not None else None
+    sources = {SESSION_LENGTH.name: sessions, THUMBS.name: feedback}
+    told = {name: source.looked_at for name, source in sources.items() if source is not None}
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
@@ -100,11 +108,23 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         models={name: _model(name, block) for name, block in document.models.items()},
         layers={name: _slots(block.slots) for name, block in document.layers.items()},
         flags={name: _flags(name, block, files) for name, block in document.flags.items()},
-        rollouts={name: _rollout(name, block, salts, around, document.models, judge) for name, block in document.rollouts.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models, judge, told) for name, block in document.rollouts.items()},
         digest=digest,
         prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
         judge=judge,
+        sessions=sessions,
+        asked_again=(document.retries or RetriesBlock()).within,
+        feedback=feedback,
     )
+
+
+def _feedback(block: FeedbackBlock) -> FeedbackTerms:
+    return FeedbackTerms(block.window, tuple(block.origins), block.keys_file or "", block.allow_request_ids_from_browsers, block.tokens)
+
+
+def _sessions(block: SessionsBlock) -> Sessions:
+    source = Source(SourceKind.HEADER, block.header) if block.header is not None else Source(SourceKind.COOKIE, block.cookie or "")
+    return Sessions(source, block.lasts)
 
 
 def _judge(block: JudgeBlock, application: ApplicationBlock, files: Mapping[str, str]) -> Judge:
@@ -233,11 +253,15 @@ def _rollout(
     around: selecting.Around,
     models: Mapping[str, ModelBlock],
     judge: Judge | None,
+    told: Mapping[str, float],
 ) -> Rollout:
+    """`told`: measures that ratings tell of -> seconds of a request's age at which they are looked at."""
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
     judged = judge is not None and block.layer == gating.MODEL_LAYER
-    phases = tuple(gating.phase(index, phase, block, priced, judged) for index, phase in enumerate(block.phases))
+    phases = tuple(gating.phase(index, phase, block, priced, judged, told) for index, phase in enumerate(block.phases))
     judging = _judging(phases, judge)
+    matures = {**told, **dict.fromkeys(SAMPLED, judge.within)} if judge is not None and judging is not None else told
+    gated = {gate.measure for phase in phases for gate in phase.gates}
     return Rollout(
         name=name,
         layer=block.layer,
@@ -260,7 +284,7 @@ def _rollout(
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
         judging=judging,
-        matures=dict.fromkeys(sorted(SAMPLED), judge.within) if judge is not None and judging is not None else {},
+        matures={name: age for name, age in matures.items() if name in gated},
     )
 
 

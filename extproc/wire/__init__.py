@@ -9,7 +9,16 @@ from extproc.wire.assigned import Assigned
 from extproc.wire.copies import AnswerBegins, Piece, RequestBegins, Told, read_copy
 from extproc.wire.effects import set_headers
 from extproc.wire.outcomes import read_outcomes
-from extproc.wire.replies import AFFINITY_PREFIX, HASH_DIGITS, KEEP_ROUTE, encode_cookie, encode_reply, encode_token, matching_empty_reply
+from extproc.wire.replies import (
+    AFFINITY_PREFIX,
+    HASH_DIGITS,
+    KEEP_ROUTE,
+    encode_cookie,
+    encode_feedback,
+    encode_reply,
+    encode_token,
+    matching_empty_reply,
+)
 from extproc.wire.requests import read_subject
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "RequestBegins",
     "Told",
     "encode_cookie",
+    "encode_feedback",
     "encode_reply",
     "encode_token",
     "matching_empty_reply",

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Final, NamedTuple
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
@@ -25,6 +26,7 @@ _REMEMBERED: Final = 4096
 """Sets of flags."""
 _MOST_TOKENS: Final = 1 << 48
 """Of one answer; what is above is none, and would outweigh every other."""
+_SIGNALS: Final = (contract.SIGNAL_PROMPT, contract.SIGNAL_SESSION, contract.SIGNAL_RETRY)
 _PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
 _START: Final = AccessLogType.DOWNSTREAM_START
 
@@ -82,14 +84,37 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     if common.access_log_type == _START:
         return
     metadata = common.metadata.filter_metadata
+    signals = _signals(metadata[contract.SIGNALS_NAMESPACE].fields) if contract.SIGNALS_NAMESPACE in metadata else _NO_SIGNALS
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
             # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
             with suppress(ValueError, OverflowError):
-                yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace])
+                yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace], signals)
 
 
-def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct) -> Outcome:
+class _Signals(NamedTuple):
+    """What a request's own user says without a word."""
+
+    prompt: str
+    session: str
+    retry: bool
+
+
+_NO_SIGNALS: Final = _Signals("", "", False)
+
+
+def _signals(fields: Any) -> _Signals:
+    said = {name: fields[name].string_value for name in _SIGNALS if name in fields}
+    session = said.get(contract.SIGNAL_SESSION, "")
+    tried = said.get(contract.SIGNAL_RETRY, "")
+    return _Signals(
+        said.get(contract.SIGNAL_PROMPT, ""),
+        blake2b(session.encode(), digest_size=8).hexdigest() if session else "",
+        tried.isdecimal() and tried.strip("0") != "",
+    )
+
+
+def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct, signals: _Signals) -> Outcome:
     unit, assigned = read_assigned(assignment)
     final = common.access_log_type != _PERIODIC
     status = entry.response.response_code.value
@@ -123,6 +148,9 @@ def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, ass
         output_tokens,
         reasoning_tokens,
         assigned.router,
+        signals.prompt,
+        signals.session,
+        signals.retry,
     )
 
 

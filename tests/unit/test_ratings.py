@@ -281,3 +281,11 @@ def test_evidence_from_before_there_was_a_judge_is_read() -> None:
     document = one.to_json()
     del document["rated"]
     assert Evidence.from_json(plain, 8.0, document, BEGIN).generation == GENERATION
+
+
+def test_each_measure_is_silent_for_its_own_reason() -> None:
+    """That a judge is away says nothing of what users say."""
+    both = replace(specs.gated("judge", "thumbs"), judging=JUDGED.judging, matures={"judge": 60.0, "thumbs": 60.0})
+    one = evidence(rollout=both)
+    one.rated.silent.update({"judge": "it is away"})
+    assert (one.rated.silence("judge"), one.rated.silence("thumbs"), one.rated.silence("errors")) == ("; judge: it is away", "", "")

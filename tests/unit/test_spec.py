@@ -428,7 +428,7 @@ def test_blind_no_prices() -> None:
 def test_blind_not_watched() -> None:
     """What this version does not watch is said for each rollout."""
     (spot,) = [spot for spot in spec.blind_spots(load(example())) if spot.id == "blind.not-watched"]
-    assert spot.message == "answer quality and user feedback are not watched by this version"
+    assert spot.message == "answer quality and user feedback are not watched: the Spec has no judge and no feedback"
 
 
 def test_blind_no_ceiling() -> None:
