@@ -167,15 +167,23 @@ class SimulatedModel:
         status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
         asked = max(1, round((body_length // BYTES_PER_TOKEN + 1) * knobs.input_factor))
-        refuses = bool(knobs.refusal_rate) and random.random() < knobs.refusal_rate
-        text = (
-            REFUSAL
-            if refuses
-            else text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random)
-            if knobs.quality
-            else _text(tokens)
+        return Answer(
+            wait,
+            writing,
+            asked,
+            _part(asked, knobs.cached_share),
+            tokens,
+            _part(tokens, knobs.reasoning_share),
+            status,
+            self._words(tokens),
         )
-        return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status, text)
+
+    def _words(self, tokens: int) -> str:
+        """What an answer of so many tokens says."""
+        knobs, random = self.knobs, self._random
+        if knobs.refusal_rate and random.random() < knobs.refusal_rate:
+            return REFUSAL
+        return text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random) if knobs.quality else _text(tokens)
 
     async def _stream(self, voice: Voice, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
         """In pieces, as they are written."""
