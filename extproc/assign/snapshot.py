@@ -19,6 +19,16 @@ from extproc.domain import Assignment, Cookie
 
 
 @dataclass(frozen=True, slots=True)
+class More:
+    """What not every reply has."""
+
+    affinity: bool
+    """True: the unit's hash as a header, for Envoy's hashing load balancer."""
+    stamp: Stamp | None
+    """Signs the token that names the answer; None where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One prebuilt answer. `index` is its place in `Snapshot.choices`, for counting without hashing."""
 
@@ -28,12 +38,13 @@ class Choice:
     transient_reply: bytes
     """The same for a unit that may never be seen again."""
     index: int
-    affinity: bool
-    """True where the reply must also carry the unit's hash as a header, for Envoy's hashing load balancer."""
-    stamp: Stamp | None
-    """Signs the answer's token; None where there is none."""
-    more: bool
-    """True where there is more to the reply: affinity or stamp. One look is all that a decision without them pays."""
+    more: More | None
+    """None: that is the whole reply, and one look is all that a decision pays for what others have besides."""
+
+    @property
+    def affinity(self) -> bool:
+        """True where the reply must also carry the unit's hash as a header."""
+        return self.more is not None and self.more.affinity
 
 
 @dataclass(frozen=True, slots=True)

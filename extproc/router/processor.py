@@ -15,6 +15,7 @@ from time import perf_counter, time
 
 from extproc import wire
 from extproc.assign import Choice, Fate, Note, Snapshot, decide
+from extproc.assign.snapshot import More
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
@@ -109,7 +110,7 @@ class Processor:
                     hashed = unit
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
                 if choice.more:
-                    reply += _more(choice, digest, durable, now)
+                    reply += _more(choice.more, digest, durable, now)
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)
                 if note is not None:
@@ -167,11 +168,11 @@ def _key_of(assignment: Assignment) -> Key:
     return assignment.rollout, assignment.cohort, assignment.arm.value, assignment.reason.value
 
 
-def _more(choice: Choice, digest: bytes, durable: bool, now: float) -> bytes:
-    """What not every reply has: the unit's hash as a header, the token that names the answer."""
-    reply = wire.AFFINITY_PREFIX + digest if choice.affinity else b""
-    if choice.stamp is not None:
-        reply += wire.encode_feedback(choice.stamp.sign(int(digest, 16), durable, int(now * 1e6)))
+def _more(more: More, digest: bytes, durable: bool, now: float) -> bytes:
+    """The unit's hash as a header, the token that names the answer."""
+    reply = wire.AFFINITY_PREFIX + digest if more.affinity else b""
+    if more.stamp is not None:
+        reply += wire.encode_feedback(more.stamp.sign(int(digest, 16), durable, int(now * 1e6)))
     return reply
 
 
