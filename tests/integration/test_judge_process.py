@@ -78,7 +78,7 @@ async def _killed() -> None:
         document, ports = stand.template(), stand.Ports.free(processes.directory)
         judged(document)
         judge = await stand.ModelHandle.judge(processes, 1)
-        await judge.turn({"latency": 0.3, "key": KEY})
+        await judge.turn({"latency": 2.0, "key": KEY})
         document["judge"]["within"] = "60s"
         document["judge"]["judges"][0]["credential"] = {"env": "JUDGE_TEST_KEY"}
         stand.fill(document, ports, {**dict.fromkeys(document["models"], 1), stand.JUDGE: judge.port})
@@ -89,8 +89,9 @@ async def _killed() -> None:
         for number in range(COPIES):
             await _send(ports.sampler, number)
             if number == KILLED_AT:
+                await _until(lambda: len(_scored(samples)) == KILLED_AT + 1)
                 os.kill(_judges(controller)[0], signal.SIGKILL)
-        await _until(lambda: len(written := _scored(samples)) >= COPIES - 5 and None not in written.values())
+        await _until(lambda: len(written := _scored(samples)) == COPIES and None not in written.values())
         async with httpx.AsyncClient(trust_env=False) as http:
             token = (processes.directory / "extproc.db.token").read_text().strip()
             answer = await http.get(f"http://127.0.0.1:{ports.api}/v1/status", headers={"authorization": f"Bearer {token}"})
