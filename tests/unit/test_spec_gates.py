@@ -238,7 +238,8 @@ def test_blind_no_gate() -> None:
         {"gates": {name: {} for name in MEASURES if name != "throttled" and MEASURES[name].read is not None}}, "blind.no-gate"
     )
     assert first == (
-        "rollouts.new: phase 1%: no gate for throttled, session_length, judge, tripwires, thumbs; a canary that is worse in these is not stopped [blind.no-gate]\n"
+        "rollouts.new: phase 1%: no gate for throttled, session_length, judge, tripwires, thumbs; a canary that is worse in these is not "
+        "stopped [blind.no-gate]\n"
         "    name those that matter in gates: a block of gates is all that is compared"
     )
     assert "phases 5%, 25%, 50%: no gate for throttled, client_aborts, abandons, retries, session_length, input_tokens, " in rest
