@@ -6,7 +6,7 @@ WORKDIR /src
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY extproc ./extproc
 RUN python -m venv /opt/extproc \
- && /opt/extproc/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock .
+ && /opt/extproc/bin/pip install --no-cache-dir --disable-pip-version-check -c requirements.lock '.[judge]'
 
 FROM python:3.11-slim
 # Sockets and the store are the only places that are written to; both are volumes.

@@ -10,6 +10,8 @@ The map. Four documents and four functions between them:
 A request:  Envoy -> transport -> router.processor -> wire.read_subject -> assign -> prebuilt reply bytes -> Envoy picks the model.
 An outcome: Envoy's access log -> controller.collector -> wire.read_outcome -> release.evidence -> evaluate -> decide -> store
             -> every router, which re-derives its thresholds.
+An answer:  a copy, beside the request -> controller.copies -> judge.sampling (assembled, redacted) -> judge.pipeline -> store.samples
+            -> controller.scores -> release.ratings -> evaluate. Nobody waits for it.
 """
 
 __version__ = "0.1.0"

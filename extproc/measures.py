@@ -8,7 +8,7 @@ failing fast is not being fast; one that is still open at its deadline has the d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -61,7 +61,7 @@ class Measure:
 
     name: str
     unit: str
-    """`share` (of requests), `seconds`, `tokens`, `usd`, `tokens/s`, `score` (0 to 1)."""
+    """`share` (of requests), `seconds`, `tokens`, `usd`, `tokens/s`, `score` (0 to 1), `requests` (of a session)."""
     sentence: str
     """What it means, for reports."""
     kind: Kind
@@ -81,6 +81,8 @@ class Measure:
     (a p99 within 10 % takes ten times the requests of a mean to show)."""
     tolerance: float = TOLERANCE
     """Share of stable's value by which the canary may be worse before that is called harm."""
+    scale: float = 1.0
+    """What a rating of 1 is in the measure's unit: ratings are within [0, 1]."""
 
     def margin(self, phase: int) -> float:
         """Default margin in the phase with this index."""
@@ -98,6 +100,15 @@ def _throttled(outcome: Outcome, _: Prices | None) -> float:
 
 def _client_aborted(outcome: Outcome, _: Prices | None) -> float:
     return 1.0 if outcome.client_aborted else 0.0
+
+
+def _retried(outcome: Outcome, _: Prices | None) -> float:
+    return 1.0 if outcome.retry else 0.0
+
+
+def _abandoned(outcome: Outcome, _: Prices | None) -> float | None:
+    """Of answers that had begun: whoever left before that may not have seen any of it."""
+    return None if outcome.ttft is None else _client_aborted(outcome, None)
 
 
 def _ttft(outcome: Outcome, _: Prices | None) -> float | None:
@@ -226,10 +237,43 @@ JUDGE = Measure(
     tolerance=0.0,
 )
 
+TRIPWIRES = Measure(
+    name="tripwires",
+    unit="share",
+    sentence="sampled answers that a rule finds wrong: empty, cut off, refused, broken JSON or tool call, another language, a loop",
+    kind=Kind.MEAN,
+    group="judge",
+    read=None,
+    margins=(0.05, 0.03, 0.02, 0.02),
+    relative=False,
+    tolerance=0.0,
+)
+
+RETRIES: Final = _event("retries", "requests that ask again what the same user has just asked", _retried)
+SESSION_CAP: Final = 20
+"""Requests of a session that count: one that never ends, such as a program's, must not weigh more than all others together."""
+SESSION_LENGTH = Measure(
+    name="session_length",
+    unit="requests",
+    sentence=f"mean requests of a session that began with this one, of {SESSION_CAP} at most",
+    kind=Kind.MEAN,
+    group="retries",
+    read=None,
+    more_is_worse=False,
+    scale=SESSION_CAP,
+)
+
+_APPROVAL: Final = "mean approval of those who said something of an answer, from 0 to 1"
+THUMBS: Final = replace(JUDGE, name="thumbs", sentence=_APPROVAL, group="thumbs", guardrail=False)
+"""No guardrail: few say anything, and those who do have chosen to."""
+
 _ALL: Final = (
     ERRORS,
     _event("throttled", "requests that were answered with 429", _throttled),
     _event("client_aborts", "requests that the client gave up", _client_aborted),
+    _event("abandons", "answers that had begun, and that the client gave up before their end", _abandoned),
+    RETRIES,
+    SESSION_LENGTH,
     *_seconds("ttft", _ttft, AtDeadline.TOLD, "the time to the first token"),
     *_seconds("latency", _latency, AtDeadline.DEADLINE, "the time to the end of the answer"),
     COST,
@@ -239,8 +283,12 @@ _ALL: Final = (
     _count("reasoning_tokens", "mean tokens of a request's output that were reasoning", _reasoning_tokens),
     _count("output_rate", "mean tokens a second after the first one", _output_rate, False, "tokens/s", "latency"),
     JUDGE,
+    TRIPWIRES,
+    THUMBS,
 )
 
+SAMPLED: Final = frozenset((JUDGE.name, TRIPWIRES.name))
+"""Measures that need sampled answers."""
 MEASURES: Mapping[str, Measure] = MappingProxyType({measure.name: measure for measure in _ALL})
 """All measures by name."""
 

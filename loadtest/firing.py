@@ -107,12 +107,14 @@ _HUNGRY: Final = Bad("its tokenizer reads twice the tokens in the same text", {"
 _PONDERS: Final = Bad("70 % of the output is reasoning, not 30 %", {"reasoning_share": 0.7})
 _THROTTLES: Final = Bad("every second answer is a 429", {"error_rate": 0.5, "error_status": 429})
 _HANGS: Final = Bad(f"every second answer does not come; clients give up after {PATIENCE:g} s", {"hang_rate": 0.5})
+_DRIPS: Final = Bad(f"tokens come one by one, 15 in a second; clients give up after {PATIENCE:g} s", {"tokens_per_second": 15.0})
 _NO_CACHE: Final = Bad("10 % of the input comes from the cache, not 60 %", {"cached_share": 0.1})
 
 GATES: Final[Mapping[str, Bad]] = {
     "errors": _FAILS,
     "throttled": _THROTTLES,
     "client_aborts": _HANGS,
+    "abandons": _DRIPS,
     "ttft_mean": _LATE_FIRST,
     "ttft_p50": _LATE_FIRST,
     "ttft_p95": _TAIL,
@@ -129,6 +131,14 @@ GATES: Final[Mapping[str, Bad]] = {
     "output_rate": _SLOW,
 }
 """By measure, how a canary is worse than stable."""
+BY_PEOPLE: Final[Mapping[str, str]] = {
+    "judge": "worse-answers",
+    "tripwires": "refusals",
+    "retries": "retries",
+    "session_length": "short-sessions",
+    "thumbs": "thumbs-down",
+}
+"""Measures that only somebody who reads answers tells of -> the scenario of `extproc demo` that shows each of them fire."""
 
 _FAR_LATER: Final = Bad("the first token takes 0.4 s, not 0.06 s", {"ttft": 0.4})
 _FAR_SLOWER: Final = Bad("100 tokens per second, not 800", {"tokens_per_second": 100.0})
@@ -138,6 +148,7 @@ CEILINGS: Final[Mapping[str, tuple[str | int, Bad]]] = {
     "errors": ("10%", _FAILS),
     "throttled": ("10%", _THROTTLES),
     "client_aborts": ("10%", _HANGS),
+    "abandons": ("10%", _DRIPS),
     "ttft_mean": ("300ms", _FAR_LATER),
     "ttft_p50": ("300ms", _FAR_LATER),
     "ttft_p95": ("400ms", _FAR_LATER),
@@ -278,11 +289,13 @@ def report(found: Sequence[Fired]) -> tuple[list[str], list[str]]:
     lines = [
         f"`python -m loadtest.firing`: the real Envoy, `extproc serve` with {WORKERS} workers, {SHARE:.0%} share,",
         f"{RATE * SHARE:.0f} canary requests/s, hardly anybody asks twice, every answer is a stream, the deadline is 3 s. Each of",
-        f"the {len(MEASURES)} measures is the only gate of a release of its own, then (where less is not worse) its only ceiling.",
+        f"the {len(MEASURES) - len(BY_PEOPLE)} measures that outcomes tell of is the only gate of a release of its own, then (where less",
+        "is not worse) its only ceiling.",
         "After a few quiet seconds the canary is made bad in that one quality. Timed from there to the last request that was sent and met",
         "the canary, as clients saw it; where it is held (`both`: stable is made as bad; nobody is moved) or returns, to that. Given up",
         f"after {GIVEN_UP:g} s. `metric` asks the real Prometheus for a rate that it scrapes from Envoy. How one cohort alone goes back is",
-        "shown by `extproc demo --scenario one-country`.",
+        "shown by `extproc demo --scenario one-country`; what only those tell who read answers, by "
+        + ", ".join(f"`{name}`" for name in BY_PEOPLE.values()),
     ]
     if missing := CASES.keys() - {one.case.key for one in found}:
         lines += ["", f"**A short form**: {len(missing)} of {len(CASES)} are not in it."]

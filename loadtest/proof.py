@@ -3,16 +3,16 @@
     python -m loadtest.proof                      everything (about six hours)
     python -m loadtest.proof statistics state     some of it
 
-statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. state: from a
-person's act to every worker. rollback: from the first failing response to the last canary request, on the real Envoy, ten times.
-reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (45 minutes: `python -m
-loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a canary that is bad in
-that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for 60 s at every phase.
-bench: what a decision costs. latency: what the filter adds through Envoy. soak: ten minutes of load with handovers, kills and freezes.
-kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is the one that fails. scenarios: those in
-which a model or the traffic is. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten
-minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, collector, latency and overload want a
-machine that does nothing else.
+statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. judge: the
+judge's gate, by the thousand. state: from a person's act to every worker. rollback: from the first failing response to the last canary
+request, on the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes
+(45 minutes: `python -m loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a
+canary that is bad in that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for
+60 s at every phase. bench: what a decision costs. latency: what the filter adds through Envoy. sampling: whether clients wait for copies
+that nobody takes. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the
+demo's scenarios in which extproc is the one that fails. scenarios: those in which a model or the traffic is. faults: eleven more, each
+with every answer looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz:
+atheris for half an hour. Bench, collector, latency, sampling and overload want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from extproc.demo.run import DemoSettings, run
 from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, collecting, crashes, faults, firing, kills, overload, reaction, simulations, soak
+from loadtest import added_latency, bench, collecting, copied, crashes, faults, firing, judged, kills, overload, reaction, simulations, soak
 from loadtest.report import verdict
 from tests.fuzz import run as fuzz
 
@@ -216,6 +216,7 @@ def _added_latency() -> Section:
 SECTIONS: dict[str, Callable[[], Section]] = {
     "statistics": simulations.statistics_section,
     "simulation": simulations.simulation_section,
+    "judge": judged.section,
     "state": _state,
     "rollback": _rollback,
     "reaction": reaction.section,
@@ -224,6 +225,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "load": _load,
     "bench": bench.section,
     "latency": _added_latency,
+    "sampling": copied.section,
     "soak": soak.section,
     "kills": kills.section,
     "crashes": crashes.section,

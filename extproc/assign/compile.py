@@ -48,6 +48,8 @@ class Secrets:
     """Key of conversation tokens."""
     qa: Mapping[str, bytes] = field(repr=False, default_factory=dict)
     """Rollout -> HMAC key of its QA headers; not there: they are ignored."""
+    feedback: bytes = field(repr=False, default=b"")
+    """Key of answers' tokens; empty: none are signed."""
 
 
 NO_SECRETS: Final = Secrets()
@@ -70,14 +72,16 @@ def prepare(spec: Spec, secrets: Secrets = NO_SECRETS, polled: Mapping[str, Mapp
     layers: dict[str, list[PreparedRollout]] = {}
     for rollout in spec.rollouts.values():
         layers.setdefault(rollout.layer, []).append(_prepare_rollout(spec, rollout, secrets, compiled))
+    stamping = secrets.feedback if spec.feedback is not None and spec.feedback.tokens else b""
     by_hand = any(rollout.conversation is not None or rollout.overrides.qa_secret is not None for rollout in spec.rollouts.values())
-    needs_time = by_hand or any(flag.needs_time for one in compiled.values() for flag in one.values() if flag is not None)
+    dated = any(flag.needs_time for one in compiled.values() for flag in one.values() if flag is not None)
+    needs_time = by_hand or dated or bool(stamping)
     pools = {
         name: Pool([one.cluster for one in model.backends], [one.weight for one in model.backends])
         for name, model in spec.models.items()
         if len(model.backends) > 1
     }
-    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), pools, needed_headers(spec), needs_time)
+    return Prepared(spec, tuple(tuple(layer) for layer in layers.values()), pools, needed_headers(spec), needs_time, stamping)
 
 
 Flags = Mapping[str, Mapping[str, flags.Flag | None]]

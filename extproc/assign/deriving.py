@@ -18,10 +18,11 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Final
 
+from extproc.assign.answered import Stamp
 from extproc.assign.bucket import Thresholds, thresholds
 from extproc.assign.prepared import Prepared, PreparedRollout
 from extproc.assign.selectors import reader
-from extproc.assign.snapshot import Arms, Choice, CompiledCohort, CompiledConversation, CompiledOverrides, CompiledRollout, Pooled
+from extproc.assign.snapshot import Arms, Choice, CompiledCohort, CompiledConversation, CompiledOverrides, CompiledRollout, More, Pooled
 from extproc.domain import Arm, Assignment, Cohort, Fact, FactKind, Reason, Rollout, RolloutState, Status
 
 Encoder = Callable[[Assignment, bool], bytes]
@@ -42,6 +43,9 @@ class Choices:
 
     def __init__(self, prepared: Prepared, encode: Encoder) -> None:
         self._models, self._pools, self._encode = prepared.spec.models, prepared.pools, encode
+        self._key = prepared.stamping
+        # A stamp costs about as much as a reply.
+        self._step = STEP // 2 if self._key else STEP
         self.made: list[Choice] = []
 
     def arms(self, assignment: Assignment) -> Made:
@@ -56,11 +60,16 @@ class Choices:
         return made[0] if len(made) == 1 else Pooled(self._pools[model.name], tuple(made))
 
     def _choice(self, assignment: Assignment, affinity: bool) -> Generator[None, None, Choice]:
-        made = Choice(assignment, self._encode(assignment, True), self._encode(assignment, False), len(self.made), affinity)
+        more = self._more(assignment, affinity) if affinity or self._key else None
+        made = Choice(assignment, self._encode(assignment, True), self._encode(assignment, False), len(self.made), more)
         self.made.append(made)
-        if not len(self.made) % STEP:
+        if not len(self.made) % self._step:
             yield
         return made
+
+    def _more(self, one: Assignment, affinity: bool) -> More | None:
+        stamp = Stamp(self._key, one.rollout, one.generation, one.cohort, one.arm) if self._key and one.layer == MODEL_LAYER else None
+        return More(affinity, stamp) if affinity or stamp is not None else None
 
 
 def derive_rollout(

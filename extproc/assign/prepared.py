@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from extproc.assign.code import Matcher, Seat
 from extproc.assign.pools import Pool
@@ -48,3 +48,5 @@ class Prepared:
     """By model, of those that have several clusters."""
     needed_headers: frozenset[str]
     needs_time: bool
+    stamping: bytes = field(repr=False, default=b"")
+    """Key of answers' tokens; empty: there are none."""

@@ -9,12 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from extproc.assign.answered import Stamp
 from extproc.assign.code import Matcher, Seat
 from extproc.assign.pools import Pool
 from extproc.assign.selectors import Reader
 from extproc.assign.tokens import Fate, Signer
 from extproc.assign.units import UnitSource
 from extproc.domain import Assignment, Cookie
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What not every reply has."""
+
+    affinity: bool
+    """True: the unit's hash as a header, for Envoy's hashing load balancer."""
+    stamp: Stamp | None
+    """Signs the token that names the answer; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +38,13 @@ class Choice:
     transient_reply: bytes
     """The same for a unit that may never be seen again."""
     index: int
-    affinity: bool
-    """True where the reply must also carry the unit's hash as a header, for Envoy's hashing load balancer."""
+    more: More | None
+    """None: that is the whole reply, and one look is all that a decision pays for what others have besides."""
+
+    @property
+    def affinity(self) -> bool:
+        """True where the reply must also carry the unit's hash as a header."""
+        return self.more is not None and self.more.affinity
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     parts += [_rollout(name, rollout) for name, rollout in status["rollouts"].items()]
     if status["flags"]:
         parts.append(Panel(_flags(status), title="Flags", title_align="left", border_style="dim", padding=(0, 1)))
+    if status["judge"] is not None:
+        parts.append(Panel(_judge(status["judge"]), title="Judge", title_align="left", border_style="dim", padding=(0, 1)))
+    if status["users"]["feedback"] is not None:
+        parts.append(Panel(users_picture(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
@@ -67,6 +71,38 @@ def _flags(status: dict[str, Any]) -> RenderableType:
         said = f"read {duration(max(0.0, status['at'] - good))} ago" if good is not None else "not read since the controller has started"
         table.add_row(name, source["vendor"], source["digest"] or "-", Text(said, "" if good is not None else "yellow"))
     return table
+
+
+def _judge(judge: dict[str, Any]) -> RenderableType:
+    """What it has read, what it costs, how far it can be believed, and why it is silent where it is."""
+    ends = judge.get("ends", {})
+    unscored = ", ".join(f"{end.replace('_', ' ')} {count:,}" for end, count in sorted(ends.items()) if end != "scored")
+    spent = sum(judge.get("spent", {}).values())
+    parts = [f"{ends.get('scored', 0):,} answers scored", f"{judge.get('waiting', 0):,} wait", f"${spent:,.2f} spent"]
+    lines = [Text("   ".join(parts + ([f"without a score: {unscored}"] if unscored else [])))]
+    noise, anchors = judge.get("noise"), judge.get("anchors")
+    told = [noise["sentence"] if noise else None, judge.get("people"), judge.get("same_arms")]
+    lines += [Text(one, style="dim") for one in told if one]
+    if anchors:
+        lines.append(Text(anchors["sentence"], style="bold yellow" if anchors["changed"] else "dim"))
+    if judge["silent"]:
+        lines.append(Text(judge["silent"], style="bold yellow"))
+    return Group(*lines)
+
+
+def users_picture(users: dict[str, Any]) -> RenderableType:
+    """How many answers of each arm are spoken of: who speaks chooses to, so that a difference is a bias of its own."""
+    feedback = users["feedback"]
+    lines = [Text(f"{feedback['waiting']:,} answers that users spoke of are not old enough yet")]
+    for rollout, arms in feedback["response"].items():
+        said = ", ".join(f"{arm} {one['rate']:.1%} (of {one['requests']:,})" for arm, one in sorted(arms.items()))
+        lines.append(Text(f"{rollout}: spoken of: {said or 'nothing yet'}"))
+    lost = ", ".join(f"{what.replace('_', ' ')} {count:,}" for what, count in users["lost"].items() if count)
+    if lost:
+        lines.append(Text(f"not looked at: {lost}", style="dim"))
+    if feedback["problem"]:
+        lines.append(Text(feedback["problem"], style="bold yellow"))
+    return Group(*lines)
 
 
 def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:

@@ -16,6 +16,8 @@ from extproc.render.settings import CA_BUNDLE
 
 RouterOption = Annotated[str, typer.Option(help="Where the router listens (its --listen): unix:PATH or HOST:PORT.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="The router's worker processes, one endpoint each.")]
+SamplerOption = Annotated[str, typer.Option(help="Where copies for the judge go (the controller's --sampler): unix:PATH or HOST:PORT.")]
+FeedbackOption = Annotated[str, typer.Option(help="Where users' feedback goes (the controller's --feedback-listen): HOST:PORT.")]
 CollectorOption = Annotated[str, typer.Option(help="Where the controller takes the access log (its --collector): unix:PATH or HOST:PORT.")]
 ProfileOption = Annotated[Profile, typer.Option(help="full: Envoy 1.40 with alpha extensions. core: Envoy 1.36.4 and newer, without them.")]
 BundleOption = Annotated[str, typer.Option(help="Authorities (PEM) on Envoy's machine, for models whose Spec names no ca_file.")]
@@ -49,6 +51,8 @@ def envoy(
     router: RouterOption = contract.DEFAULT_ROUTER_LISTEN,
     workers: WorkersOption = 2,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
+    feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
     profile: ProfileOption = Profile.FULL,
     ca_bundle: BundleOption = CA_BUNDLE,
     router_ca: RouterCaOption = "",
@@ -62,12 +66,16 @@ def envoy(
     from extproc import spec as specs
     from extproc.transport import parse_address
 
-    for address in (router, collector):
+    for address in (router, collector, sampler, feedback):
         parse_address(address)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
-    chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--profile": profile.value, "--ca-bundle": ca_bundle}
+    chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--sampler": sampler}
+    chosen["--feedback"] = feedback
+    chosen |= {"--profile": profile.value, "--ca-bundle": ca_bundle}
     made_by = _command(spec, chosen | tls, snippet)
-    settings = EnvoySettings(contract.endpoints(router, workers), collector, profile, ca_bundle, router_tls=_router_tls(tls, router))
+    endpoints = contract.endpoints(router, workers)
+    tls_settings = _router_tls(tls, router)
+    settings = EnvoySettings(endpoints, collector, profile, ca_bundle, router_tls=tls_settings, sampler=sampler, feedback=feedback)
     loaded = specs.read(str(spec))
     text = envoy_snippet(loaded, settings, made_by) if snippet else envoy_yaml(loaded, settings, made_by)
     if output is None:
@@ -100,6 +108,8 @@ def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
         "--router": contract.DEFAULT_ROUTER_LISTEN,
         "--workers": "2",
         "--collector": contract.DEFAULT_COLLECTOR_LISTEN,
+        "--sampler": contract.DEFAULT_SAMPLER_LISTEN,
+        "--feedback": contract.DEFAULT_FEEDBACK_LISTEN,
         "--profile": Profile.FULL.value,
         "--ca-bundle": CA_BUNDLE,
     }

@@ -36,6 +36,12 @@ LogFormatOption = Annotated[
 LogLevelOption = Annotated[logs.Level, typer.Option(envvar=contract.LOG_LEVEL_ENVIRONMENT, help="The least that is logged.")]
 DaysOption = Annotated[int, typer.Option("--exposures-days", min=1, max=3650, help="Days for which it is kept who met a canary.")]
 MibOption = Annotated[int, typer.Option("--exposures-mib", min=16, max=1 << 20, help="MiB that this may take; the oldest goes first.")]
+SamplerOption = Annotated[
+    str, typer.Option(help="Where Envoy sends copies for the judge, if the Spec has one: unix:PATH or HOST:PORT on loopback.")
+]
+FeedbackOption = Annotated[
+    str, typer.Option("--feedback-listen", help="Where Envoy sends users' feedback, if the Spec listens to them: HOST:PORT.")
+]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
 
@@ -54,6 +60,8 @@ def serve(
     transport: TransportOption = TransportName.NATIVE,
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
+    feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
@@ -71,7 +79,8 @@ def serve(
 
     logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
-    arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--api-port", str(api_port)]
+    arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--sampler", sampler, "--api-port", str(api_port)]
+    arguments += ["--feedback-listen", feedback]
     arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
@@ -106,6 +115,8 @@ def controller(
     spec: SpecOption,
     store: StoreOption = contract.DEFAULT_STORE,
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
+    feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
@@ -119,7 +130,7 @@ def controller(
 
     logs.start("controller", log_format, log_level)
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
-    main(ControllerSettings(str(spec), store, collector, api_port, keep, ends_with_stdin=tied))
+    main(ControllerSettings(str(spec), store, collector, sampler, feedback, api_port, keep, ends_with_stdin=tied))
 
 
 def _router_settings(

@@ -12,7 +12,9 @@ from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
+from extproc.controller.scores import Scores
 from extproc.controller.talk import Act, Ask, LateError, Question
+from extproc.controller.users import Users
 from extproc.controller.view import status_document
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.errors import ExtprocError, Problem
@@ -38,6 +40,8 @@ class Brain:
         vital_metrics: VitalMetrics,
         poller: Poller,
         exposures: Exposures,
+        scores: Scores,
+        users: Users,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -48,6 +52,8 @@ class Brain:
         self._vital_metrics = vital_metrics
         self._poller = poller
         self._exposures = exposures
+        self._scores = scores
+        self._users = users
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line; raises ValueError for what is no question."""
@@ -67,11 +73,18 @@ class Brain:
                 admin = self._loop.spec.listener.admin_port
                 document["flags"] = self._poller.document()
                 document["exposures"] = self._exposures.document()
+                document["judge"] = self._scores.document(time.time())
+                document["users"] = self._users.document()
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
                 own = self._metrics.exposition(self._loop, self._routers.counted(now))
-                beside = self._vital_metrics.exposition(now), self._poller.exposition(), self._exposures.exposition()
-                return b"".join((own, *beside)).decode()
+                beside = (
+                    self._vital_metrics.exposition(now),
+                    self._poller.exposition(),
+                    self._exposures.exposition(),
+                    self._users.exposition(),
+                )
+                return b"".join((own, *beside, self._scores.exposition(time.time()))).decode()
             case Ask.HEALTH:
                 return self._health()
         assert question.act is not None

@@ -27,6 +27,7 @@ from extproc.domain import (
     JournalEntry,
     Outcome,
     Prices,
+    Rating,
     Rollout,
     RolloutState,
     Spec,
@@ -99,6 +100,7 @@ class Loop:
         """Meets the Spec with what is in the store; raises SpecError, RefusedError or StoreError and has then changed nothing."""
         self._store = store
         self.spec: Spec = spec_room.load(spec_text)
+        self.spec_text = spec_text
         self.spec_file = FileState("")
         """What became of changes of the Spec's file, for those who look."""
         self.desks: dict[str, Desk] = {}
@@ -132,7 +134,7 @@ class Loop:
             return False
         state = self._commit_spec(self.state, self.spec, text, spec, now)
         kept = self._kept(spec)
-        self.spec, self.state = spec, state
+        self.spec, self.spec_text, self.state = spec, text, state
         self.sight.lease = spec.application.watch_lease
         self._lay_out(kept, now)
         return True
@@ -221,6 +223,14 @@ class Loop:
                 self.unknown += 1
             else:
                 desk.evidence.observe(outcome, now)
+
+    def rate(self, ratings: Iterable[Rating], silent: Mapping[str, str] = NO_OPTIONS) -> None:
+        """What judges and users say of answers; `silent`: by measure, why they say less than they might, empty where they do not."""
+        for rating in ratings:
+            if rating.rollout in self.desks:
+                self.desks[rating.rollout].evidence.hear(rating)
+        for desk in self.desks.values():
+            desk.evidence.rated.silent.update(silent)
 
     def count_decisions(self, rollout: str, count: int, begin: float, end: float) -> None:
         """So many decisions more between two instants (Unix seconds), as a router tells."""

@@ -21,6 +21,8 @@ from extproc.controller.api_process import ApiSettings, command
 from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
+from extproc.controller.hearing import FeedbackKeeper
+from extproc.controller.judging import JudgeKeeper
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metric_gates import MetricGates
@@ -28,7 +30,9 @@ from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
+from extproc.controller.scores import Scores
 from extproc.controller.token import server_token
+from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
@@ -54,6 +58,10 @@ class ControllerSettings:
     spec_path: str
     store: str = contract.DEFAULT_STORE
     collector: str = contract.DEFAULT_COLLECTOR_LISTEN
+    sampler: str = contract.DEFAULT_SAMPLER_LISTEN
+    """Where Envoy sends copies for the judge, where the Spec has one."""
+    feedback: str = contract.DEFAULT_FEEDBACK_LISTEN
+    """HOST:PORT where Envoy sends what users post, where the Spec has feedback."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
     keep: Keep = field(default_factory=Keep)
@@ -76,6 +84,7 @@ async def _run(settings: ControllerSettings) -> None:
         metrics = ControllerMetrics()
 
         def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
+            outcomes = users.hear(outcomes)
             loop.undecided += len(undecided)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
@@ -87,18 +96,23 @@ async def _run(settings: ControllerSettings) -> None:
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
         collector = Collector(address, receive)
+        hearing = FeedbackKeeper(loop, store, settings.feedback)
+        users = Users(loop, hearing)
         exposures = Exposures(loop, settings.keep, time.time())
         await collector.start()
         presence.start()
+        await hearing.start()
         listener = await listening(API_HOST, settings.api_port)
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
-        poller = Poller(loop)
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), poller, exposures)
+        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
+        told = (poller, exposures, scores, users)
+        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        works = followed.follow(), api.keep(), _announce(api, listener), poller.keep(), MetricGates(loop).keep()
+        kept = (api, poller, MetricGates(loop), scores, judging, users, hearing)
+        works = (followed.follow(), _announce(api, listener), *(one.keep() for one in kept))
         beside = [asyncio.create_task(work) for work in works]
         try:
             await _until_told(settings, followed, asyncio.create_task(_evaluate(loop, vitals, exposures, collector)))
@@ -106,6 +120,8 @@ async def _run(settings: ControllerSettings) -> None:
             await api.stop(STOP_TIMEOUT)
             for task in beside:
                 task.cancel()
+            await judging.stop()
+            await hearing.close()
             listener.close()
             await asked.stop()
             presence.stop()

@@ -160,7 +160,8 @@ def _advice(desk: Desk, state: RolloutState) -> str:
     if state.status is Status.AWAITING_APPROVAL:
         return f"decide: extproc promote {name}, extproc resume {name}, or extproc rollback {name}"
     if state.status is Status.ROLLED_BACK:
-        return f"once it is mended: extproc start {name} --retry (attempt {state.attempt + 1}, with half of this one's alpha)"
+        answers = f"; its worst answers: extproc samples {name} --worst" if desk.rollout.judging is not None else ""
+        return f"once it is mended: extproc start {name} --retry (attempt {state.attempt + 1}, with half of this one's alpha){answers}"
     if state.status is Status.PROGRESSING and any(one.verdict is Verdict.FAIL for one in desk.findings):
         return f"when it is over: extproc resume {name} (the phase is looked at anew), or extproc rollback {name}"
     if state.status is Status.PAUSED:

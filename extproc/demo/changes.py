@@ -40,3 +40,51 @@ def one_in_ten(document: dict[str, Any]) -> None:
     """The first phase is a tenth of the people: of few, one in a hundred would be nobody."""
     for rollout in document["rollouts"].values():
         rollout["phases"] = [{**rollout["phases"][0], "share": "10%"}, *rollout["phases"][2:]]
+
+
+def compared(document: dict[str, Any], *measures: str) -> None:
+    """These are compared too, in larger phases."""
+    one_in_ten(document)
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            if "gates" in phase:
+                phase["gates"] |= {measure: {} for measure in measures}
+
+
+def retries(document: dict[str, Any]) -> None:
+    """Asking again is compared."""
+    compared(document, "retries")
+
+
+def sessions(document: dict[str, Any]) -> None:
+    """How long sessions are is compared; a demo's are short."""
+    document["sessions"] = {"header": "x-session-id", "lasts": "8s"}
+    compared(document, "session_length")
+
+
+def thumbs(document: dict[str, Any]) -> None:
+    """What users say is compared; a demo's users make up their minds soon."""
+    document["feedback"] = {"window": "8s", "tokens": True, "allow_request_ids_from_browsers": True}
+    compared(document, "thumbs")
+
+
+def ruled(document: dict[str, Any]) -> None:
+    """Rules alone look at sampled answers: what a judge thinks of them decides nothing."""
+    judged(document)
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            phase.get("gates", {}).pop("judge", None)
+
+
+def judged(document: dict[str, Any]) -> None:
+    """A fifth of the answers are judged, and the gates ask for it. Phases are larger: of few people, hardly anybody would be judged."""
+    document["judge"] = {
+        "judges": [{"url": "http://127.0.0.1:1/v1", "model": "simulated-judge", "prices": {"input": "$0.10", "output": "$0.40"}}],
+        "sample": "20%",
+        "within": "8s",
+    }
+    one_in_ten(document)
+    for rollout in document["rollouts"].values():
+        for phase in rollout["phases"]:
+            if "gates" in phase:
+                phase["gates"] = {**phase["gates"], "judge": {"margin": "10%"}, "tripwires": {}}

@@ -1,4 +1,5 @@
-"""A simulated OpenAI-compatible model: POST /v1/chat/completions (JSON and SSE), GET /v1/models, and its own ledger.
+"""A simulated model: POST /v1/chat/completions as OpenAI has it, POST /v1/messages as Anthropic has it (JSON and SSE), GET /v1/models, and
+its own ledger.
 
 `python -m extproc.demo.model --name NAME` serves on a loopback port and prints one JSON line `{"address", "control"}`. On the control
 port: GET /ledger, GET /last (headers and body of the last request), POST /knobs (a JSON object of Knobs fields, taken at once),
@@ -21,18 +22,23 @@ from typing import Any, Final
 import orjson
 import uvicorn
 
+from extproc.demo.answer import Answer
 from extproc.demo.ledger import Ledger
+from extproc.demo.quality import text_of_quality
+from extproc.demo.voices import Anthropic, OpenAi, Voice
 
 KEEP_ALIVE: Final = 7200
 """Seconds an idle connection stays: longer than any gateway's own idle timeout, or the gateway meets connections just closed (503)."""
 CHUNKS: Final = 6
 """A stream is sent in at most so many content chunks, however many tokens it has: enough to see it flow, cheap to produce."""
 BYTES_PER_TOKEN: Final = 4
+REFUSAL: Final = "I'm sorry, but I can't help with that request."
+QUALITY_SPREAD: Final = 0.1
+"""Standard deviation of the quality of a model's answers."""
 _WORDS: Final = ("the", "answer", "to", "your", "question", "is", "simulated", "and", "every", "token", "of", "it", "was", "counted")
 _TEXT: Final = " ".join(_WORDS[i % len(_WORDS)] for i in range(4096))
 _JSON_HEADERS: Final = [(b"content-type", b"application/json")]
 _SSE_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-_END: Final = {"type": "http.response.body", "body": b"data: [DONE]\n\n"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,10 @@ class Knobs:
     error_status: int = 500
     hang_rate: float = 0.0
     """Share of requests that never get an answer."""
+    quality: float = 0.0
+    """Mean quality of what the answers say (demo.quality), from 0 to 1; 0: they say the same words again and again."""
+    refusal_rate: float = 0.0
+    """Share of requests that are refused, politely and with 200."""
     country: str = ""
     """`error_rate` and `hang_rate` concern only requests whose body says in `metadata.country` that they come from here; empty: all."""
 
@@ -76,24 +86,6 @@ class Knobs:
             elif isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise ValueError(f"knob {name!r} needs a number from 0, not {value!r}")
         return replace(self, **change)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What one request gets."""
-
-    wait: float
-    """Seconds to the first token."""
-    writing: float
-    """Seconds from the first to the last token."""
-    input_tokens: int
-    cached_tokens: int | None
-    """Part of the input; None: not spoken of."""
-    output_tokens: int
-    reasoning_tokens: int | None
-    """Part of the output; None: not spoken of."""
-    status: int
-    """200, an error status, or 0: never any answer."""
 
 
 class SimulatedModel:
@@ -118,7 +110,9 @@ class SimulatedModel:
         if scope["server"][1] == self._control_port:
             await self._control(where, body, send)
         elif where == ("POST", "/v1/chat/completions"):
-            await self._chat(scope["headers"], body, receive, send)
+            await self._answer(OpenAi(self._name, self.ledger.requests + 1, self._created), scope["headers"], body, receive, send)
+        elif where == ("POST", "/v1/messages"):
+            await self._answer(Anthropic(self._name, self.ledger.requests + 1), scope["headers"], body, receive, send)
         elif where == ("GET", "/v1/models"):
             entry = {"id": self._name, "object": "model", "created": self._created, "owned_by": "extproc-demo"}
             await _reply(send, 200, {"object": "list", "data": [entry]})
@@ -126,7 +120,7 @@ class SimulatedModel:
             await _reply(send, 404, _error(f"no {where[0]} {where[1]} here", "invalid_request_error"))
 
     # ---------------------------------------------------------------------------------------------------------------- the model
-    async def _chat(self, headers: list[tuple[bytes, bytes]], body: bytes, receive: Any, send: Any) -> None:
+    async def _answer(self, voice: Voice, headers: list[tuple[bytes, bytes]], body: bytes, receive: Any, send: Any) -> None:
         try:
             asked = orjson.loads(body)
             stream = bool(asked.get("stream", False))
@@ -146,19 +140,19 @@ class SimulatedModel:
                 await gone
                 self.ledger.gone()
             elif stream and answer.status == 200:
-                await self._stream(answer, gone, send)
+                await self._stream(voice, answer, gone, send)
             else:
                 await asyncio.sleep(answer.wait + (answer.writing if answer.status == 200 else 0.0))
-                await self._whole(answer, gone, send)
+                await self._whole(voice, answer, gone, send)
         finally:
             gone.cancel()
 
-    async def _whole(self, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
+    async def _whole(self, voice: Voice, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
         if gone.done():
             self.ledger.gone()
         elif answer.status == 200:
             self.ledger.served(answer.input_tokens, answer.output_tokens)
-            await _reply(send, 200, self._completion(answer))
+            await _reply(send, 200, voice.whole(answer))
         else:
             self.ledger.failed(time.time())
             await _reply(send, answer.status, _error("the simulated model failed, as it was told to", "server_error"))
@@ -173,35 +167,40 @@ class SimulatedModel:
         status = 0 if fate < hangs else knobs.error_status if fate < fails else 200
         writing = tokens / knobs.tokens_per_second if knobs.tokens_per_second else 0.0
         asked = max(1, round((body_length // BYTES_PER_TOKEN + 1) * knobs.input_factor))
-        return Answer(wait, writing, asked, _part(asked, knobs.cached_share), tokens, _part(tokens, knobs.reasoning_share), status)
+        return Answer(
+            wait,
+            writing,
+            asked,
+            _part(asked, knobs.cached_share),
+            tokens,
+            _part(tokens, knobs.reasoning_share),
+            status,
+            self._words(tokens),
+        )
 
-    def _completion(self, answer: Answer) -> dict[str, Any]:
-        message = {"role": "assistant", "content": _text(0, answer.output_tokens), "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-        return {**self._head("chat.completion"), "choices": [choice], "usage": _usage(answer)}
+    def _words(self, tokens: int) -> str:
+        """What an answer of so many tokens says."""
+        knobs, random = self.knobs, self._random
+        if knobs.refusal_rate and random.random() < knobs.refusal_rate:
+            return REFUSAL
+        return text_of_quality(random.gauss(knobs.quality, QUALITY_SPREAD), tokens, random) if knobs.quality else _text(tokens)
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": f"chatcmpl-{self._name}-{self.ledger.requests}", "object": kind, "created": self._created, "model": self._name}
-
-    async def _stream(self, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
-        """Content, the reason to stop, the usage (always: a gateway counts it), the end mark."""
+    async def _stream(self, voice: Voice, answer: Answer, gone: asyncio.Future[None], send: Any) -> None:
+        """In pieces, as they are written."""
         await send({"type": "http.response.start", "status": 200, "headers": _SSE_HEADERS})
-        head = self._head("chat.completion.chunk")
         pieces = min(CHUNKS, answer.output_tokens)
-        edges = [answer.output_tokens * i // pieces for i in range(pieces + 1)]
+        edges = [len(answer.text) * i // pieces for i in range(pieces + 1)]
         pause = answer.writing / pieces
         await asyncio.sleep(answer.wait)
         for first, last in pairwise(edges):
             if gone.done():
                 self.ledger.gone()
                 return
-            delta = {"role": "assistant", "content": _text(first, last)} if first == 0 else {"content": _text(first, last)}
-            await _event(send, {**head, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]})
+            begin = voice.begin(answer) if first == 0 else b""
+            await _events(send, begin + voice.piece(answer.text[first:last], first == 0))
             await asyncio.sleep(pause)
         self.ledger.served(answer.input_tokens, answer.output_tokens)
-        await _event(send, {**head, "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}]})
-        await _event(send, {**head, "choices": [], "usage": _usage(answer)})
-        await send(_END)
+        await send({"type": "http.response.body", "body": voice.end(answer)})
 
     # ------------------------------------------------------------------------------------------------------------- the controls
     async def _control(self, where: tuple[str, str], body: bytes, send: Any) -> None:
@@ -232,27 +231,14 @@ def _lognormal(random: Random, mean: float, sigma: float) -> float:
     return mean * math.exp(random.gauss(0.0, sigma) - sigma * sigma / 2)
 
 
-def _text(first: int, last: int) -> str:
-    """The simulated words from one token to another (one token is taken for `BYTES_PER_TOKEN` letters)."""
-    return _TEXT[first * BYTES_PER_TOKEN % len(_TEXT) :][: (last - first) * BYTES_PER_TOKEN]
+def _text(tokens: int) -> str:
+    """So many tokens of simulated words (one token is taken for `BYTES_PER_TOKEN` letters)."""
+    return _TEXT[: tokens * BYTES_PER_TOKEN]
 
 
 def _part(tokens: int, share: float) -> int | None:
     """So many of these tokens, never more than all; None where there is no share."""
     return min(tokens, round(tokens * share)) if share else None
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    usage: dict[str, Any] = {
-        "prompt_tokens": answer.input_tokens,
-        "completion_tokens": answer.output_tokens,
-        "total_tokens": answer.input_tokens + answer.output_tokens,
-    }
-    if answer.cached_tokens is not None:
-        usage["prompt_tokens_details"] = {"cached_tokens": answer.cached_tokens}
-    if answer.reasoning_tokens is not None:
-        usage["completion_tokens_details"] = {"reasoning_tokens": answer.reasoning_tokens}
-    return usage
 
 
 def _error(message: str, kind: str) -> dict[str, Any]:
@@ -280,12 +266,13 @@ async def _reply(send: Any, status: int, content: dict[str, Any]) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _event(send: Any, content: dict[str, Any]) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + orjson.dumps(content) + b"\n\n", "more_body": True})
+async def _events(send: Any, data: bytes) -> None:
+    await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 # ---------------------------------------------------------------------------------------------------------------------- process
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
+    """A socket on a loopback port; 0 takes any free one."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     made.bind(("127.0.0.1", port))
@@ -293,7 +280,8 @@ def _listening(port: int) -> socket.socket:
     return made
 
 
-async def _serve(model: SimulatedModel, sockets: list[socket.socket], with_parent: bool) -> None:
+async def serve(model: Any, sockets: list[socket.socket], with_parent: bool) -> None:
+    """Serve an ASGI application on [its port, its control port], both told in one JSON line, until it is ended."""
     config = uvicorn.Config(
         model,
         http="httptools",
@@ -333,10 +321,10 @@ def main() -> None:
     parser.add_argument("--foreign-prefix", default="", help="count requests that carry a header with this prefix")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input is closed")
     given = parser.parse_args()
-    sockets = [_listening(given.port), _listening(given.control_port)]
+    sockets = [listening(given.port), listening(given.control_port)]
     control_port = sockets[1].getsockname()[1]
     model = SimulatedModel(given.name, Knobs().changed(given.knobs), given.seed, control_port, given.foreign_prefix.encode())
-    uvloop.run(_serve(model, sockets, given.with_parent))
+    uvloop.run(serve(model, sockets, given.with_parent))
 
 
 if __name__ == "__main__":

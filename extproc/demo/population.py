@@ -62,10 +62,10 @@ def population(size: int, seed: int, anonymous: float = 0.0) -> list[Person]:
     return people
 
 
-def request_body(model: str, stream: bool, words: int, country: str = "") -> bytes:
+def request_body(model: str, stream: bool, words: int, country: str = "", about: str = "") -> bytes:
     """A chat completion request in JSON, its question `words` words long. `country` goes into the body's own `metadata`, as applications
-    tag their requests: a gateway does not look there, a model may."""
-    question = " ".join(("please", "explain", "again", "why")[i % 4] for i in range(words))
+    tag their requests: a gateway does not look there, a model may. `about`: what makes this question another one."""
+    question = " ".join(("please", "explain", "again", "why")[i % 4] for i in range(words)) + about
     streaming = ',"stream":true,"stream_options":{"include_usage":true}' if stream else ""
     tagged = f',"metadata":{{"country":"{country}"}}' if country else ""
     return f'{{"model":"{model}","messages":[{{"role":"user","content":"{question}"}}]{streaming}{tagged}}}'.encode()

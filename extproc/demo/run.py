@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 
+from extproc import contract
 from extproc import spec as spec_room
 from extproc.demo import books, crowd, family, stand
 from extproc.demo.cable import Cable
@@ -137,9 +138,13 @@ class Demo:
         self._stable, self._canary = rollout["stable"], rollout["canary"]
         self._say("starting two simulated models")
         for index, name in enumerate(document["models"]):
-            self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, KNOBS)
-        stand.fill(document, ports, {name: model.port for name, model in self._models.items()})
+            knobs = KNOBS | dict(self._scenario.knobs)
+            self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, knobs)
         self._change(document)
+        if "judge" in document:
+            self._say("starting a simulated judge")
+            self._models[stand.JUDGE] = await stand.ModelHandle.judge(self._processes, self._settings.seed)
+        stand.fill(document, ports, {name: model.port for name, model in self._models.items()})
         spec = stand.write_spec(document, self._processes.directory)
         self._say("starting extproc: two router workers, controller, embedded store")
         self._serve = await stand.start_serve(self._processes, spec, ports, WORKERS)
@@ -182,6 +187,8 @@ class Demo:
             people=people,
             timeout=self._scenario.patience,
             tier_header=document.get("identity", {}).get("tier_header", "x-user-tier"),
+            feedback_url=f"http://127.0.0.1:{ports.listener}{contract.FEEDBACK_PATH}",
+            reacts=self._scenario.reacts,
             record=str(self._record) if self._scenario.who else "",
         )
         self._say(f"starting traffic: {self._rate:.0f} requests/s from {settings.people:,} people")
@@ -230,8 +237,8 @@ class Demo:
             self._rate = min(self._rate, turn.canary_rate / rollout["share"])
             await traffic.tell({"rate": self._rate})
         if turn.arm:
-            arms = {"canary": self._canary, "stable": self._stable}
-            whose = list(arms.values()) if turn.arm == "both" else [arms[turn.arm]]
+            arms = {"canary": self._canary, "stable": self._stable, "judge": stand.JUDGE}
+            whose = [self._canary, self._stable] if turn.arm == "both" else [arms[turn.arm]]
             await asyncio.gather(*(self._models[name].turn(turn.knobs) for name in whose))
         if turn.act is not None:
             await self._act(turn.act, api)

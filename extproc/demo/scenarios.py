@@ -6,14 +6,30 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, one_in_ten, same_prices, watch_p95
+from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, retries, ruled, same_prices, sessions, thumbs, watch_p95
 from extproc.demo.processes import DemoError
+from extproc.demo.readers import Reacts
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
 from extproc.errors import Problem
 
 BREAKING_PHASE: Final = "25%"
 """The phase at which scenarios break something unless told otherwise: large enough to matter, small enough to have a control."""
+
+GOOD_ANSWERS: Final[Mapping[str, float | str]] = MappingProxyType({"quality": 0.85})
+JUDGED_RATE: Final = 200.0
+"""Requests per second where answers are judged: of half of them a fifth, which a simulated judge on two cores can read."""
+
+SESSION_RATE: Final = 40.0
+"""Sessions that begin in a second, where people stay: each makes about five requests."""
+GLIB: Final = Turn(
+    BREAKING_PHASE,
+    4.0,
+    "the canary becomes glib: the same words as fast, and half the substance",
+    arm="canary",
+    knobs={"quality": 0.45},
+    breaks=True,
+)
 
 _ALL: Final = (
     Scenario(
@@ -117,6 +133,123 @@ _ALL: Final = (
         promise=60.0,
         change=same_prices,
         says=("cost",),
+    ),
+    Scenario(
+        name="good-answers",
+        sentence="a judge reads a fifth of the answers, finds those of the canary as good, and it ends as the default",
+        script=(),
+        ends=Status.COMPLETED,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+    ),
+    Scenario(
+        name="worse-answers",
+        sentence="the canary answers faster, cheaper and worse: no error, no wait; the judge alone rolls it back",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes glib: faster and shorter answers, with half the substance",
+                arm="canary",
+                knobs={"ttft": 0.04, "output_tokens": 45.0, "quality": 0.45},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+        says=("judge: canary 0.",),
+    ),
+    Scenario(
+        name="judge-away",
+        sentence="the judge is away, then talks nonsense, then is slow: no data, so the release is held and says why",
+        script=(
+            Turn(BREAKING_PHASE, 2.0, "the judge is away: every connection to it breaks", arm="judge", knobs={"down_rate": 1.0}),
+            Turn(
+                BREAKING_PHASE,
+                25.0,
+                "the judge is back, and answers nonsense",
+                arm="judge",
+                knobs={"down_rate": 0.0, "nonsense_rate": 1.0},
+            ),
+            Turn(
+                BREAKING_PHASE,
+                45.0,
+                "the judge makes sense again, and takes twenty seconds for it",
+                arm="judge",
+                knobs={"nonsense_rate": 0.0, "latency": 20.0},
+            ),
+            Turn(BREAKING_PHASE, 70.0, "the judge is well again", arm="judge", knobs={"latency": 0.02}),
+        ),
+        ends=Status.COMPLETED,
+        change=judged,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+    ),
+    Scenario(
+        name="refusals",
+        sentence="the canary begins to refuse: no error, no wait; rules on sampled answers see it, at no model's cost",
+        script=(
+            Turn(
+                BREAKING_PHASE,
+                4.0,
+                "the canary becomes timid: it refuses three of ten questions",
+                arm="canary",
+                knobs={"refusal_rate": 0.3},
+                breaks=True,
+            ),
+        ),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=ruled,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+        says=("tripwires: canary ",),
+        dwell={BREAKING_PHASE: 60.0},
+    ),
+    Scenario(
+        name="thumbs-down",
+        sentence="the canary answers worse, in time and without an error; one in five people say so, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=thumbs,
+        knobs=GOOD_ANSWERS,
+        reacts=Reacts.SAYS,
+        says=("thumbs: canary 0.",),
+        dwell={BREAKING_PHASE: 120.0},
+    ),
+    Scenario(
+        name="retries",
+        sentence="the canary answers worse, in time and without an error; people ask it again, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=retries,
+        knobs=GOOD_ANSWERS,
+        reacts=Reacts.AGAIN,
+        says=("retries: canary ",),
+    ),
+    Scenario(
+        name="short-sessions",
+        sentence="the canary answers worse, in time and without an error; people leave sooner, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=sessions,
+        knobs=GOOD_ANSWERS,
+        rate=SESSION_RATE,
+        reacts=Reacts.STAYS,
+        says=("session_length: canary ", " requests (of "),
+        dwell={BREAKING_PHASE: 120.0},
     ),
     Scenario(
         name="hang",

@@ -24,6 +24,8 @@ from extproc.errors import Problem
 from extproc.transport import TransportName
 
 EXTPROC: Final = (sys.executable, "-m", "extproc")
+JUDGE: Final = "judge"
+"""What the simulated judge is called."""
 START_TIMEOUT: Final = 30.0
 RENDER_TIMEOUT: Final = 30.0
 
@@ -38,12 +40,16 @@ class Ports:
     metrics: int
     router: str
     collector: str
+    sampler: str
+    feedback: str
 
     @classmethod
     def free(cls, directory: Path) -> Ports:
         """Ports nobody uses, sockets in the directory."""
-        listener, admin, api, metrics = (free_port() for _ in range(4))
-        return cls(listener, admin, api, metrics, f"unix:{directory}/router.sock", f"unix:{directory}/collector.sock")
+        listener, admin, api, metrics, feedback = (free_port() for _ in range(5))
+        sockets = (f"unix:{directory}/{name}.sock" for name in ("router", "collector", "sampler"))
+        router, collector, sampler = sockets
+        return cls(listener, admin, api, metrics, router, collector, sampler, f"127.0.0.1:{feedback}")
 
 
 class ModelHandle:
@@ -53,7 +59,8 @@ class ModelHandle:
         self.name = name
         self.child = child
         self.address = address
-        self._control = f"http://{control}"
+        self.control = control
+        """Address of its controls."""
 
     @property
     def port(self) -> int:
@@ -65,6 +72,16 @@ class ModelHandle:
         """Start one and wait for its address (0: any free port). It counts requests in which a header of ours reached it."""
         command = [sys.executable, "-m", "extproc.demo.model", "--with-parent", "--name", name, "--seed", str(seed)]
         command += ["--foreign-prefix", contract.HEADER_PREFIX, "--port", str(port)]
+        return await cls._started(processes, name, command, knobs)
+
+    @classmethod
+    async def judge(cls, processes: Processes, seed: int) -> ModelHandle:
+        """Start a simulated judge."""
+        command = [sys.executable, "-m", "extproc.demo.judge_model", "--with-parent", "--seed", str(seed)]
+        return await cls._started(processes, JUDGE, command, {})
+
+    @classmethod
+    async def _started(cls, processes: Processes, name: str, command: list[str], knobs: Mapping[str, float | str]) -> ModelHandle:
         child = await processes.start(f"model {name}", command, speaks=True)
         said = await child.line(START_TIMEOUT)
         handle = cls(name, child, said["address"], said["control"])
@@ -74,7 +91,7 @@ class ModelHandle:
     async def turn(self, knobs: Mapping[str, float | str]) -> float:
         """Turn knobs; returns the instant (Unix seconds) from which they hold."""
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            answer = await client.post(f"{self._control}/knobs", json=dict(knobs))
+            answer = await client.post(f"http://{self.control}/knobs", json=dict(knobs))
         if answer.status_code != 200:
             raise DemoError(Problem("demo.knobs", self.name, answer.json()["error"]["message"], "see extproc.demo.model.Knobs"))
         return float(answer.json()["at"])
@@ -82,7 +99,7 @@ class ModelHandle:
     async def ledger(self) -> dict[str, Any]:
         """What it served: fields of demo.ledger.Ledger."""
         async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
-            answer: dict[str, Any] = (await client.get(f"{self._control}/ledger")).json()
+            answer: dict[str, Any] = (await client.get(f"http://{self.control}/ledger")).json()
             return answer
 
 
@@ -95,10 +112,14 @@ def template(name: str = "release.yaml") -> dict[str, Any]:
 
 
 def fill(document: dict[str, Any], ports: Ports, endpoints: Mapping[str, int]) -> None:
-    """Put loopback ports into the Spec: the listener's, Envoy's admin port, and each model's (by its name in the Spec)."""
+    """Put loopback ports into the Spec: the listener's, Envoy's admin port, each model's (by its name in the Spec), and the
+    judge's."""
     document["listener"] |= {"address": "127.0.0.1", "port": ports.listener, "admin_port": ports.admin}
     for name, port in endpoints.items():
-        document["models"][name]["endpoint"] = {"host": "127.0.0.1", "port": port}
+        if name == JUDGE:
+            document["judge"]["judges"][0]["url"] = f"http://127.0.0.1:{port}/v1"
+        else:
+            document["models"][name]["endpoint"] = {"host": "127.0.0.1", "port": port}
 
 
 def write_spec(document: dict[str, Any], directory: Path) -> Path:
@@ -112,9 +133,18 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
     """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
     config = processes.directory / "envoy.yaml"
-    arguments = ("--router", ports.router, "--workers", str(workers), "--collector", ports.collector, "-o", str(config))
+    addresses = ["--router", ports.router, "--workers", str(workers), "--collector", ports.collector]
+    addresses += ["--sampler", ports.sampler, "--feedback", ports.feedback]
     process = await asyncio.create_subprocess_exec(
-        *EXTPROC, "render", "envoy", str(spec), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *EXTPROC,
+        "render",
+        "envoy",
+        str(spec),
+        *addresses,
+        "-o",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     said, _ = await asyncio.wait_for(process.communicate(), RENDER_TIMEOUT)
     if process.returncode:
@@ -129,7 +159,7 @@ async def start_serve(
 ) -> Child:
     """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
-    flags += ["--transport", transport]
+    flags += ["--sampler", ports.sampler, "--feedback-listen", ports.feedback, "--transport", transport]
     child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     await _well(processes, child, ports.api)
@@ -139,7 +169,7 @@ async def start_serve(
 async def start_controller(processes: Processes, spec: Path, ports: Ports) -> Child:
     """`extproc controller` alone, with the embedded store; returns when its API answers."""
     flags = ["--spec", str(spec), "--store", f"sqlite:{processes.directory}/extproc.db"]
-    flags += ["--collector", ports.collector, "--api-port", str(ports.api)]
+    flags += ["--collector", ports.collector, "--sampler", ports.sampler, "--api-port", str(ports.api), "--feedback-listen", ports.feedback]
     child = await processes.start("extproc controller", [*EXTPROC, "controller", *flags])
     await _well(processes, child, ports.api)
     return child

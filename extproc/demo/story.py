@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from extproc.demo.readers import Reacts
 from extproc.domain import Status
 
 
@@ -48,7 +49,7 @@ class Turn:
     quiet: float = 0.0
     """Seconds of dwell before these: --fast shortens them."""
     arm: str = ""
-    """`canary`, `stable` or `both`: whose knobs; empty for none."""
+    """`canary`, `stable`, `both` or `judge`: whose knobs; empty for none."""
     knobs: Mapping[str, float | str] = field(default_factory=dict)
     canary_rate: float | None = None
     """Slow the traffic until so many requests per second meet the canary; it is never made faster."""
@@ -97,6 +98,10 @@ class Scenario:
     """Words of the sentence with which somebody must have been paged; empty: nobody may have been, unless extproc itself was broken."""
     says: tuple[str, ...] = ()
     """Words of the sentence with which it must end."""
+    knobs: Mapping[str, float | str] = field(default_factory=dict)
+    """Of both models, from the beginning."""
+    reacts: Reacts = Reacts.NOT
+    """What people do with the answers that they read."""
     people: int = 20_000
     """How many there are, unless the one who watches says otherwise."""
     rate: float = 0.0

@@ -20,6 +20,8 @@ class Tally:
     """Answers that were not good, by kind: an HTTP status, `timeout`, `connection`, `broken stream`."""
     answered_by: Counter[str] = field(default_factory=Counter)
     """Good answers by the model they name."""
+    said: Counter[str] = field(default_factory=Counter)
+    """Posts of feedback, by what became of them: `accepted`, an HTTP status, or an error's name."""
     held: int = 0
     """Arrivals not sent because too many requests were open: the machine, not the product, is the limit."""
     flips: int = 0
@@ -63,6 +65,7 @@ class Tally:
             "errors": dict(self.errors),
             "answered_by": dict(self.answered_by),
             "held": self.held,
+            "said": dict(self.said),
             "flips": self.flips,
             "open": self.open,
             **quantiles(self._latencies),

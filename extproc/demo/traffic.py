@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -21,12 +22,17 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from extproc import contract
 from extproc.demo.population import COUNTRY_NETWORKS, Person, answering_model, population, request_body
+from extproc.demo.quality import quality_of
+from extproc.demo.readers import Reacts, asks_again, stays, thinks, thumb
 from extproc.demo.tally import Tally
 
 TICK: Final = 0.005
 """Seconds between looks at the clock: arrivals that fall due in between are sent together."""
 JSON: Final = "application/json"
+LENGTHS: Final = (8, 20, 60)
+"""Words of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,20 @@ class TrafficSettings:
     timeout: float = 30.0
     record: str = ""
     """File that gets a line for each good answer: demo.crowd.Met as a JSON list; empty for none."""
+    reacts: Reacts = Reacts.NOT
+    """What people do with answers. Those who stay make several requests of each arrival."""
+    session_header: str = "x-session-id"
+    feedback_url: str = ""
+    """Where people say what they think."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question."""
+
+    body: bytes
+    session: str = ""
+    """Empty: it is part of none."""
 
 
 class Client:
@@ -77,8 +97,8 @@ class Client:
         return not self.waiting_for_cookie
 
     def request_headers(self) -> dict[str, str]:
-        """Headers of the next request."""
-        return {**self.headers, "cookie": self.cookie} if self.cookie else self.headers
+        """Headers of the next request; a dictionary of their own."""
+        return {**self.headers, "cookie": self.cookie} if self.cookie else dict(self.headers)
 
 
 class Traffic:
@@ -93,11 +113,14 @@ class Traffic:
         self._random = Random(settings.seed)
         self._clients = [Client(person, settings) for person in population(settings.people, settings.seed, settings.anonymous)]
         self._bodies = {
-            (stream, country): [request_body(settings.model, stream, words, country) for words in (8, 20, 60)]
+            (stream, country): [request_body(settings.model, stream, words, country) for words in LENGTHS]
             for stream in (False, True)
             for country in COUNTRY_NETWORKS
         }
         self._open: set[asyncio.Task[None]] = set()
+        self._over = False
+        """Nobody asks any more."""
+        self._asked = 0
         self._record = Path(settings.record).open("wb") if settings.record else None  # noqa: SIM115 - closed by `run`
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -106,6 +129,7 @@ class Traffic:
         connector = aiohttp.TCPConnector(limit=self._settings.most_open, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
             await self._arrivals(session, stop)
+            self._over = True
             while self._open:
                 await asyncio.wait(self._open)
         if self._record is not None:
@@ -127,7 +151,6 @@ class Traffic:
     def _send(self, session: aiohttp.ClientSession) -> None:
         client = self._random.choice(self._clients)
         stream = self._random.random() < self._settings.streaming
-        body = self._random.choice(self._bodies[stream, client.person.country])
         if len(self._open) >= self._settings.most_open:
             self.tally.held += 1
             return
@@ -135,17 +158,63 @@ class Traffic:
             return
         client.waiting_for_cookie = not client.cookie and self._settings.user_header not in client.headers
         self.tally.sent += 1
-        task = asyncio.create_task(self._request(session, client, body))
+        self._begin(self._request(session, client, self._question(client.person.country, stream, "")))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._open.add(task)
         task.add_done_callback(self._open.discard)
 
-    async def _request(self, session: aiohttp.ClientSession, client: Client, body: bytes) -> None:
+    def _question(self, country: str, stream: bool, session: str) -> Asked:
+        """The next question. Where people ask again on purpose, no two of them are the same by chance."""
+        if self._settings.reacts is Reacts.NOT:
+            return Asked(self._random.choice(self._bodies[stream, country]))
+        self._asked += 1
+        words = self._random.choice(LENGTHS)
+        body = request_body(self._settings.model, stream, words, country, f" {self._asked}")
+        return Asked(body, session or (f"session-{self._asked}" if self._settings.reacts is Reacts.STAYS else ""))
+
+    def _react(self, session: aiohttp.ClientSession, client: Client, asked: Asked, answer: bytes, name: dict[str, str]) -> None:
+        """What the person does who has read an answer."""
+        reacts, quality = self._settings.reacts, quality_of(answer.decode("utf-8", "replace"))
+        if reacts is Reacts.AGAIN and asks_again(quality, self._random):
+            self._begin(self._later(session, client, asked))
+        elif reacts is Reacts.SAYS and (kind := thumb(quality, self._random)):
+            self._begin(self._say(session, client, {"kind": kind, **name}))
+        elif reacts is Reacts.STAYS and stays(quality, self._random):
+            stream = self._random.random() < self._settings.streaming
+            self._begin(self._later(session, client, self._question(client.person.country, stream, asked.session)))
+
+    async def _later(self, session: aiohttp.ClientSession, client: Client, asked: Asked) -> None:
+        await asyncio.sleep(thinks(self._random))
+        if not self._over and self.tally.sent < self.limit:
+            self.tally.sent += 1
+            await self._request(session, client, asked)
+
+    def _name(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """How an answer is spoken of: pages know its token, some servers its request id."""
+        token = headers.get(contract.FEEDBACK_HEADER, "")
+        return {"token": token} if token and self._random.random() < 0.5 else {"request_id": headers.get(contract.REQUEST_ID_HEADER, "")}
+
+    async def _say(self, session: aiohttp.ClientSession, client: Client, item: dict[str, str]) -> None:
+        await asyncio.sleep(thinks(self._random))
+        try:
+            async with session.post(self._settings.feedback_url, data=orjson.dumps(item), headers=client.request_headers()) as response:
+                self.tally.said["accepted" if response.status == 202 else str(response.status)] += 1
+        except (TimeoutError, aiohttp.ClientError) as error:
+            self.tally.said[type(error).__name__] += 1
+
+    async def _request(self, session: aiohttp.ClientSession, client: Client, asked: Asked) -> None:
         begin = asyncio.get_running_loop().time()
         sent, cookie = time.time(), client.cookie
         had_met = client.met_canary
         try:
-            async with session.post(self._settings.url, data=body, headers=client.request_headers()) as response:
+            headers = client.request_headers()
+            if asked.session:
+                headers[self._settings.session_header] = asked.session
+            async with session.post(self._settings.url, data=asked.body, headers=headers) as response:
                 answer = await response.read()
+                name = self._name(response.headers)
                 for value in response.headers.getall("set-cookie", ()):
                     client.cookie = value.partition(";")[0]
                 problem = _problem(response, answer)
@@ -165,6 +234,8 @@ class Traffic:
             self._record.write(orjson.dumps([sent, time.time(), person.tier, person.country, person.id, cookie, model]) + b"\n")
         client.met_canary = client.met_canary or model == self._settings.canary_model
         self.tally.flips += had_met and model != self._settings.canary_model
+        if self._settings.reacts is not Reacts.NOT:
+            self._react(session, client, asked, answer, name)
 
 
 def _problem(response: aiohttp.ClientResponse, answer: bytes) -> str:
@@ -196,7 +267,8 @@ async def _reports(tally: Tally) -> None:
 async def _main() -> None:
     lines = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    traffic = Traffic(TrafficSettings(**orjson.loads(await lines.readline())))
+    told = orjson.loads(await lines.readline())
+    traffic = Traffic(TrafficSettings(**{**told, "reacts": Reacts(told.get("reacts", ""))}))
     stop = asyncio.Event()
     helpers = [asyncio.create_task(_orders(lines, traffic, stop)), asyncio.create_task(_reports(traffic.tally))]
     try:

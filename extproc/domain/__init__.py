@@ -3,16 +3,43 @@
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), and the closed lists of words (`domain.words`). Everything is frozen
-and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports
-nothing of extproc.
+them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
+samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
+(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
+USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
+from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
+from extproc.domain.judging import (
+    Anchor,
+    Band,
+    Comparison,
+    Criterion,
+    Exhibit,
+    Failing,
+    Judge,
+    JudgeEndpoint,
+    Preference,
+    Rubric,
+    Score,
+    Unscored,
+)
 from extproc.domain.rating import Judging, Rating
-from extproc.domain.reading import claims, fact_of, flag_keys, identity_headers, needed_headers, reads_flags, reads_model, state_fields
+from extproc.domain.reading import (
+    claims,
+    compares,
+    fact_of,
+    flag_keys,
+    identity_headers,
+    needed_headers,
+    reads_flags,
+    reads_model,
+    state_fields,
+)
 from extproc.domain.ring import RING, ring_length
+from extproc.domain.samples import Purpose, Sample, Scored, Standing
 from extproc.domain.selectors import (
     AllOf,
     Among,
@@ -38,7 +65,6 @@ from extproc.domain.spec import (
     Cohort,
     Conversation,
     Cookie,
-    Credential,
     Endpoint,
     FlagSource,
     Geoip,
@@ -50,9 +76,9 @@ from extproc.domain.spec import (
     Overrides,
     PathRewrite,
     Poll,
-    Prices,
     Prometheus,
     Rollout,
+    Sessions,
     Sla,
     Source,
     Spec,
@@ -61,6 +87,8 @@ from extproc.domain.spec import (
 )
 from extproc.domain.state import Heartbeat, RolloutState, State
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
+from extproc.domain.transcript import Dialect, Ending, Finish, Role, ToolCall, Transcript, Turn
+from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
     ApplicationType,
@@ -86,6 +114,8 @@ __all__ = [
     "AffinityPolicy",
     "AllOf",
     "Among",
+    "Anchor",
+    "Answered",
     "AnyOf",
     "Application",
     "ApplicationType",
@@ -94,18 +124,29 @@ __all__ = [
     "Attribute",
     "AttributeType",
     "Backend",
+    "Band",
     "Bucketing",
     "Ceiling",
     "ChangeWindow",
     "Cohort",
+    "Comparison",
     "Conversation",
     "Cookie",
     "Credential",
+    "Criterion",
     "Decision",
+    "Dialect",
+    "Ending",
     "Endpoint",
+    "Exhibit",
     "Fact",
     "FactKind",
+    "Failing",
+    "Feedback",
+    "FeedbackKind",
+    "FeedbackTerms",
     "Finding",
+    "Finish",
     "FlagIs",
     "FlagSource",
     "FlagVendor",
@@ -117,6 +158,8 @@ __all__ = [
     "Ids",
     "Infrastructure",
     "JournalEntry",
+    "Judge",
+    "JudgeEndpoint",
     "Judging",
     "Jwt",
     "Listener",
@@ -132,30 +175,44 @@ __all__ = [
     "PathStarts",
     "Phase",
     "Poll",
+    "Preference",
     "Prices",
     "Prometheus",
+    "Purpose",
     "RandomShare",
     "Rating",
     "Reaction",
     "Reason",
     "Regions",
+    "Role",
     "RollbackPolicy",
     "Rollout",
     "RolloutState",
+    "Rubric",
+    "Sample",
+    "Score",
+    "Scored",
     "Selector",
+    "Sessions",
     "Sla",
     "Source",
     "SourceKind",
     "Spec",
+    "Standing",
     "StartMode",
     "State",
     "Status",
     "Subject",
     "Tls",
+    "ToolCall",
+    "Transcript",
+    "Turn",
     "Undecided",
     "Unit",
+    "Unscored",
     "Verdict",
     "claims",
+    "compares",
     "fact_of",
     "facts",
     "flag_keys",
@@ -166,5 +223,6 @@ __all__ = [
     "reads_model",
     "ring_length",
     "shown",
+    "standing",
     "state_fields",
 ]

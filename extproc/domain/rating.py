@@ -34,5 +34,5 @@ class Judging:
     """Digest of the rubric."""
     judges: tuple[str, ...]
     """Names of the models that judge."""
-    within: float
-    """Seconds after a request's start at which its score is looked at, whenever it came."""
+    share: float
+    """Of the canary's and of control's requests, those that are judged. It may change while a rollout runs."""

@@ -58,6 +58,13 @@ def reads_model(spec: Spec) -> bool:
     )
 
 
+def compares(spec: Spec, measure: str) -> bool:
+    """True where a gate or a ceiling of any phase is about this measure."""
+    phases = [phase for rollout in spec.rollouts.values() for phase in rollout.phases]
+    gated = any(gate.measure == measure for phase in phases for gate in phase.gates)
+    return gated or any(ceiling.measure == measure for phase in phases for ceiling in phase.ceilings)
+
+
 def reads_flags(rollout: Rollout, source: str) -> bool:
     """True where a cohort of the rollout names a flag of this source."""
     selectors = [selector for cohort in rollout.cohorts for selector in (cohort.selector, cohort.exclude)]

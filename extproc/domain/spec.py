@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, field
 from typing import Any
 
+from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
+from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
     ApplicationType,
@@ -106,25 +108,6 @@ class Endpoint:
 class PathRewrite:
     prefix: str
     to: str
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A secret by reference: the value is in `file` (an SDS-style file or plain text) or in environment variable `env`."""
-
-    header: str
-    prefix: str
-    file: str | None
-    env: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """USD per million tokens."""
-
-    input: Decimal
-    cached_input: Decimal
-    output: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +260,8 @@ class Rollout:
     freezes: tuple[Freeze, ...] = ()
     judging: Judging | None = None
     """None: no gate asks for a judge."""
+    matures: Mapping[str, float] = field(default_factory=dict)
+    """Measure that ratings tell of -> seconds of a request's age at which its rating is looked at, whenever it came."""
 
     def share_of(self, cohort: Cohort, phase: int) -> float:
         """Share of a cohort's units that meet the canary in a phase, holdback taken off."""
@@ -341,6 +326,26 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Sessions:
+    """Where the id of a session is, and when a session is looked at."""
+
+    source: Source
+    """A header or a cookie."""
+    lasts: float
+    """Seconds from its first request in which its requests are counted."""
+
+    @property
+    def counted_at(self) -> float:
+        """Age of the first request at which the count is told: by then the last requests have ended and been heard of, or have not."""
+        return self.lasts + SETTLE
+
+    @property
+    def looked_at(self) -> float:
+        """Age of the first request at which the count is looked at."""
+        return self.lasts + 2 * SETTLE
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What the operator wants. Immutable under its digest."""
 
@@ -356,3 +361,11 @@ class Spec:
     """SHA-256 of the parsed document and of the files that it names, 16 hex digits."""
     prometheus: Prometheus | None = None
     """None: no rollout has a metric gate."""
+    judge: Judge | None = None
+    """None: nothing is copied, and nobody judges."""
+    sessions: Sessions | None = None
+    """None: nobody counts sessions."""
+    asked_again: float = 120.0
+    """Seconds in which the same request of the same unit is a retry."""
+    feedback: FeedbackTerms | None = None
+    """None: nobody listens to users, and no answer has a name."""

@@ -70,6 +70,12 @@ class Outcome:
     reasoning_tokens: int | None
     router: str = ""
     """Which worker decided; empty where it did not say."""
+    prompt: str = ""
+    """Hash of what was asked; empty where nobody looks."""
+    session: str = ""
+    """Hash of the session's id, 16 hex digits; empty where nobody looks, or it has none."""
+    retry: bool = False
+    """It asks again: the client's library says so, or its unit has asked the same shortly before."""
 
 
 @dataclass(frozen=True, slots=True)

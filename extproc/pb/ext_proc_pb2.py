@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xtproc/pb/ext_proc.proto\x12\nextproc.pb\x1a\x1cgoogle/protobuf/struct.proto\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"5\n\tHeaderMap\x12(\n\x07headers\x18\x01 \x03(\x0b\x32\x17.extproc.pb.HeaderValue\"<\n\x11HeaderValueOption\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.extproc.pb.HeaderValue\"\xab\x01\n\x0fUntypedMetadata\x12H\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32/.extproc.pb.UntypedMetadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"L\n\x0bHttpHeaders\x12&\n\x07headers\x18\x01 \x01(\x0b\x32\x15.extproc.pb.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"\t\n\x07Ignored\"\x94\x03\n\x11ProcessingRequest\x12\x32\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x17.extproc.pb.HttpHeadersH\x00\x12/\n\x10response_headers\x18\x03 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12+\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12,\n\rresponse_body\x18\x05 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12/\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x30\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x35\n\x10metadata_context\x18\x08 \x01(\x0b\x32\x1b.extproc.pb.UntypedMetadata\x12\x1a\n\x12observability_mode\x18\n \x01(\x08\x42\t\n\x07request\"\\\n\x0eHeaderMutation\x12\x32\n\x0bset_headers\x18\x01 \x03(\x0b\x32\x1d.extproc.pb.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\"E\n\x0e\x43ommonResponse\x12\x33\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1a.extproc.pb.HeaderMutation\"?\n\x0fHeadersResponse\x12,\n\x08response\x18\x01 \x01(\x0b\x32\x1a.extproc.pb.CommonResponse\"\x82\x03\n\x12ProcessingResponse\x12\x36\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1b.extproc.pb.HeadersResponseH\x00\x12\x37\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1b.extproc.pb.HeadersResponseH\x00\x12+\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12,\n\rresponse_body\x18\x04 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12/\n\x10request_trailers\x18\x05 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x30\n\x11response_trailers\x18\x06 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\n\n\x08responseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x65xtproc/pb/ext_proc.proto\x12\nextproc.pb\x1a\x1cgoogle/protobuf/struct.proto\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"5\n\tHeaderMap\x12(\n\x07headers\x18\x01 \x03(\x0b\x32\x17.extproc.pb.HeaderValue\"<\n\x11HeaderValueOption\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.extproc.pb.HeaderValue\"\xab\x01\n\x0fUntypedMetadata\x12H\n\x0f\x66ilter_metadata\x18\x01 \x03(\x0b\x32/.extproc.pb.UntypedMetadata.FilterMetadataEntry\x1aN\n\x13\x46ilterMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\"L\n\x0bHttpHeaders\x12&\n\x07headers\x18\x01 \x01(\x0b\x32\x15.extproc.pb.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\t\n\x07Ignored\"\x9a\x03\n\x11ProcessingRequest\x12\x32\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x17.extproc.pb.HttpHeadersH\x00\x12\x33\n\x10response_headers\x18\x03 \x01(\x0b\x32\x17.extproc.pb.HttpHeadersH\x00\x12,\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x14.extproc.pb.HttpBodyH\x00\x12-\n\rresponse_body\x18\x05 \x01(\x0b\x32\x14.extproc.pb.HttpBodyH\x00\x12/\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x30\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x35\n\x10metadata_context\x18\x08 \x01(\x0b\x32\x1b.extproc.pb.UntypedMetadata\x12\x1a\n\x12observability_mode\x18\n \x01(\x08\x42\t\n\x07request\"\\\n\x0eHeaderMutation\x12\x32\n\x0bset_headers\x18\x01 \x03(\x0b\x32\x1d.extproc.pb.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\"E\n\x0e\x43ommonResponse\x12\x33\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1a.extproc.pb.HeaderMutation\"?\n\x0fHeadersResponse\x12,\n\x08response\x18\x01 \x01(\x0b\x32\x1a.extproc.pb.CommonResponse\"\x82\x03\n\x12ProcessingResponse\x12\x36\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1b.extproc.pb.HeadersResponseH\x00\x12\x37\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1b.extproc.pb.HeadersResponseH\x00\x12+\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12,\n\rresponse_body\x18\x04 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12/\n\x10request_trailers\x18\x05 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x30\n\x11response_trailers\x18\x06 \x01(\x0b\x32\x13.extproc.pb.IgnoredH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.StructB\n\n\x08responseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,16 +46,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UNTYPEDMETADATA_FILTERMETADATAENTRY']._serialized_end=422
   _globals['_HTTPHEADERS']._serialized_start=424
   _globals['_HTTPHEADERS']._serialized_end=500
-  _globals['_IGNORED']._serialized_start=502
-  _globals['_IGNORED']._serialized_end=511
-  _globals['_PROCESSINGREQUEST']._serialized_start=514
-  _globals['_PROCESSINGREQUEST']._serialized_end=918
-  _globals['_HEADERMUTATION']._serialized_start=920
-  _globals['_HEADERMUTATION']._serialized_end=1012
-  _globals['_COMMONRESPONSE']._serialized_start=1014
-  _globals['_COMMONRESPONSE']._serialized_end=1083
-  _globals['_HEADERSRESPONSE']._serialized_start=1085
-  _globals['_HEADERSRESPONSE']._serialized_end=1148
-  _globals['_PROCESSINGRESPONSE']._serialized_start=1151
-  _globals['_PROCESSINGRESPONSE']._serialized_end=1537
+  _globals['_HTTPBODY']._serialized_start=502
+  _globals['_HTTPBODY']._serialized_end=549
+  _globals['_IGNORED']._serialized_start=551
+  _globals['_IGNORED']._serialized_end=560
+  _globals['_PROCESSINGREQUEST']._serialized_start=563
+  _globals['_PROCESSINGREQUEST']._serialized_end=973
+  _globals['_HEADERMUTATION']._serialized_start=975
+  _globals['_HEADERMUTATION']._serialized_end=1067
+  _globals['_COMMONRESPONSE']._serialized_start=1069
+  _globals['_COMMONRESPONSE']._serialized_end=1138
+  _globals['_HEADERSRESPONSE']._serialized_start=1140
+  _globals['_HEADERSRESPONSE']._serialized_end=1203
+  _globals['_PROCESSINGRESPONSE']._serialized_start=1206
+  _globals['_PROCESSINGRESPONSE']._serialized_end=1592
 # @@protoc_insertion_point(module_scope)

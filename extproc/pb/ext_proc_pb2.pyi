@@ -50,6 +50,14 @@ class HttpHeaders(_message.Message):
     end_of_stream: bool
     def __init__(self, headers: _Optional[_Union[HeaderMap, _Mapping]] = ..., end_of_stream: _Optional[bool] = ...) -> None: ...
 
+class HttpBody(_message.Message):
+    __slots__ = ("body", "end_of_stream")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    END_OF_STREAM_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    end_of_stream: bool
+    def __init__(self, body: _Optional[bytes] = ..., end_of_stream: _Optional[bool] = ...) -> None: ...
+
 class Ignored(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -65,14 +73,14 @@ class ProcessingRequest(_message.Message):
     METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     OBSERVABILITY_MODE_FIELD_NUMBER: _ClassVar[int]
     request_headers: HttpHeaders
-    response_headers: Ignored
-    request_body: Ignored
-    response_body: Ignored
+    response_headers: HttpHeaders
+    request_body: HttpBody
+    response_body: HttpBody
     request_trailers: Ignored
     response_trailers: Ignored
     metadata_context: UntypedMetadata
     observability_mode: bool
-    def __init__(self, request_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., response_headers: _Optional[_Union[Ignored, _Mapping]] = ..., request_body: _Optional[_Union[Ignored, _Mapping]] = ..., response_body: _Optional[_Union[Ignored, _Mapping]] = ..., request_trailers: _Optional[_Union[Ignored, _Mapping]] = ..., response_trailers: _Optional[_Union[Ignored, _Mapping]] = ..., metadata_context: _Optional[_Union[UntypedMetadata, _Mapping]] = ..., observability_mode: _Optional[bool] = ...) -> None: ...
+    def __init__(self, request_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., response_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., request_body: _Optional[_Union[HttpBody, _Mapping]] = ..., response_body: _Optional[_Union[HttpBody, _Mapping]] = ..., request_trailers: _Optional[_Union[Ignored, _Mapping]] = ..., response_trailers: _Optional[_Union[Ignored, _Mapping]] = ..., metadata_context: _Optional[_Union[UntypedMetadata, _Mapping]] = ..., observability_mode: _Optional[bool] = ...) -> None: ...
 
 class HeaderMutation(_message.Message):
     __slots__ = ("set_headers", "remove_headers")

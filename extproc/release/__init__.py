@@ -4,6 +4,7 @@ from extproc.release.adopt import adopt
 from extproc.release.apply import apply
 from extproc.release.decide import AUTOMATION, Wish, decide, human
 from extproc.release.evidence import Evidence
-from extproc.release.gate import evaluate, harm_limit, unmet, waiting_for
+from extproc.release.gate import evaluate, harm_limit
+from extproc.release.missing import unmet, waiting_for
 
 __all__ = ["AUTOMATION", "Evidence", "Wish", "adopt", "apply", "decide", "evaluate", "harm_limit", "human", "unmet", "waiting_for"]

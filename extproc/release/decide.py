@@ -44,7 +44,7 @@ from extproc.errors import Problem, RefusedError
 from extproc.measures import MEASURES
 from extproc.release import calendar
 from extproc.release.evidence import Evidence
-from extproc.release.gate import has_no_source, unmet, waiting_for
+from extproc.release.missing import has_no_source, unmet, waiting_for
 from extproc.release.sentences import percent
 
 AUTOMATION: Final = "extproc"

@@ -168,16 +168,18 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
     numbers = f"harm E {e_value(harm)} of {e_value(blame.gate_limit(gate.measure))}"
     if guardrail:
         numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
+    if verdict in (Verdict.NO_DATA, Verdict.INCONCLUSIVE):
+        numbers += evidence.rated.silence(gate.measure)
     estimate = None if values is None else values[0] - values[1]
     return _finding(
         gate.measure,
         verdict,
         _said(measure, gate, canary, stable, values, interval) + numbers,
-        estimate=estimate,
-        interval=interval,
+        estimate=None if estimate is None else estimate * measure.scale,
+        interval=None if interval is None else (interval[0] * measure.scale, interval[1] * measure.scale),
         margin=gate.margin,
         samples=(canary.n, stable.n),
-        values=(values[0] if values else canary.mean, values[1] if values else stable.mean),
+        values=(_scaled(measure, values[0] if values else canary.mean), _scaled(measure, values[1] if values else stable.mean)),
         harm=harm,
         safe=safe,
         limit=blame.gate_limit(gate.measure),
@@ -205,6 +207,10 @@ def _values(
     assert canary.mean is not None
     assert stable.mean is not None
     return (canary.mean, stable.mean), mean_interval(canary, stable, measure.kind is Kind.EVENT)
+
+
+def _scaled(measure: Measure, value: float | None) -> float | None:
+    return None if value is None else value * measure.scale
 
 
 def _said(
@@ -358,40 +364,3 @@ def _finding(
         log_e_limit=limit,
         within=within,
     )
-
-
-# ----------------------------------------------------------------------------------------------------------------- what is missing
-def waiting_for(phase: Phase, findings: Sequence[Finding], evidence: Evidence) -> tuple[str, ...]:
-    """What is still missing for the next phase, one sentence each; empty where nothing is."""
-    return (*unmet(phase, evidence), *(wish for finding in findings if (wish := _wish(finding))))
-
-
-def unmet(phase: Phase, evidence: Evidence) -> tuple[str, ...]:
-    """Dwell and minimums that are not met."""
-    missing: list[str] = []
-    if evidence.watched < phase.min_dwell:
-        missing.append(f"{sentences.duration(phase.min_dwell - evidence.watched)} more of watched time")
-    units = len(evidence.canary_units)
-    if units < phase.min_units:
-        missing.append(f"{phase.min_units - units} more distinct canary units")
-    requests = evidence.arms[CANARY].requests
-    if requests < phase.min_requests:
-        missing.append(f"{phase.min_requests - requests} more canary requests")
-    return tuple(missing)
-
-
-def has_no_source(finding: Finding) -> bool:
-    """True for a gate that guards against harm alone, of which neither arm has told anything: this Envoy does not measure it (the core
-    profile has no time to first token), and a release that waited for it would wait for ever. Where one arm has, it is waited for."""
-    guards_only = finding.gate in MEASURES and not finding.within
-    return guards_only and finding.verdict is Verdict.NO_DATA and not finding.canary_samples and not finding.stable_samples
-
-
-def _wish(finding: Finding) -> str:
-    if finding.verdict is Verdict.NO_DATA:
-        return "" if has_no_source(finding) else f"data for {finding.gate}"
-    if finding.verdict is not Verdict.INCONCLUSIVE:
-        return ""
-    if finding.gate == TOGETHER:
-        return f"calm (harm E {e_value(finding.log_e_harm)} of all comparisons together, below {e_value(CALM)} is needed)"
-    return f"evidence that {finding.gate} stays within {finding.within} (safety E {e_value(finding.log_e_safe)} of {e_value(SAFE_LIMIT)})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
 
@@ -49,6 +49,10 @@ class Assumed:
     """Share of requests that fail."""
     spread: float = 0.8
     """Standard deviation of the logarithm of latencies and costs; 0.8 is usual for LLMs."""
+    score: float = 0.8
+    """Mean of the judge's scores."""
+    score_spread: float = 0.25
+    """Their standard deviation, the judge's own noise included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ def _phase(application: Application, rollout: Rollout, phase: Phase, assumed: As
         for gate in phase.gates
         if compared and is_guardrail(gate)
     )
-    seconds = _seconds(application, phase, share, gates)
+    seconds = _seconds(application, rollout, phase, share, gates)
     failures = _failures(rollout, share) if compared else None
     if failures is not None and failures > units * REACHED:
         failures = None
@@ -139,6 +143,14 @@ def _phase(application: Application, rollout: Rollout, phase: Phase, assumed: As
 
 
 # ------------------------------------------------------------------------------------------------------------------------ time
+def _told(application: Application, rollout: Rollout, measure: str) -> tuple[Application, float]:
+    """The application as a measure sees it (a judge reads some of its requests), and how old a request is when it counts."""
+    judging = rollout.judging
+    if MEASURES[measure].read is not None or judging is None:
+        return application, MINUTE.seconds + application.sla.latency_p99
+    return replace(application, daily_requests=round(application.daily_requests * judging.share)), rollout.matures[measure]
+
+
 def _met(application: Application, share: float, seconds: float) -> float:
     """Distinct canary units after so long: the same people come every day, each as often as the average."""
     each = application.daily_requests / application.daily_units
@@ -153,14 +165,14 @@ def _time_for(application: Application, share: float, units: float) -> float | N
     return -math.log(1 - units / there) / (application.daily_requests / application.daily_units) * DAY if units > 0 else 0.0
 
 
-def _seconds(application: Application, phase: Phase, share: float, gates: Sequence[GatePlan]) -> float | None:
-    deadline = application.sla.latency_p99
+def _seconds(application: Application, rollout: Rollout, phase: Phase, share: float, gates: Sequence[GatePlan]) -> float | None:
     longest = phase.min_dwell
     for gate in gates:
-        shown = None if gate.units is None else _time_for(application, share, gate.units)
+        told, age = _told(application, rollout, gate.measure)
+        shown = None if gate.units is None else _time_for(told, share, gate.units)
         if shown is None:
             return None
-        longest = max(longest, shown + MINUTE.seconds + deadline)
+        longest = max(longest, shown + age)
     met = _time_for(application, share, phase.min_units)
     if met is None:
         return None
@@ -171,8 +183,11 @@ def _seconds(application: Application, phase: Phase, share: float, gates: Sequen
 def units_to_advance(gate: Gate, share: float, assumed: Assumed) -> int | None:
     """Canary units until an identical canary has shown that it is within the margin; None where no number is enough."""
     growth = _growth_of_safety(gate, assumed)
-    batches = _least(lambda n: combine([n * g for g in growth], BET_WEIGHTS) + LOG_WHOLE >= SAFE_LIMIT)
-    return None if batches is None else math.ceil(batches * max(1.0, share / (1 - share)) * LOSS)
+    rated = MEASURES[gate.measure].read is None
+    # Ratings have one lane alone, and as many stable units as canary ones.
+    log_whole, loss = (0.0, 1.0) if rated else (LOG_WHOLE, LOSS)
+    batches = _least(lambda n: combine([n * g for g in growth], BET_WEIGHTS) + log_whole >= SAFE_LIMIT)
+    return None if batches is None else math.ceil(batches * max(1.0, share / (1 - share)) * loss)
 
 
 def _growth_of_safety(gate: Gate, assumed: Assumed) -> list[float]:
@@ -184,6 +199,10 @@ def _growth_of_safety(gate: Gate, assumed: Assumed) -> list[float]:
         inside = 1 - NormalDist().cdf(NormalDist().inv_cdf(measure.quantile) + math.log1p(gate.margin) / assumed.spread)
         outside = 1 - measure.quantile
         return [_bet(bet, [(inside, 1.0), (1 - inside, 0.0)], lambda x: outside - x) for bet in BETS]
+    if measure.read is None:
+        middle = NormalDist(assumed.score, assumed.score_spread)
+        scores = [min(1.0, max(0.0, middle.inv_cdf((place + 0.5) / 400))) for place in range(400)]
+        return _mixed(measure, gate.margin, False, [(1 / len(scores), value) for value in scores], 1.0)
     grid = [math.exp(assumed.spread * NormalDist().inv_cdf((place + 0.5) / 400)) for place in range(400)]
     cap = max(math.exp(assumed.spread * NormalDist().inv_cdf(CAP_AT)), CAP_OVER_MEDIAN)
     return _mixed(measure, gate.margin, True, [(1 / len(grid), value) for value in grid], cap)

@@ -191,9 +191,10 @@ class Rated:
 
     def __init__(self, rollout: Rollout, gates: Mapping[str, Gate]) -> None:
         """`gates`: the first one of each measure."""
-        within = rollout.judging.within if rollout.judging is not None else 0.0
         names = [name for name in gates if MEASURES[name].read is None]
-        self._of = {name: Ratings(rollout, gates[name], within) for name in names}
+        self._of = {name: Ratings(rollout, gates[name], rollout.matures[name]) for name in names}
+        self.silent: dict[str, str] = {}
+        """By measure: why ratings do not come, in the words of whoever gives them; empty where they do."""
 
     def __contains__(self, measure: str) -> bool:
         return measure in self._of
@@ -203,6 +204,16 @@ class Rated:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._of)
+
+    @property
+    def horizon(self) -> float:
+        """Requests that began by then have been looked at (Unix seconds)."""
+        return min((one.horizon for one in self._of.values()), default=0.0)
+
+    def silence(self, measure: str) -> str:
+        """Why there is so little of a measure, as the end of a sentence; empty where nothing is the matter."""
+        why = self.silent.get(measure) if measure in self._of else None
+        return f"; {measure}: {why}" if why else ""
 
     def begin_visit(self, phase: int, out: frozenset[str]) -> None:
         """The rollout has entered a phase; `out`: cohorts that were rolled back by themselves since the last one."""

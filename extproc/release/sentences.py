@@ -13,7 +13,7 @@ _MANY: Final = math.log(1e6)
 
 
 def value(measure: Measure, number: float) -> str:
-    """A value of a measure: `1.20%`, `1.234 s`, `$0.00120`, `0.802`, `1,234.5`."""
+    """A value of a measure: `1.20%`, `1.234 s`, `$0.00120`, `0.802`, `3.42 requests`, `1,234.5`."""
     match measure.unit:
         case "share":
             return f"{number:.2%}"
@@ -23,6 +23,8 @@ def value(measure: Measure, number: float) -> str:
             return f"${number:.6f}"
         case "score":
             return f"{number:.3f}"
+        case "requests":
+            return f"{number * measure.scale:,.2f} requests"
         case _:
             return f"{number:,.1f}"
 
@@ -38,6 +40,8 @@ def difference(measure: Measure, number: float, of: float | None = None) -> str:
             said = f"{'-' if number < 0 else '+'}${abs(number):.6f}"
         case "score":
             return f"{number:+.3f}"
+        case "requests":
+            said = f"{number * measure.scale:+,.2f} requests"
         case _:
             said = f"{number:+,.1f}"
     return f"{said} ({number / of:+.1%})" if of else said

@@ -9,6 +9,7 @@ from extproc import contract
 from extproc.domain import AffinityPolicy, Backend, Model, Spec
 from extproc.render.failover import failing_over
 from extproc.render.identity import JWKS_CLUSTER, jwks_address
+from extproc.render.sampling import MOST_COPIED, samples
 from extproc.render.settings import EnvoySettings, RouterTls, routed_models
 from extproc.render.upstream import upstream_filters
 from extproc.render.yamltext import Block, typed
@@ -33,6 +34,11 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         "# extproc's collector: what became of each request.",
         {**_gathered(contract.COLLECTOR_CLUSTER, [_address(settings.collector)]), "connect_timeout": "1s", **_protocol(_http2())},
     ]
+    if samples(spec):
+        found += ["# extproc's sampler: copies for the judge. What it does not take in time is not copied.", _sampler_cluster(settings)]
+    if spec.feedback is not None:
+        said = "# extproc's feedback service: what users say of answers."
+        found += [said, {**_gathered(contract.FEEDBACK_CLUSTER, [_address(settings.feedback)]), "connect_timeout": "1s"}]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
@@ -69,6 +75,16 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "outlier_detection": outlier,
         **_protocol(_http2()),
         **(_router_tls(settings.router_tls) if settings.router_tls is not None else {}),
+    }
+
+
+def _sampler_cluster(settings: EnvoySettings) -> Block:
+    limits = {"max_connections": 64, "max_pending_requests": MOST_COPIED, "max_requests": MOST_COPIED, "max_retries": 0}
+    return {
+        **_gathered(contract.SAMPLER_CLUSTER, [_address(settings.sampler)]),
+        "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [limits]},
+        **_protocol(_http2()),
     }
 
 

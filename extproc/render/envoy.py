@@ -9,7 +9,7 @@ from extproc.domain import SourceKind, Spec
 from extproc.render.clusters import clusters
 from extproc.render.filters import access_log, early_mutations, http_filters, router_filter
 from extproc.render.refused import refuse_what_cannot_work
-from extproc.render.routes import BODY_LIMIT, rollout_routes, virtual_host
+from extproc.render.routes import BODY_LIMIT, feedback_routes, rollout_routes, virtual_host
 from extproc.render.settings import EnvoySettings, Profile
 from extproc.render.upstream import secrets
 from extproc.render.yamltext import Block, dump, typed
@@ -37,7 +37,8 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
         "xff_num_trusted_hops": spec.listener.trusted_hops,
         "early_header_mutation_extensions": early_mutations(spec),
         "access_log_options": LOG_OPTIONS,
-        "access_log": access_log(settings),
+        "access_log": access_log(spec, settings),
+        **_naming(spec),
     }
     document: Block = {
         "# -> http_connection_manager: set these keys, append to lists that you have. They act on every route.": None,
@@ -48,7 +49,7 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
         "# -> your virtual host: bodies are held while the model's name is read, or rewritten; 1 MiB by default.": None,
         "virtual_host": {"request_body_buffer_limit": BODY_LIMIT},
         "# -> routes of your virtual host: before your own. What they do not match keeps its own route.": None,
-        "routes": rollout_routes(spec, settings),
+        "routes": [*feedback_routes(spec), *rollout_routes(spec, settings)],
         "# -> static_resources.clusters": None,
         "clusters": clusters(spec, settings),
     }
@@ -108,13 +109,19 @@ def _listener(spec: Spec, settings: EnvoySettings) -> Block:
         stream_idle_timeout=IDLE_TIMEOUT,
         early_header_mutation_extensions=early_mutations(spec),
         access_log_options=LOG_OPTIONS,
-        access_log=access_log(settings),
+        access_log=access_log(spec, settings),
+        **_naming(spec),
         route_config={"name": "extproc", "virtual_hosts": [virtual_host(spec, settings)]},
         http_filters=[*http_filters(spec, settings, unmatched_answered=spec.listener.default_model is None), router_filter()],
     )
     network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
     address = {"address": spec.listener.address, "port_value": spec.listener.port}
     return {"name": "extproc", "address": {"socket_address": address}, "filter_chains": [{"filters": [network]}]}
+
+
+def _naming(spec: Spec) -> Block:
+    """Answers tell their request id where users may speak of them."""
+    return {"always_set_request_id_in_response": True} if spec.feedback is not None else {}
 
 
 def _runtime() -> Block:

@@ -12,7 +12,9 @@ from extproc.render.body import send_model_filter
 from extproc.render.headers import stripped_at_the_door
 from extproc.render.identity import geoip_filter, jwt_filter
 from extproc.render.routes import BODY_LIMIT, EXT_PROC
+from extproc.render.sampling import samples, sampling_filter
 from extproc.render.settings import EnvoySettings, Profile, routed_models
+from extproc.render.signals import signals_filters
 from extproc.render.targets import written_on_routes
 from extproc.render.yamltext import Block, typed
 
@@ -57,6 +59,13 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
     if geoip is not None and settings.profile is Profile.FULL:
         filters += ["# Where the client's address is. Envoy calls this filter work in progress.", geoip]
     filters += ["# The decision: one message with these headers only; dead, slow or silent routers mean stable.", ext_proc(spec, settings)]
+    if samples(spec):
+        said = (
+            "# Copies of some requests and answers for the judge; nobody waits for them. Runtime key, of a million: "
+            + contract.RUNTIME_SAMPLE
+        )
+        filters += [said, sampling_filter(spec)]
+    filters += signals_filters(spec)
     if affinity_headers(spec) and settings.profile is Profile.FULL:
         filters += ["# Remembers what keeps a conversation on a replica.", affinity_filter(spec)]
     if written_on_routes(spec):
@@ -107,7 +116,7 @@ def ext_proc(spec: Spec, settings: EnvoySettings) -> Block:
     return {"name": EXT_PROC, "typed_config": config}
 
 
-def access_log(settings: EnvoySettings) -> list[Block]:
+def access_log(spec: Spec, settings: EnvoySettings) -> list[Block]:
     """Every request's end, and each second of its life before, to the collector."""
     common: Block = {
         "log_name": contract.ACCESS_LOG_NAME,
@@ -124,10 +133,12 @@ def access_log(settings: EnvoySettings) -> list[Block]:
             {"tag": contract.EXT_PROC_STATUS_TAG, "value": state.format(field="call_status")},
         ]
     health = {"name": ":path", "string_match": {"exact": contract.HEALTH_PATH}, "invert_match": True}
+    ours = {"header_filter": {"header": health}}
+    posted = {"header_filter": {"header": {"name": ":path", "string_match": {"exact": contract.FEEDBACK_PATH}, "invert_match": True}}}
     return [
         {
             "name": "envoy.access_loggers.http_grpc",
-            "filter": {"header_filter": {"header": health}},
+            "filter": {"and_filter": {"filters": [ours, posted]}} if spec.feedback is not None else ours,
             "typed_config": typed("access_loggers.grpc.v3.HttpGrpcAccessLogConfig", common_config=common),
         }
     ]
@@ -140,6 +151,8 @@ def _handed_out(spec: Spec) -> list[tuple[str, str, str]]:
     found = [("set-cookie", contract.COOKIE_NAMESPACE, contract.COOKIE_FIELD)] if any(one.unit.cookie for one in rollouts) else []
     for header in dict.fromkeys(one.header for one in conversations if one.header is not None):
         found.append((header, contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_FIELD))
+    if spec.feedback is not None and spec.feedback.tokens:
+        found.append((contract.FEEDBACK_HEADER, contract.FEEDBACK_NAMESPACE, contract.FEEDBACK_FIELD))
     if any(one.cookie is not None for one in conversations):
         found.append(("set-cookie", contract.CONVERSATION_NAMESPACE, contract.CONVERSATION_COOKIE_FIELD))
     return found

@@ -30,8 +30,16 @@ def virtual_host(spec: Spec, settings: EnvoySettings) -> Block:
         "name": "extproc",
         "domains": ["*"],
         "request_body_buffer_limit": BODY_LIMIT,
-        "routes": [_health(), *rollout_routes(spec, settings), *_otherwise(spec, settings)],
+        "routes": [_health(), *feedback_routes(spec), *rollout_routes(spec, settings), *_otherwise(spec, settings)],
     }
+
+
+def feedback_routes(spec: Spec) -> list[Any]:
+    """What users say of answers goes to the service that listens, past the decision; none where nobody does."""
+    if spec.feedback is None:
+        return []
+    to = {"route": {"cluster": contract.FEEDBACK_CLUSTER}, "typed_per_filter_config": _not_asked()}
+    return ["# What users say of answers.", {"name": "feedback", "match": {"path": contract.FEEDBACK_PATH}, **to}]
 
 
 def rollout_routes(spec: Spec, settings: EnvoySettings) -> list[Any]:

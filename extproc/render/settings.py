@@ -54,6 +54,10 @@ class EnvoySettings:
     """None: a Unix socket, loopback, or a mesh between Envoy and router."""
     health_timeout: float = 0.2
     """Seconds that a worker may take to say that it is well; one answer later than that, and it is asked for no decision."""
+    sampler: str = contract.DEFAULT_SAMPLER_LISTEN
+    """Where copies for the judge go, in a Spec that has one."""
+    feedback: str = contract.DEFAULT_FEEDBACK_LISTEN
+    """Where what users post goes, in a Spec that listens to them."""
 
 
 def routed_models(spec: Spec) -> tuple[Model, ...]:

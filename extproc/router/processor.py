@@ -15,6 +15,7 @@ from time import perf_counter, time
 
 from extproc import wire
 from extproc.assign import Choice, Fate, Note, Snapshot, decide
+from extproc.assign.snapshot import More
 from extproc.domain import Assignment, Cookie
 
 SAMPLE_EVERY = 64
@@ -108,8 +109,8 @@ class Processor:
                     digest = hexlify(unit_hash.digest())
                     hashed = unit
                 reply += (choice.durable_reply if durable else choice.transient_reply) + digest
-                if choice.affinity:
-                    reply += wire.AFFINITY_PREFIX + digest
+                if choice.more:
+                    reply += _more(choice.more, digest, durable, now)
                 if cookie is not None:
                     reply += _cookie_reply(cookie, unit)
                 if note is not None:
@@ -165,6 +166,14 @@ Process = Callable[[bytes], bytes | None]
 
 def _key_of(assignment: Assignment) -> Key:
     return assignment.rollout, assignment.cohort, assignment.arm.value, assignment.reason.value
+
+
+def _more(more: More, digest: bytes, durable: bool, now: float) -> bytes:
+    """The unit's hash as a header, the token that names the answer."""
+    reply = wire.AFFINITY_PREFIX + digest if more.affinity else b""
+    if more.stamp is not None:
+        reply += wire.encode_feedback(more.stamp.sign(int(digest, 16), durable, int(now * 1e6)))
+    return reply
 
 
 def _cookie_reply(cookie: Cookie, unit: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Secrets that only routers know: the key of conversation tokens (from the store), and those of QA headers (by the Spec's references)."""
+"""Secrets that only routers know: the keys of tokens (from the store), and those of QA headers (by the Spec's references)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.assign import Secrets, conversation_key
+from extproc.assign.answered import feedback_key
 from extproc.domain import Credential, Spec
 
 SHORTEST: Final = 16
@@ -31,7 +32,7 @@ def read_secrets(spec: Spec, unit_key: bytes) -> Secrets:
             what = "has fewer than 16 bytes" if secret else "is empty or cannot be read"
             said = "%s: %s %s, so signed QA headers are ignored; set it and restart the router"
             log.warning(said, rollout.name, where, what, extra={"rollout": rollout.name})
-    return Secrets(conversation_key(unit_key), qa)
+    return Secrets(conversation_key(unit_key), qa, feedback_key(unit_key))
 
 
 def read_secret(reference: Credential) -> bytes:

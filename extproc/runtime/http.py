@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -17,6 +17,8 @@ from extproc.errors import Problem, SettingsError
 FINISH: Final = 2
 """Seconds that open requests get when the server stops; a client that reads slowly holds up nobody for longer."""
 BACKLOG: Final = 512
+KEEP_ALIVE: Final = 5
+"""Seconds after which a connection without a request is closed."""
 PATIENCE: Final = 3.0
 """Seconds to wait for a port: whoever has just been killed may still be giving it back."""
 _AGAIN: Final = 0.05
@@ -59,8 +61,19 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """A Starlette application on one address, without access log and server header."""
 
-    def __init__(self, app: Starlette, host: str, port: int, listener: socket.socket | None = None) -> None:
-        """`port` 0: any free one, known after `start`. `listener`: a socket that listens already, which is closed at the end."""
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        listener: socket.socket | None = None,
+        keep_alive: int = KEEP_ALIVE,
+        parser: Literal["auto", "h11"] = "auto",
+    ) -> None:
+        """`port` 0: any free one, known after `start`. `listener`: a socket that listens already, which is closed at the end.
+
+        `parser`: h11 bounds a request's head, the one that `auto` prefers where it is installed does not.
+        """
         self._host, self._given = host, port
         self._listener = listener
         config = uvicorn.Config(
@@ -72,7 +85,9 @@ class HttpServer:
             log_level="warning",
             lifespan="off",
             server_header=False,
+            http=parser,
             ws="none",
+            timeout_keep_alive=keep_alive,
             timeout_graceful_shutdown=FINISH,
         )
         self._server = _Server(config)
@@ -96,6 +111,11 @@ class HttpServer:
     def address(self) -> str:
         """HOST:PORT as bound."""
         return f"{self._host}:{self._server.servers[0].sockets[0].getsockname()[1]}"
+
+    @property
+    def connections(self) -> Collection[Any]:
+        """uvicorn's protocol of each open connection."""
+        return self._server.server_state.connections
 
     async def stop(self) -> None:
         """Finish open requests and close."""

@@ -11,14 +11,11 @@ from extproc.errors import Problem
 from extproc.measures import MEASURES
 from extproc.spec.units import show_share
 
-NOT_WATCHED: Final = "answer quality and user feedback"
-"""What this version does not watch; each leaves this list with the code that watches it."""
-
 
 def blind_spots(spec: Spec) -> list[Problem]:
     """Problems that do not stop a release."""
     rollouts = (spot for rollout in spec.rollouts.values() for spot in _rollout(spec, rollout))
-    return [*_identity(spec), *_models(spec), *_flags(spec), *rollouts]
+    return [*_identity(spec), *_models(spec), *_flags(spec), *_judge(spec), *rollouts]
 
 
 def _identity(spec: Spec) -> Iterator[Problem]:
@@ -70,9 +67,17 @@ def _flags(spec: Spec) -> Iterator[Problem]:
                 yield Problem("blind.flag-attribute", f"flags.{name}.attributes", message, hint)
 
 
+def _judge(spec: Spec) -> Iterator[Problem]:
+    """A judge whose money nobody counts."""
+    for one in spec.judge.endpoints if spec.judge is not None else ():
+        if one.prices is None:
+            message = f"what the judge {one.name} costs is not known, so that per_hour and per_release do not bound it"
+            yield Problem("blind.judge-prices", "judge.judges", message, "give it prices; $0 where it is your own")
+
+
 def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     path = f"rollouts.{rollout.name}"
-    yield Problem("blind.not-watched", path, f"{NOT_WATCHED} are not watched by this version", "watch them on your own dashboards")
+    yield from _not_watched(spec, path)
     yield from _not_compared(rollout, path)
     for index, phase in enumerate(rollout.phases):
         here = f"{path}.phases[{index}]"
@@ -92,6 +97,16 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     if rollout.phases[-1].share == 1.0:
         message = "until Envoy's own default has been moved after COMPLETED, stable must keep its full capacity"
         yield Problem("blind.keep-stable", path, message, f"runtime key extproc.{rollout.name}.completed; see the README")
+
+
+def _not_watched(spec: Spec, path: str) -> Iterator[Problem]:
+    """What only a block of the Spec makes somebody look at."""
+    sources = {"answer quality": ("judge", spec.judge), "user feedback": ("feedback", spec.feedback)}
+    missing = {what: block for what, (block, there) in sources.items() if there is None}
+    if missing:
+        verb = "are" if len(missing) > 1 else "is"
+        message = f"{' and '.join(missing)} {verb} not watched: the Spec has no {' and no '.join(missing.values())}"
+        yield Problem("blind.not-watched", path, message, "add the block, or watch it on your own dashboards")
 
 
 def _not_compared(rollout: Rollout, path: str) -> Iterator[Problem]:

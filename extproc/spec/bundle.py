@@ -1,7 +1,7 @@
 """A Spec and the files that it names, as one text: what is published, told to workers and kept under a digest.
 
 The text is the Spec's YAML; the files follow in one comment line at its end. So a Spec without files is just its YAML, and a bundle can
-still be read by people and by every YAML parser. Files are id lists and flag definitions; their paths are as written in the Spec.
+still be read by people and by every YAML parser. Files are id lists, flag definitions and rubrics; their paths are as written in the Spec.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ def named_files(values: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
     for name, source in _items(document.get("flags")):
         if isinstance(source, dict) and isinstance(source.get("file"), str):
             yield ("flags", name, "file"), source["file"]
+    judge = document.get("judge")
+    if isinstance(judge, dict) and isinstance(judge.get("rubric_file"), str):
+        yield ("judge", "rubric_file"), judge["rubric_file"]
     for name, rollout in _items(document.get("rollouts")):
         for key, where in _items(rollout.get("overrides") if isinstance(rollout, dict) else None):
             if key in ("stable_file", "canary_file") and isinstance(where, str):

@@ -6,12 +6,12 @@ add up three places to know what is compared; what no block names is a blind spo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 from extproc.domain import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase, Reaction
-from extproc.measures import COST, ERRORS, MEASURES, Kind, Measure, default_weights
+from extproc.measures import COST, ERRORS, MEASURES, SAMPLED, Kind, Measure, default_weights
 from extproc.spec import units
 from extproc.spec.document.gates import (
     CeilingBlock,
@@ -48,12 +48,14 @@ def unpriced(layer: str, stable: object, canary: object, models: Mapping[str, Mo
     return [name for name, block in models.items() if name in asked and block is not None and block.prices is None]
 
 
-def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool) -> Mapping[str, GateBlock]:
-    """Gates of a phase; `priced`: what a request costs is known."""
+def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool, judged: bool, told: Collection[str]) -> Mapping[str, GateBlock]:
+    """Gates of a phase; `priced`: what a request costs is known; `judged`: somebody judges answers; `told`: further measures that the
+    Spec has a source for."""
     for block in (phase, rollout):
         if block.gates is not None:
             return block.gates
-    return {**_DEFAULT, COST.name: GateBlock()} if priced else _DEFAULT
+    more = {COST.name: priced, **dict.fromkeys(sorted(SAMPLED), judged)}
+    return {**_DEFAULT, **{name: GateBlock() for name, there in more.items() if there}, **{name: GateBlock() for name in told}}
 
 
 def ceilings_of(phase: GatingBlock, rollout: GatingBlock) -> Mapping[str, CeilingBlock]:
@@ -79,9 +81,9 @@ def limit(measure: Measure, written: object) -> float:
     return found
 
 
-def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool) -> Phase:
+def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool, judged: bool, told: Collection[str]) -> Phase:
     """One phase with all that it inherits."""
-    gates, metrics = gates_of(block, rollout, priced), block.metrics if block.metrics is not None else rollout.metrics
+    gates, metrics = gates_of(block, rollout, priced, judged, told), block.metrics if block.metrics is not None else rollout.metrics
     weights = default_weights(gates)
     return Phase(
         name=block.name or show_share(block.share),

@@ -27,6 +27,7 @@ from extproc.spec.document.base import (
     HEADER_PATTERN,
     KEY_PATTERN,
     NAME_PATTERN,
+    ORIGIN_PATTERN,
     REGION_PATTERN,
 )
 from extproc.spec.resolve import resolve
@@ -64,6 +65,7 @@ _PATTERNS = {
     REGION_PATTERN: "must be a country and its subdivision, such as GB-ENG",
     CLAIM_PATTERN: "must be a claim, or the dotted path to one, such as realm_access.roles",
     COOKIE_PATTERN: "must be a cookie name: letters, digits, dash and underscore, at most 64",
+    ORIGIN_PATTERN: "must be an origin: scheme, name in lower case and port where it is not the usual one, such as https://chat.example.com",
     "^/": "must start with /",
     "^https://": "must start with https://",
     "^https?://": "must start with http:// or https://",
@@ -118,9 +120,10 @@ def fingerprint(rollout: Rollout) -> str:
     """Identity of one rollout's own part: while it runs, salt, unit, cohorts, models, phases and gates must not change.
 
     When it may go on by itself (windows, freezes, approval) is left out: that holds nothing that was decided, and a freeze that is
-    declared during an incident must not ask for a rollback first.
+    declared during an incident must not ask for a rollback first. So is how many answers are judged.
     """
-    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=())
+    judging = replace(rollout.judging, share=0.0) if rollout.judging is not None else None
+    rollout = replace(rollout, approval_above=1.0, windows=(), freezes=(), judging=judging)
     option = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
     return sha256(orjson.dumps(rollout, option=option, default=_kind_and_fields)).hexdigest()[:16]
 

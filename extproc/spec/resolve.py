@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -19,20 +19,26 @@ from extproc.domain import (
     Endpoint,
     Fact,
     FactKind,
+    FeedbackTerms,
     FlagSource,
     FlagVendor,
     Geoip,
     Identity,
+    Judge,
+    JudgeEndpoint,
+    Judging,
     Jwt,
     Listener,
     Match,
     Model,
     Overrides,
     PathRewrite,
+    Phase,
     Poll,
     Prices,
     Prometheus,
     Rollout,
+    Sessions,
     Sla,
     Source,
     SourceKind,
@@ -40,11 +46,16 @@ from extproc.domain import (
     Tls,
     Unit,
 )
+from extproc.judge import rubric
+from extproc.judge.shipped import rubric_for
+from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
 from extproc.spec import gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
+from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.judge import JudgeBlock, JudgeEndpointBlock
 from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock
 from extproc.spec.document.rollout import (
     ConversationBlock,
@@ -54,6 +65,7 @@ from extproc.spec.document.rollout import (
     SourceBlock,
     UnitBlock,
 )
+from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
     FlagVendor.UNLEASH: "userId",
@@ -84,6 +96,11 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
     groups = {name: tuple(countries) for name, countries in written.country_groups.items()}
     around = selecting.Around(identity, groups, files)
     salts = {name: block.salt or name for name, block in document.rollouts.items()}
+    judge = _judge(document.judge, document.application, files) if document.judge is not None else None
+    sessions = _sessions(document.sessions) if document.sessions is not None else None
+    feedback = _feedback(document.feedback) if document.feedback is not None else None
+    sources = {SESSION_LENGTH.name: sessions, THUMBS.name: feedback}
+    told = {name: source.looked_at for name, source in sources.items() if source is not None}
     return Spec(
         application=_application(document.application),
         listener=_listener(document.listener),
@@ -91,10 +108,52 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         models={name: _model(name, block) for name, block in document.models.items()},
         layers={name: _slots(block.slots) for name, block in document.layers.items()},
         flags={name: _flags(name, block, files) for name, block in document.flags.items()},
-        rollouts={name: _rollout(name, block, salts, around, document.models) for name, block in document.rollouts.items()},
+        rollouts={name: _rollout(name, block, salts, around, document.models, judge, told) for name, block in document.rollouts.items()},
         digest=digest,
         prometheus=_prometheus(document.prometheus) if document.prometheus is not None else None,
+        judge=judge,
+        sessions=sessions,
+        asked_again=(document.retries or RetriesBlock()).within,
+        feedback=feedback,
     )
+
+
+def _feedback(block: FeedbackBlock) -> FeedbackTerms:
+    return FeedbackTerms(block.window, tuple(block.origins), block.keys_file or "", block.allow_request_ids_from_browsers, block.tokens)
+
+
+def _sessions(block: SessionsBlock) -> Sessions:
+    source = Source(SourceKind.HEADER, block.header) if block.header is not None else Source(SourceKind.COOKIE, block.cookie or "")
+    return Sessions(source, block.lasts)
+
+
+def _judge(block: JudgeBlock, application: ApplicationBlock, files: Mapping[str, str]) -> Judge:
+    written = block.rubric_file
+    return Judge(
+        endpoints=tuple(_judge_endpoint(one) for one in block.judges),
+        rubric=rubric.load(files[written]) if written is not None else rubric_for(application.type),
+        sample=block.sample,
+        per_hour=block.per_hour,
+        per_release=block.per_release,
+        within=block.within,
+        again=block.again,
+        language=block.language,
+        patterns=dict(block.redact),
+        retention=block.retention,
+        longest=block.longest_body,
+    )
+
+
+def _judge_endpoint(one: JudgeEndpointBlock) -> JudgeEndpoint:
+    credential, prices = _credential(one.credential), _prices(one.prices)
+    return JudgeEndpoint(one.name or one.model, one.url, one.model, credential, prices, one.temperature, one.timeout, one.concurrency)
+
+
+def _judging(phases: Sequence[Phase], judge: Judge | None) -> Judging | None:
+    """What a score means in a rollout; None where no phase asks for one."""
+    if judge is None or not any(gate.measure in SAMPLED for phase in phases for gate in phase.gates):
+        return None
+    return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.sample)
 
 
 def _slots(written: Mapping[str, float]) -> dict[str, tuple[float, float]]:
@@ -188,9 +247,21 @@ def _prometheus(block: PrometheusBlock) -> Prometheus:
 
 
 def _rollout(
-    name: str, block: RolloutBlock, salts: Mapping[str, str], around: selecting.Around, models: Mapping[str, ModelBlock]
+    name: str,
+    block: RolloutBlock,
+    salts: Mapping[str, str],
+    around: selecting.Around,
+    models: Mapping[str, ModelBlock],
+    judge: Judge | None,
+    told: Mapping[str, float],
 ) -> Rollout:
+    """`told`: measures that ratings tell of -> seconds of a request's age at which they are looked at."""
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
+    judged = judge is not None and block.layer == gating.MODEL_LAYER
+    phases = tuple(gating.phase(index, phase, block, priced, judged, told) for index, phase in enumerate(block.phases))
+    judging = _judging(phases, judge)
+    matures = {**told, **dict.fromkeys(SAMPLED, judge.within)} if judge is not None and judging is not None else told
+    gated = {gate.measure for phase in phases for gate in phase.gates}
     return Rollout(
         name=name,
         layer=block.layer,
@@ -199,7 +270,7 @@ def _rollout(
         canary=block.canary,
         unit=_unit(block.unit),
         cohorts=tuple(selecting.cohort(cohort, block.phases, around) for cohort in block.cohorts),
-        phases=tuple(gating.phase(index, phase, block, priced) for index, phase in enumerate(block.phases)),
+        phases=phases,
         holdback=block.holdback,
         salt=salts[block.reuse_salt_of] if block.reuse_salt_of is not None else salts[name],
         slot=block.slot,
@@ -212,6 +283,8 @@ def _rollout(
         approval_above=block.approval_above,
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
+        judging=judging,
+        matures={name: age for name, age in matures.items() if name in gated},
     )
 
 

@@ -2,6 +2,17 @@
 
 from extproc.transport.address import Address, parse_address
 from extproc.transport.base import Process, Server, TransportName, make_server
-from extproc.transport.security import PRIVATE, Security, problems
+from extproc.transport.security import PRIVATE, Security, is_loopback, problems
 
-__all__ = ["PRIVATE", "Address", "Process", "Security", "Server", "TransportName", "make_server", "parse_address", "problems"]
+__all__ = [
+    "PRIVATE",
+    "Address",
+    "Process",
+    "Security",
+    "Server",
+    "TransportName",
+    "is_loopback",
+    "make_server",
+    "parse_address",
+    "problems",
+]

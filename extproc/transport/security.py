@@ -54,7 +54,7 @@ def problems(address: Address, security: Security) -> list[Problem]:
     if security.client_ca and not security.certificate:
         hint = "add --tls-cert and --tls-key: clients are checked inside TLS"
         found.append(Problem("settings.tls", "--tls-client-ca", "there is no TLS", hint))
-    if not address.path and not _is_loopback(address.host) and not security.client_ca and not security.plaintext:
+    if not address.path and not is_loopback(address.host) and not security.client_ca and not security.plaintext:
         message = f"{address} is open to the network, and whoever reaches it could ask which model a user meets"
         hint = (
             "listen on unix:PATH or loopback, add --tls-cert, --tls-key and --tls-client-ca, or say --plaintext if a mesh protects the port"
@@ -74,7 +74,8 @@ def problems(address: Address, security: Security) -> list[Problem]:
     return found
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True for what only this machine can reach."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -5,19 +5,37 @@ the client with 500, so values come from the checked Spec and never from a reque
 not clear the route cache, so every reply that names a model sets a header.
 """
 
+from extproc.wire.assigned import Assigned
+from extproc.wire.copies import AnswerBegins, Piece, RequestBegins, Told, read_copy
 from extproc.wire.effects import set_headers
 from extproc.wire.outcomes import read_outcomes
-from extproc.wire.replies import AFFINITY_PREFIX, HASH_DIGITS, KEEP_ROUTE, encode_cookie, encode_reply, encode_token, matching_empty_reply
+from extproc.wire.replies import (
+    AFFINITY_PREFIX,
+    HASH_DIGITS,
+    KEEP_ROUTE,
+    encode_cookie,
+    encode_feedback,
+    encode_reply,
+    encode_token,
+    matching_empty_reply,
+)
 from extproc.wire.requests import read_subject
 
 __all__ = [
     "AFFINITY_PREFIX",
     "HASH_DIGITS",
     "KEEP_ROUTE",
+    "AnswerBegins",
+    "Assigned",
+    "Piece",
+    "RequestBegins",
+    "Told",
     "encode_cookie",
+    "encode_feedback",
     "encode_reply",
     "encode_token",
     "matching_empty_reply",
+    "read_copy",
     "read_outcomes",
     "read_subject",
     "set_headers",

@@ -1,7 +1,7 @@
 """Access-log entries -> Outcomes.
 
-Each field that is asked of a parsed message makes an object. What is the same for many requests (the assignment without its unit, the
-flags) is therefore asked once and remembered by its bytes.
+Each field that is asked of a parsed message makes an object. What is the same for many requests (the assignment without its unit: see
+`assigned`; the flags) is therefore asked once and remembered by its bytes.
 """
 
 from __future__ import annotations
@@ -9,26 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import Final, NamedTuple
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from extproc import contract
-from extproc.domain import Arm, Outcome, Reason, Undecided
+from extproc.domain import Outcome, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
+from extproc.wire.assigned import read_assigned
 
 _PREFIX: Final = contract.ASSIGNMENT_NAMESPACE + "."
 _REMEMBERED: Final = 4096
-"""Assignments, and sets of flags: one for each cohort, arm, phase and router that is about."""
-_HASH_DIGITS: Final = 16
-_UNIT: Final = bytes((0x0A, len(contract.FIELD_UNIT))) + contract.FIELD_UNIT.encode() + bytes((0x12, _HASH_DIGITS + 2, 0x1A, _HASH_DIGITS))
-"""A Struct's entry of the unit, up to its hash: key, then a Value that is a string."""
-
-
+"""Sets of flags."""
 _MOST_TOKENS: Final = 1 << 48
 """Of one answer; what is above is none, and would outweigh every other."""
+_SIGNALS: Final = (contract.SIGNAL_PROMPT, contract.SIGNAL_SESSION, contract.SIGNAL_RETRY)
 _PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
 _START: Final = AccessLogType.DOWNSTREAM_START
 
@@ -46,19 +44,6 @@ def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
         if len(outcomes) == before and _is_final(entry.common_properties):
             undecided.append(_undecided(entry))
     return outcomes, undecided
-
-
-class _Assigned(NamedTuple):
-    """What an assignment says, its unit apart."""
-
-    rollout: str
-    generation: int
-    phase: str
-    cohort: str
-    arm: Arm
-    reason: Reason
-    durable: bool
-    router: str
 
 
 class _Flagged(NamedTuple):
@@ -99,15 +84,38 @@ def _outcomes_of(entry: HttpAccessLogEntry) -> Iterator[Outcome]:
     if common.access_log_type == _START:
         return
     metadata = common.metadata.filter_metadata
+    signals = _signals(metadata[contract.SIGNALS_NAMESPACE].fields) if contract.SIGNALS_NAMESPACE in metadata else _NO_SIGNALS
     for namespace in metadata:
         if namespace.startswith(_PREFIX):
             # A word that we do not know comes from a router of another version: its entry is nobody's, its neighbours' are not lost.
             with suppress(ValueError, OverflowError):
-                yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace])
+                yield _outcome(entry, common, namespace[len(_PREFIX) :], metadata[namespace], signals)
 
 
-def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct) -> Outcome:
-    unit, assigned = _read(assignment)
+class _Signals(NamedTuple):
+    """What a request's own user says without a word."""
+
+    prompt: str
+    session: str
+    retry: bool
+
+
+_NO_SIGNALS: Final = _Signals("", "", False)
+
+
+def _signals(fields: Any) -> _Signals:
+    said = {name: fields[name].string_value for name in _SIGNALS if name in fields}
+    session = said.get(contract.SIGNAL_SESSION, "")
+    tried = said.get(contract.SIGNAL_RETRY, "")
+    return _Signals(
+        said.get(contract.SIGNAL_PROMPT, ""),
+        blake2b(session.encode(), digest_size=8).hexdigest() if session else "",
+        tried.isdecimal() and tried.strip("0") != "",
+    )
+
+
+def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, assignment: Struct, signals: _Signals) -> Outcome:
+    unit, assigned = read_assigned(assignment)
     final = common.access_log_type != _PERIODIC
     status = entry.response.response_code.value
     failed, client_aborted, throttled = _result(common, status)
@@ -140,31 +148,9 @@ def _outcome(entry: HttpAccessLogEntry, common: AccessLogCommon, layer: str, ass
         output_tokens,
         reasoning_tokens,
         assigned.router,
-    )
-
-
-def _read(assignment: Struct) -> tuple[str, _Assigned]:
-    """The unit, and the rest. Raises ValueError where it says what we do not know."""
-    raw = assignment.SerializeToString()
-    at = raw.find(_UNIT) + len(_UNIT)
-    if at < len(_UNIT):
-        return assignment.fields[contract.FIELD_UNIT].string_value, _assigned(raw)
-    end = at + _HASH_DIGITS
-    return raw[at:end].decode(), _assigned(raw[:at] + b"0" * _HASH_DIGITS + raw[end:])
-
-
-@lru_cache(_REMEMBERED)
-def _assigned(raw: bytes) -> _Assigned:
-    fields = Struct.FromString(raw).fields
-    return _Assigned(
-        rollout=fields[contract.FIELD_ROLLOUT].string_value,
-        generation=int(fields[contract.FIELD_GENERATION].number_value),
-        phase=fields[contract.FIELD_PHASE].string_value,
-        cohort=fields[contract.FIELD_COHORT].string_value,
-        arm=Arm(fields[contract.FIELD_ARM].string_value),
-        reason=Reason(fields[contract.FIELD_REASON].string_value),
-        durable=fields[contract.FIELD_DURABLE].bool_value,
-        router=fields[contract.FIELD_ROUTER].string_value,
+        signals.prompt,
+        signals.session,
+        signals.retry,
     )
 
 

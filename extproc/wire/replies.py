@@ -7,6 +7,8 @@ cookie are appended to each other: protobuf merges repeated occurrences of a sin
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
@@ -68,6 +70,22 @@ def encode_token(token: bytes, cookie: str) -> bytes:
     reply = ProcessingResponse()
     reply.dynamic_metadata.fields[contract.CONVERSATION_NAMESPACE].struct_value.update({field: value})
     return reply.SerializeToString()
+
+
+def encode_feedback(token: bytes) -> bytes:
+    """Reply bytes that make the rendered Envoy name the answer by this token."""
+    return _feedback_prefix(len(token)) + token
+
+
+@lru_cache
+def _feedback_prefix(length: int) -> bytes:
+    """What stands before a token of this length; there is one length for each cohort's arm."""
+    placeholder, reply = "0" * length, ProcessingResponse()
+    reply.dynamic_metadata.fields[contract.FEEDBACK_NAMESPACE].struct_value.update({contract.FEEDBACK_FIELD: placeholder})
+    encoded = reply.SerializeToString()
+    if not encoded.endswith(placeholder.encode()):
+        raise AssertionError("a reply must end with the token")
+    return encoded[:-length]
 
 
 def _affinity_prefix() -> bytes:

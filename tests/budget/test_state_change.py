@@ -7,9 +7,9 @@ from collections.abc import Generator
 import pytest
 
 from extproc import wire
-from extproc.assign import Prepared, Snapshot, derive, derive_in_steps, prepare
+from extproc.assign import Prepared, Secrets, Snapshot, derive, derive_in_steps, prepare
 from extproc.assign.deriving import STEP
-from extproc.domain import Assignment, Spec, State
+from extproc.domain import Assignment, FeedbackTerms, Spec, State
 from extproc.router.processor import Processor
 from tests.support.cost import opcodes
 from tests.support.specs import cohort, conversation, header, ids, model, overrides, rollout, spec, state_of
@@ -69,6 +69,18 @@ def test_no_step_of_a_state_change_takes_long(name: str) -> None:
     assert [(one.durable_reply, one.transient_reply, one.index) for one in snapshot.choices] == [
         (one.durable_reply, one.transient_reply, one.index) for one in whole.choices
     ]
+
+
+def test_no_step_takes_longer_where_answers_carry_tokens() -> None:
+    """A step makes fewer replies then: stamps are made with them."""
+    many = tuple(cohort(f"c{number}", header("x-flag", str(number))) for number in range(300))
+    given = spec(rollout(cohorts=many), feedback=FeedbackTerms(60.0, (), "", False, tokens=True))
+    prepared, state = prepare(given, Secrets(feedback=b"f" * 32)), state_of(given)
+    derive(prepared, state, wire.encode_reply)
+    costs, made, snapshot = steps(prepared, state)
+    assert all(choice.more is not None for choice in snapshot.choices)
+    assert max(made) <= STEP
+    assert max(costs) <= MOST["300 cohorts"]
 
 
 def test_the_swap_itself_costs_the_same_at_every_size() -> None:

@@ -296,7 +296,12 @@ def standing(
     listen = f"unix:{directory}/r.sock" if files is None else f"127.0.0.1:{free_port()}"
     tls = RouterTls(str(files.ca), "localhost", str(files.client), str(files.client_key)) if files is not None else None
     settings = EnvoySettings(
-        contract.endpoints(listen, 1), f"unix:{directory}/c.sock", profile, message_timeout=message_timeout, router_tls=tls
+        contract.endpoints(listen, 1),
+        f"unix:{directory}/c.sock",
+        profile,
+        message_timeout=message_timeout,
+        router_tls=tls,
+        sampler=f"unix:{directory}/s.sock",
     )
     config = directory / "envoy.yaml"
     if host is None:

@@ -26,13 +26,16 @@ from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
+from extproc.controller.hearing import FeedbackKeeper
 from extproc.controller.journal import JournalReader
 from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.routers import Routers
+from extproc.controller.scores import Scores
 from extproc.controller.talk import Question
+from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Arm, Status
 from extproc.errors import Problem
@@ -58,7 +61,8 @@ class Served:
         self.vital_metrics = VitalMetrics(self.vitals, {"died": 0, "hung": 0})
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
-        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0)
+        users = Users(self.loop, FeedbackKeeper(self.loop, self.store, "127.0.0.1:0"))
+        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0), Scores(self.loop), users
         brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""

@@ -9,6 +9,7 @@ import yaml
 
 from extproc import spec as spec_room
 from extproc.demo import stand
+from extproc.demo.judge_model import JudgeKnobs
 from extproc.demo.model import Knobs
 from extproc.demo.processes import DemoError
 from extproc.demo.scenarios import SCENARIOS, scenario_named
@@ -29,8 +30,8 @@ def test_every_script_turns_knobs_that_exist(name: str) -> None:
     """A script names real knobs of a model and breaks it at most once; a promise has a fault to be timed from, and the other way round."""
     scenario = scenario_named(name)
     for turn in scenario.script:
-        assert turn.arm in ("", "canary", "stable", "both")
-        Knobs().changed(dict(turn.knobs))
+        assert turn.arm in ("", "canary", "stable", "both", "judge")
+        (JudgeKnobs() if turn.arm == "judge" else Knobs()).changed(dict(turn.knobs))
         assert bool(turn.knobs) == bool(turn.arm)
     breaks = sum(turn.breaks for turn in scenario.script)
     assert breaks <= 1

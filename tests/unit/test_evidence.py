@@ -500,6 +500,8 @@ def test_client_aborts_and_throttling_are_counted_apart() -> None:
 HARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "throttled": ({"throttled": True, "status": 429}, {}),
     "client_aborts": ({"client_aborted": True}, {}),
+    "abandons": ({"client_aborted": True}, {}),
+    "retries": ({"retry": True}, {}),
     "ttft_mean": ({"ttft": 0.3}, {"ttft": 0.1}),
     "ttft_p50": ({"ttft": 0.3}, {"ttft": 0.1}),
     "ttft_p95": ({"ttft": 0.3}, {"ttft": 0.1}),

@@ -44,4 +44,5 @@ def test_the_table_names_every_measure() -> None:
     assert MEASURES["errors"].margins == MEASURES["throttled"].margins == (0.05, 0.01, 0.005, 0.0025)
     assert {measure.margins for measure in MEASURES.values() if measure.relative} == {(0.5, 0.2, 0.1, 0.1)}
     less_is_worse = {name for name, measure in MEASURES.items() if not measure.more_is_worse}
-    assert less_is_worse == {"cached_tokens", "output_rate"}
+    assert less_is_worse == {"cached_tokens", "output_rate", "judge", "session_length", "thumbs"}
+    assert MEASURES["tripwires"].margins == MEASURES["judge"].margins == MEASURES["thumbs"].margins == (0.05, 0.03, 0.02, 0.02)

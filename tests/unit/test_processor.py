@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from extproc import contract, wire
 from extproc.assign import Secrets, compile, derive, prepare, sign_qa
-from extproc.domain import Affinity, AffinityPolicy, Arm, Cookie, Match, Rollout, Status
+from extproc.assign.answered import Seen, read
+from extproc.domain import Affinity, AffinityPolicy, Arm, Cookie, FeedbackTerms, Match, Rollout, Status
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.router import processor as room
 from extproc.router.processor import SAMPLE_EVERY, Processor
@@ -168,6 +170,27 @@ def test_a_token_in_a_cookie_has_its_attributes(clock: list[int]) -> None:
     token, _, attributes = value.partition("; ")
     assert token.startswith("talk=1.")
     assert attributes == "Max-Age=600; Path=/; HttpOnly"
+
+
+def test_an_answer_is_named_by_a_token_that_says_whose_it_is(clock: list[int]) -> None:
+    """Signed for the unit, the arm and the visit that the access log tells of; the clock is read for it. Nothing of it unless asked for."""
+    secrets, feedback = Secrets(feedback=b"f" * 32), FeedbackTerms(60.0, (), "", False, tokens=True)
+    given = spec(rollout(), feedback=feedback)
+    made = Processor(derive(prepare(given, secrets), state_of(given, 0.5), wire.encode_reply), KEY)
+    for number in range(20):
+        said = answer(made, request(x_user_id=f"u{number}"))
+        token, told = said.dynamic_metadata["extproc.feedback"]["token"], said.dynamic_metadata["extproc.assignment.model"]
+        found = read([b"f" * 32], token, 60.0, NOW)
+        one = found.answered
+        assert found.seen is Seen.VALID
+        assert one is not None
+        assert (one.unit, one.arm, one.rollout, one.cohort) == (told["unit"], told["arm"], told["rollout"], told["cohort"])
+        assert (one.generation, one.durable, one.start) == (told["generation"], told["durable"], NOW)
+        assert cluster(said) in (b"old", b"new")
+    unsigned = spec(rollout(), feedback=replace(feedback, tokens=False))
+    for other in (spec(rollout()), spec(rollout(layer="prompt"), feedback=feedback), unsigned):
+        plain = Processor(derive(prepare(other, secrets), state_of(other, 0.5), wire.encode_reply), KEY)
+        assert "extproc.feedback" not in answer(plain, request(x_user_id="u1")).dynamic_metadata.fields
 
 
 def test_what_does_not_count_is_counted(clock: list[int]) -> None:

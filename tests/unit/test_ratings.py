@@ -18,7 +18,9 @@ from tests.support import specs
 from tests.support.specs import cohort
 
 WITHIN = 60.0
-JUDGED = replace(specs.gated("judge"), judging=Judging("rubric", ("judge-1",), WITHIN), cohorts=(cohort("everyone"),))
+JUDGED = replace(
+    specs.gated("judge"), judging=Judging("rubric", ("judge-1",), 0.2), matures={"judge": WITHIN}, cohorts=(cohort("everyone"),)
+)
 BEGIN = 1_000_000.0
 GENERATION, PHASE_5, PHASE_25, PHASE_50 = 2, 1, 2, 3
 ARMS = (Arm.CANARY, Arm.CONTROL)
@@ -184,6 +186,21 @@ def test_the_shift_is_found_with_about_as_many_answers_as_are_promised() -> None
     assert 300 <= median <= 1500, needed
 
 
+def test_a_canary_that_trips_more_wires_is_harm_and_one_that_trips_fewer_is_not() -> None:
+    """Of the same sampled answers; more is worse."""
+    rollout = replace(specs.gated("tripwires"), judging=JUDGED.judging, matures={"tripwires": WITHIN}, cohorts=(cohort("everyone"),))
+    for canary, stable, worse in ((0.3, 0.02, True), (0.02, 0.3, False)):
+        one, draw = evidence(rollout=rollout), Random(3)
+        for number in range(200):
+            for arm, share in zip(ARMS, (canary, stable), strict=True):
+                one.hear(rating(number, arm, float(draw.random() < share), measure="tripwires"))
+        one.advance(BEGIN + 200 + WITHIN)
+        assert (one.log_e_harm("tripwires") > math.log(1000)) is worse
+        (finding,) = (each for each in evaluate(rollout, one) if each.gate == "tripwires")
+        assert finding.verdict is (Verdict.FAIL if worse else Verdict.PASS)
+        assert "tripwires: canary 2" in finding.sentence or "tripwires: canary 3" in finding.sentence or not worse
+
+
 # ------------------------------------------------------------------------------------------------------------- safety and gates
 def test_answers_that_are_as_good_pass_the_gate() -> None:
     """Non-inferiority within the phase's margin of .05."""
@@ -231,9 +248,11 @@ def test_a_cohort_that_is_out_is_out_of_ratings_too() -> None:
     """What it did is no part of the whole any more."""
     rollout = replace(JUDGED, cohorts=(cohort("vip"), cohort("everyone")))
     one = evidence(rollout=rollout)
+    values = {(Arm.CANARY, "vip"): 0.1, (Arm.CONTROL, "vip"): 0.9, (Arm.CANARY, "everyone"): 0.8, (Arm.CONTROL, "everyone"): 0.8}
     for number in range(100):
-        for arm, name, value in ((Arm.CANARY, "vip", 0.1), (Arm.CONTROL, "vip", 0.9), (Arm.CANARY, "everyone", 0.8), (Arm.CONTROL, "everyone", 0.8)):
-            one.hear(replace(rating(number, arm, value, cohort=name), stream_id=f"{arm}-{name}-{number}", unit=f"{number:012x}{len(name):04x}"))
+        for (arm, name), value in values.items():
+            unit = f"{number:012x}{len(name):04x}"
+            one.hear(rating(number, arm, value, cohort=name, stream_id=f"{arm}-{name}-{number}", unit=unit))
     one.advance(BEGIN + 100 + WITHIN)
     assert harm(one) > math.log(100)
     assert one.log_e_harm("judge", View("vip")) > math.log(100)
@@ -262,3 +281,11 @@ def test_evidence_from_before_there_was_a_judge_is_read() -> None:
     document = one.to_json()
     del document["rated"]
     assert Evidence.from_json(plain, 8.0, document, BEGIN).generation == GENERATION
+
+
+def test_each_measure_is_silent_for_its_own_reason() -> None:
+    """That a judge is away says nothing of what users say."""
+    both = replace(specs.gated("judge", "thumbs"), judging=JUDGED.judging, matures={"judge": 60.0, "thumbs": 60.0})
+    one = evidence(rollout=both)
+    one.rated.silent.update({"judge": "it is away"})
+    assert (one.rated.silence("judge"), one.rated.silence("thumbs"), one.rated.silence("errors")) == ("; judge: it is away", "", "")

@@ -428,7 +428,7 @@ def test_blind_no_prices() -> None:
 def test_blind_not_watched() -> None:
     """What this version does not watch is said for each rollout."""
     (spot,) = [spot for spot in spec.blind_spots(load(example())) if spot.id == "blind.not-watched"]
-    assert spot.message == "answer quality and user feedback are not watched by this version"
+    assert spot.message == "answer quality and user feedback are not watched: the Spec has no judge and no feedback"
 
 
 def test_blind_no_ceiling() -> None:
@@ -528,7 +528,7 @@ def test_every_blind_spot_has_a_test() -> None:
 KEYWORDS = {
     "$schema", "$defs", "$ref", "title", "description", "type", "properties", "required", "additionalProperties", "propertyNames",
     "patternProperties", "items", "anyOf", "enum", "const", "default", "examples", "pattern", "minimum", "maximum", "exclusiveMinimum",
-    "exclusiveMaximum", "minLength", "maxLength", "minItems", "minProperties",
+    "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
 }  # fmt: skip
 """Keywords of draft 2020-12 that the schema may use."""
 

@@ -234,12 +234,28 @@ def spots(given: dict[str, Any], identity: str, phase: int = 0, **says: Any) -> 
 
 def test_blind_no_gate() -> None:
     """Each measure that is not compared, phases with the same ones in one sentence."""
-    first, rest = spots({"gates": {name: {} for name in MEASURES if name != "throttled"}}, "blind.no-gate")
+    first, rest = spots(
+        {"gates": {name: {} for name in MEASURES if name != "throttled" and MEASURES[name].read is not None}}, "blind.no-gate"
+    )
     assert first == (
-        "rollouts.new: phase 1%: no gate for throttled; a canary that is worse in these is not stopped [blind.no-gate]\n"
+        "rollouts.new: phase 1%: no gate for throttled, session_length, judge, tripwires, thumbs; a canary that is worse in these is not "
+        "stopped [blind.no-gate]\n"
         "    name those that matter in gates: a block of gates is all that is compared"
     )
-    assert "phases 5%, 25%, 50%: no gate for throttled, client_aborts, input_tokens, " in rest
+    assert "phases 5%, 25%, 50%: no gate for throttled, client_aborts, abandons, retries, session_length, input_tokens, " in rest
+
+
+def test_blind_judge_prices() -> None:
+    """A judge without prices has no budget; one that costs nothing says so."""
+    values = document()
+    values["judge"] = {"judges": [{"url": "https://judge.example/v1", "model": "judge-1"}]}
+    (spot,) = [str(spot) for spot in spec.blind_spots(load(values)) if spot.id == "blind.judge-prices"]
+    assert spot == (
+        "judge.judges: what the judge judge-1 costs is not known, so that per_hour and per_release do not bound it [blind.judge-prices]\n"
+        "    give it prices; $0 where it is your own"
+    )
+    values["judge"]["judges"][0]["prices"] = {"input": "$0", "output": "$0"}
+    assert not [spot for spot in spec.blind_spots(load(values)) if spot.id == "blind.judge-prices"]
 
 
 def test_blind_no_comparison() -> None:

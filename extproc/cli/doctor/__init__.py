@@ -24,6 +24,7 @@ AdminOption = Annotated[
 ListenOption = Annotated[str, typer.Option(help="The router's --listen.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="The router's --workers.")]
 CollectorOption = Annotated[str, typer.Option(help="The controller's --collector.")]
+SamplerOption = Annotated[str, typer.Option(help="The controller's --sampler.")]
 StoreOption = Annotated[str, typer.Option(help="The controller's --store.")]
 MetricsOption = Annotated[int, typer.Option(min=1, max=65535, help="The router's --metrics-port.")]
 BundleOption = Annotated[str, typer.Option(help="The --ca-bundle with which Envoy's configuration was rendered.")]
@@ -48,6 +49,7 @@ def doctor(
     store: StoreOption = contract.DEFAULT_STORE,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
     ca_bundle: BundleOption = CA_BUNDLE,
+    sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     sample: SampleOption = 3.0,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
@@ -58,7 +60,7 @@ def doctor(
     from extproc.cli.doctor.picture import picture
     from extproc.cli.doctor.seen import Asked
 
-    asked = Asked(spec, envoy_admin, api, token_file, listen, workers, collector, store, metrics_port, ca_bundle, sample)
+    asked = Asked(spec, envoy_admin, api, token_file, listen, workers, collector, store, metrics_port, ca_bundle, sample, sampler)
     findings = examine(gather(asked))
     well = not any(one.mark is Mark.WRONG for one in findings)
     if as_json:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extproc import contract
 from extproc.domain import Spec
 from extproc.errors import Problem
 
@@ -32,6 +33,7 @@ class Asked:
     """With which Envoy's configuration was rendered."""
     sample: float
     """Seconds between two looks at counters."""
+    sampler: str = contract.DEFAULT_SAMPLER_LISTEN
 
 
 @dataclass(frozen=True, slots=True)

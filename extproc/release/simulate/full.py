@@ -235,6 +235,7 @@ class _Release:
             cached_tokens=said.cached if answered else None,
             output_tokens=said.written if answered else None,
             reasoning_tokens=said.reasoned if answered else None,
+            retry=said.retried,
         )
 
     def _ask_peers(self, made: Run) -> None:

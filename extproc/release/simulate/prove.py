@@ -23,6 +23,8 @@ BAD: Final[Mapping[str, Side]] = MappingProxyType(
         "errors": Side(errors=0.5),
         "throttled": Side(throttled=0.5),
         "client_aborts": Side(aborts=0.5),
+        "abandons": Side(aborts=0.5),
+        "retries": Side(retries=0.5),
         **{name: _SLOW for name, measure in MEASURES.items() if measure.unit == "seconds"},
         "output_rate": Side(latency=WELL.latency * 3, tokens=1.0),
         "cost": Side(tokens=4.0, reads=4.0),
@@ -52,11 +54,12 @@ def compared(rollout: Rollout, phase: int) -> bool:
 
 
 def prove(setting: Setting, draws: Callable[[int], Draw]) -> tuple[Proof, ...]:
-    """One release for each gate and each ceiling of the setting's phase."""
+    """One release for each gate and each ceiling of the setting's phase; what ratings tell of is no part of a simulated outcome."""
     found = []
     phase = setting.rollout.phases[setting.phase]
     share = weights(setting.rollout)
-    gates = phase.gates if compared(setting.rollout, setting.phase) else ()
+    told = [gate for gate in phase.gates if MEASURES[gate.measure].read is not None]
+    gates = told if compared(setting.rollout, setting.phase) else []
     cases = [(gate.measure, BAD[gate.measure], _alone(setting, gate, share[gate.measure])) for gate in gates]
     for ceiling in phase.ceilings:
         alone = with_phase(setting.rollout, setting.phase, replace(phase, gates=(), ceilings=(ceiling,)))

@@ -41,6 +41,8 @@ class Side:
     throttled: float = 0.0
     aborts: float = 0.0
     """Share of requests that the client gives up."""
+    retries: float = 0.0
+    """Share of requests that ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Answer:
     failed: bool
     throttled: bool
     aborted: bool
+    retried: bool
     duration: float
     read: int
     """Tokens."""
@@ -131,7 +134,8 @@ def answer(model: Side, frail: float, draw: Draw) -> Answer:
     failed = draw.random() < max(model.errors, frail)
     throttled = not failed and model.throttled > 0 and draw.random() < model.throttled
     aborted = not failed and model.aborts > 0 and draw.random() < model.aborts
+    retried = model.retries > 0 and draw.random() < model.retries
     duration = model.error_after if failed else model.latency * math.exp(draw.gauss(0.0, model.latency_sigma))
     longer = math.exp(draw.gauss(0.0, model.tokens_sigma))
     read, written = int(INPUT_TOKENS * model.reads * longer) + 1, int(OUTPUT_TOKENS * model.tokens * longer) + 1
-    return Answer(failed, throttled, aborted, duration, read, int(read * model.cached), written, int(written * model.reasoning))
+    return Answer(failed, throttled, aborted, retried, duration, read, int(read * model.cached), written, int(written * model.reasoning))

@@ -14,5 +14,5 @@ def check(values: Any, contents: Mapping[str, str]) -> Iterator[Found]:
     for path, name in named_files(values):
         if name not in contents:
             yield "spec.file", path, f"file {name!r} is not there, or cannot be read", "paths are relative to the Spec's own folder"
-        elif path[-1] != "file" and not ids_in(contents[name]):
+        elif path[0] == "rollouts" and not ids_in(contents[name]):
             yield "spec.no-ids", path, f"file {name!r} holds no id", "write an id a line; # begins a comment"

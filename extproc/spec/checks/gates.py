@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from extproc.measures import COST, MEASURES
+from extproc.measures import COST, MEASURES, SAMPLED, SESSION_LENGTH, THUMBS
 from extproc.spec import gating
 from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, mapping
 from extproc.spec.document.application import SlaBlock
@@ -14,8 +14,6 @@ from extproc.spec.document.models import ModelBlock
 from extproc.spec.units import share, show_duration, show_share
 from extproc.spec.yamltext import Path
 
-NO_SOURCE: Final = ("judge", "thumbs", "feedback", "retries", "sessions", "session_length")
-"""Measures that people ask for and that nothing tells of yet: no LLM judge, no feedback."""
 _KEYS: Final = ("gates", "ceilings", "metrics")
 
 
@@ -42,7 +40,11 @@ class _Rules:
     def __init__(self, document: Mapping[str, Any], rollout: Mapping[str, Any]) -> None:
         models = {name: block(ModelBlock, written) for name, written in mapping(document.get("models")).items()}
         layer = rollout.get("layer", gating.MODEL_LAYER)
+        self._chooses_models = layer == gating.MODEL_LAYER
         self._unpriced = gating.unpriced(layer, rollout.get("stable"), rollout.get("canary"), models)
+        self._judge = document.get("judge") is not None
+        self._feedback = document.get("feedback") is not None
+        self._sessions = document.get("sessions") is not None
         self._prometheus = document.get("prometheus") is not None
         sla = block(SlaBlock, mapping(document.get("application")).get("sla"))
         self._deadline = sla.latency_p99 if sla is not None else None
@@ -67,20 +69,33 @@ class _Rules:
 
     def _measure(self, here: Path, name: str) -> Iterator[Found]:
         """It is there, and something tells of it."""
-        if name in NO_SOURCE:
-            message = f"nothing tells of {name} in this version: there is no judge and no feedback yet"
-            yield "spec.no-source", here, message, "leave it out; a number that Prometheus has can be one of metrics"
-        elif name not in MEASURES:
+        if name not in MEASURES:
             yield "spec.unknown-measure", here, f"there is no measure {name!r}", did_you_mean(name, list(MEASURES))
         elif name == COST.name and self._unpriced:
             message = f"what a request costs is not known: {' and '.join(map(repr, self._unpriced))} without prices"
             yield "spec.no-prices", here, message, f"add prices to models.{self._unpriced[0]}, or leave cost out"
+        elif name == SESSION_LENGTH.name and not self._sessions:
+            hint = f"add sessions: {{header: x-session-id}} to the Spec, or leave {name} out"
+            yield "spec.no-sessions", here, "nobody knows which requests are one session", hint
+        elif name == THUMBS.name and not self._feedback:
+            hint = f"add feedback: {{window: 1h}} to the Spec, or leave {name} out"
+            yield "spec.no-feedback", here, "nobody listens to users: the Spec has no feedback", hint
+        elif name in SAMPLED and not self._judge:
+            hint = f"add judge: {{judges: [{{url: https://..., model: ...}}]}} to the Spec, or leave {name} out"
+            yield "spec.no-judge", here, "nobody judges: the Spec names no judge", hint
+        elif name in SAMPLED and not self._chooses_models:
+            message = "answers are judged where a rollout chooses models, and this one is in another layer"
+            yield "spec.judge-layer", here, message, f"leave {name} out"
 
     def _ceiling(self, here: Path, name: str, written: CeilingBlock) -> Iterator[Found]:
         asked = written.measure or name
         yield from self._measure(here, asked)
         measure = MEASURES.get(asked)
         if measure is None:
+            return
+        if measure.read is None:
+            message = f"only some answers are rated, and later: {asked} has no ceiling"
+            yield "spec.ceiling-rated", here, message, "compare it with a gate instead"
             return
         if name in MEASURES and name != asked:
             message = f"it is called {name!r} and limits {asked}"

@@ -11,10 +11,13 @@ from pydantic import Field
 
 from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
 from extproc.spec.document.base import Block, Name, Percent
+from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
+from extproc.spec.document.judge import JudgeBlock
 from extproc.spec.document.models import ModelBlock
 from extproc.spec.document.rollout import RolloutBlock
+from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 
 class LayerBlock(Block):
@@ -34,4 +37,8 @@ class Document(Block):
     layers: Annotated[dict[Name, LayerBlock], Field(description="Layers with slots; a layer without them needs no entry.")] = {}
     flags: Annotated[dict[Name, FlagSourceBlock], Field(description="Sources of feature flags.")] = {}
     prometheus: Annotated[PrometheusBlock | None, Field(description="Where the queries of metrics are asked.")] = None
+    judge: Annotated[JudgeBlock | None, Field(description="LLM judges of sampled answers; without this block nothing is copied.")] = None
+    feedback: Annotated[FeedbackBlock | None, Field(description="Who listens to users; without this block nobody does.")] = None
+    sessions: Annotated[SessionsBlock | None, Field(description="Where session ids are; without this block nobody counts sessions.")] = None
+    retries: Annotated[RetriesBlock | None, Field(description="What counts as asking again.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]

@@ -18,6 +18,7 @@ REGION_PATTERN = r"^[A-Z]{2}-[A-Z0-9]{1,3}$"
 CLAIM_PATTERN = r"^[^\s.]{1,64}(\.[^\s.]{1,64}){0,7}$"
 KEY_PATTERN = r"^[A-Za-z0-9_]{1,64}$"
 COOKIE_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+ORIGIN_PATTERN = r"^https?://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
 HEADER_PATTERN = r"^[!#$%&'*+.^_`|~0-9a-z-]{1,128}$"
 
 

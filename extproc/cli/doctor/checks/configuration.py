@@ -40,7 +40,8 @@ def configuration(seen: Seen) -> Iterator[Finding]:
     spec = seen.spec.spec
     config = dumped(there.config, tuple(spec.rollouts))
     asked = seen.asked
-    settings = EnvoySettings(contract.endpoints(asked.listen, asked.workers), asked.collector, config.profile, asked.ca_bundle)
+    endpoints = contract.endpoints(asked.listen, asked.workers)
+    settings = EnvoySettings(endpoints, asked.collector, config.profile, asked.ca_bundle, sampler=asked.sampler)
     try:
         found = differences(spec, settings, config)
     except ExtprocError as error:

@@ -1,0 +1,121 @@
+"""Takes Envoy's copies over gRPC: one stream for each copied request, messages in, none out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from extproc import contract
+from extproc.errors import Problem, SettingsError
+from extproc.judge.languages import warm_up
+from extproc.judge.pipeline import Pipeline
+from extproc.judge.sampling import Chances, Copy, Gathered, Sampler
+from extproc.transport import is_loopback, parse_address
+from extproc.transport.grpcio import start_on
+from extproc.transport.place import Place
+from extproc.wire import read_copy
+
+MOST_OPEN: Final = 512
+"""Streams; the rendered Envoy opens half as many at the most."""
+LONGEST_MESSAGE: Final = 4 << 20
+"""Bytes; Envoy sends a body in the pieces in which it came."""
+MOST_WAITING: Final = 256
+"""Copies that wait to be made samples."""
+GRACE: Final = 0.5
+EOF: Final[Any] = getattr(grpc.aio, "EOF")  # noqa: B009 - the stubs do not have it
+
+log = logging.getLogger(__name__)
+
+
+class CopyServer:
+    """The server; all streams on one event loop."""
+
+    def __init__(self, sampler: Sampler, pipeline: Pipeline, chances: Chances, longest: int) -> None:
+        """`longest`: bytes that are kept of each body."""
+        self._sampler, self._pipeline, self._chances, self._longest = sampler, pipeline, chances, longest
+        self._server: grpc.aio.Server | None = None
+        self._place: Place | None = None
+        self.copies = 0
+        self.bad = 0
+        """Messages that could not be read."""
+        self._waiting: asyncio.Queue[tuple[Gathered, bool]] = asyncio.Queue(MOST_WAITING)
+        self.dropped = 0
+        """Copies for which there was no time; which ones has nothing to do with the arm."""
+        self.undecided = 0
+        """Copies of requests without a decision, or without an id."""
+
+    async def start(self, listen: str) -> None:
+        """Listen; raises SettingsError where that is not possible, and beyond loopback: copies are texts of users, and go unprotected."""
+        address = parse_address(listen)
+        if not address.path and not is_loopback(address.host):
+            hint = "listen on unix:PATH or loopback: Envoy and the controller are on one machine"
+            raise SettingsError(Problem("settings.sampler", listen, "copies would be open to a network", hint))
+        limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
+        self._server = server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
+        service, _, method = contract.PROCESS_METHOD[1:].partition("/")
+        handler = grpc.stream_stream_rpc_method_handler(self._take)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+        self._place = await start_on(server, address)
+
+    async def stop(self) -> None:
+        """Take no more."""
+        if self._server is not None:
+            await self._server.stop(GRACE)
+        if self._place is not None:
+            self._place.leave()
+
+    async def _take(self, _: Any, context: Any) -> None:
+        """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""
+        copy, chosen, over = Copy(self._longest, time.time()), False, False
+        try:
+            while (message := await context.read()) is not EOF:
+                told = read_copy(message)
+                first = copy.assigned is None
+                copy.take(told)
+                if first and copy.assigned is not None:
+                    share = self._chances.arrive(time.time())
+                    chosen = self._pipeline.chooser(copy.assigned.rollout).chosen(copy.request, share)
+                if not over and copy.ended:
+                    over = True
+                    self._end(copy, chosen)
+        except DecodeError:
+            self.bad += 1
+        except asyncio.CancelledError:
+            pass
+        finally:
+            if not over:
+                self._end(copy, chosen)
+
+    def _end(self, copy: Copy, chosen: bool) -> None:
+        self.copies += 1
+        gathered = copy.end()
+        if gathered is None:
+            self.undecided += 1
+        elif self._waiting.full():
+            self.dropped += 1
+        else:
+            self._waiting.put_nowait((gathered, chosen))
+
+    async def work(self) -> None:
+        """Make samples of what was gathered, forever, one after the other. In a thread: a long text takes a second to redact, and meanwhile
+        copies go on to come in."""
+        await asyncio.to_thread(warm_up)
+        while True:
+            gathered, chosen = await self._waiting.get()
+            try:
+                sample = await asyncio.to_thread(self._sampler.sample, gathered, chosen)
+            except Exception:
+                self.bad += 1
+                log.exception("a copy could not be made a sample; please report it")
+                continue
+            if sample is not None:
+                self._pipeline.put(sample)
+
+    def document(self) -> dict[str, Any]:
+        """For `status`."""
+        return {"copies": self.copies, "bad_copies": self.bad, "undecided_copies": self.undecided, "dropped_copies": self.dropped}

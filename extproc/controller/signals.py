@@ -1,0 +1,144 @@
+"""What users say without a word: that they ask the same again, and how many requests their sessions have.
+
+Both are seen in outcomes alone. Memory is bounded; what finds no room is counted, and is lost in all arms alike. Pure: time is an argument,
+Unix seconds by the clock of Envoy's access log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from typing import Final
+
+from extproc.domain import Arm, Outcome, Rating, Reason, Sessions
+from extproc.measures import SESSION_CAP, SESSION_LENGTH
+
+PROMPTS_KEPT: Final = 200_000
+"""Prompts of units that are remembered, twice: the newer ones, and those before."""
+SESSIONS_KEPT: Final = 100_000
+"""Sessions that are counted at once; those that begin beyond that are not looked at. As many ratings wait for their age."""
+_ARMS: Final = frozenset((Arm.CANARY, Arm.CONTROL))
+_Asked = dict[tuple[str, str], tuple[float, float]]
+"""(unit, prompt) -> when it was asked last, and before that."""
+
+
+class Repeats:
+    """Which requests ask again what their unit has asked shortly before."""
+
+    def __init__(self, within: float, most: int = PROMPTS_KEPT) -> None:
+        """`within`: seconds from the start of a request to that of its repetition."""
+        self.within = within
+        self._most = most
+        self._asked: _Asked = {}
+        self._before: _Asked = {}
+        self._begun = 0.0
+        self.forgotten = 0
+        """Prompts that were forgotten before their time."""
+
+    def mark(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The same outcomes, those marked that ask again. Several entries of one request say the same."""
+        if not any(outcome.prompt for outcome in outcomes):
+            return outcomes
+        return [replace(one, retry=True) if one.prompt and not one.retry and self._again(one) else one for one in outcomes]
+
+    def _again(self, outcome: Outcome) -> bool:
+        start, key = outcome.start, (outcome.unit, outcome.prompt)
+        self._turn(start)
+        last, earlier = self._asked.get(key) or self._before.get(key) or (0.0, 0.0)
+        if start > last:
+            self._asked[key] = start, last
+            return start - last <= self.within
+        # An entry of a request that is known, or of one that began before it and is heard of later.
+        return 0.0 < start - earlier <= self.within if start == last else False
+
+    def _turn(self, start: float) -> None:
+        """What is older than `within` goes, and the older half where there is no room."""
+        full = len(self._asked) >= self._most
+        if start - self._begun > self.within or full:
+            self.forgotten += len(self._before) if full and start - self._begun <= self.within else 0
+            self._before, self._asked, self._begun = self._asked, {}, max(start, self._begun)
+
+
+@dataclass(slots=True)
+class _Session:
+    first: Outcome
+    requests: int = 0
+
+
+class SessionCounts:
+    """Requests of sessions, told a fixed time after their first one. Those of canary and control, which are compared."""
+
+    def __init__(self, sessions: Sessions, most: int = SESSIONS_KEPT) -> None:
+        self.sessions = sessions
+        self._most = most
+        self._open: dict[tuple[str, str, str], _Session] = {}
+        self._due: list[tuple[float, tuple[str, str, str]]] = []
+        self.dropped = 0
+        """Requests whose sessions found no room."""
+
+    @property
+    def open(self) -> int:
+        """Sessions that are being counted."""
+        return len(self._open)
+
+    def hear(self, outcomes: Iterable[Outcome]) -> None:
+        """Count what has ended. A session begins with the first request that is heard of, when its id is not known; one that goes on
+        longer than it is counted begins again."""
+        for one in outcomes:
+            if one.session and one.arm in _ARMS and one.reason is Reason.RING and one.cohort:
+                self._hear(one)
+
+    def _hear(self, outcome: Outcome) -> None:
+        # Ids are clients' words: nobody speaks for another unit.
+        key = outcome.rollout, outcome.unit, outcome.session
+        session = self._open.get(key)
+        if session is None:
+            if len(self._open) >= self._most:
+                self.dropped += outcome.final
+                return
+            session = self._open[key] = _Session(outcome)
+            heappush(self._due, (outcome.start + self.sessions.counted_at, key))
+        session.requests += outcome.final and outcome.start <= session.first.start + self.sessions.lasts
+
+    def ripe(self, now: float) -> list[Rating]:
+        """Sessions that are old enough by `now`, each once; one of which no request has ended says nothing."""
+        found = []
+        while self._due and self._due[0][0] <= now:
+            session = self._open.pop(heappop(self._due)[1])
+            if session.requests:
+                found.append(_rating(session))
+        return found
+
+
+def _rating(session: _Session) -> Rating:
+    first, value = session.first, min(session.requests, SESSION_CAP) / SESSION_CAP
+    return Rating(
+        SESSION_LENGTH.name, first.stream_id, first.rollout, first.generation, first.cohort, first.arm, first.unit, first.start, value
+    )
+
+
+class Signals:
+    """Both, as a Spec asks for them."""
+
+    def __init__(self) -> None:
+        self.repeats = Repeats(0.0)
+        self.counts: SessionCounts | None = None
+
+    def follow(self, within: float, sessions: Sessions | None) -> None:
+        """Put a Spec's words in force; what is unchanged goes on."""
+        if within != self.repeats.within:
+            self.repeats = Repeats(within)
+        if sessions != (self.counts.sessions if self.counts is not None else None):
+            self.counts = SessionCounts(sessions) if sessions is not None else None
+
+    def hear(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
+        """The outcomes with what is known of them now."""
+        marked = self.repeats.mark(outcomes)
+        if self.counts is not None:
+            self.counts.hear(marked)
+        return marked
+
+    def ripe(self, now: float) -> list[Rating]:
+        """Sessions that are old enough."""
+        return self.counts.ripe(now) if self.counts is not None else []

@@ -1,0 +1,25 @@
+"""What it takes to ask somebody else's API: a key by reference, and what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A secret by reference: the value is in `file` (an SDS-style file or plain text) or in environment variable `env`."""
+
+    header: str
+    prefix: str
+    file: str | None
+    env: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """USD per million tokens."""
+
+    input: Decimal
+    cached_input: Decimal
+    output: Decimal

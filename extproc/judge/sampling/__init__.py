@@ -1,0 +1,7 @@
+"""From Envoy's copies to samples: gather the pieces of one exchange, choose, assemble, redact. Pure."""
+
+from extproc.judge.sampling.choice import Chances, Chooser
+from extproc.judge.sampling.copy import Copy, Gathered
+from extproc.judge.sampling.sampler import Sampler
+
+__all__ = ["Chances", "Chooser", "Copy", "Gathered", "Sampler"]

@@ -1,0 +1,45 @@
+"""Answers are judged on the real Envoy: a canary that answers worse goes back for that alone, one that is as good goes on, and a judge that
+is away is no data."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.integration.test_demo import demo
+
+
+def told(name: str) -> str:
+    done = demo("--scenario", name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "agree" in done.stdout
+    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stdout).split())
+
+
+@pytest.mark.timeout(620)
+def test_a_canary_that_is_faster_cheaper_and_worse_is_rolled_back_by_the_judge_alone() -> None:
+    """No request fails; the reason is the judge's, with both scores."""
+    text = told("worse-answers")
+    found = re.search(r"rolled back: judge: canary (0\.\d+) \(of \d+\), stable (0\.\d+) \(of \d+\)", text)
+    assert found, text[-2000:]
+    assert float(found[1]) < float(found[2]) - 0.05
+    assert re.search(r"In \d+ s ([\d,]+) requests went through Envoy and \1 were answered well", text)
+
+
+@pytest.mark.timeout(620)
+def test_a_canary_that_answers_as_well_is_promoted() -> None:
+    """Every phase with a control waits for evidence of that, and gets it."""
+    text = told("good-answers")
+    assert "is completed" in text
+    assert "evidence that judge stays within" in text
+
+
+@pytest.mark.timeout(620)
+def test_a_judge_that_is_away_talks_nonsense_or_is_slow_holds_the_release_and_says_so() -> None:
+    """Never a pass, never a rollback."""
+    text = told("judge-away")
+    assert "is completed" in text
+    assert re.search(r"have no score \([^)]*(?:unreachable|breaker_open)[^)]*\): ", text)
+    assert re.search(r"have no score \([^)]*nonsense[^)]*\): ", text)
+    assert re.search(r"have no score \([^)]*late[^)]*\): ", text)

@@ -1,0 +1,21 @@
+"""Scenarios in which users alone tell that the canary is worse: `extproc demo` as people run it, on the real Envoy."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.test_demo_faults import told
+
+
+@pytest.mark.timeout(620)
+@pytest.mark.parametrize(
+    ("scenario", "reason"),
+    [
+        ("thumbs-down", "is rolled back: thumbs: canary 0."),
+        ("retries", "is rolled back: retries: canary "),
+        ("short-sessions", "is rolled back: session_length: canary "),
+    ],
+)
+def test_what_users_do_rolls_a_worse_canary_back(scenario: str, reason: str) -> None:
+    """No error, no wait, no cost: the reason is what people did, and the books agree."""
+    assert reason in told(scenario)
