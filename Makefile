@@ -29,7 +29,7 @@ tools: ## Debian's h2load, nghttp, Prometheus and node, for test and bench (inst
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup tools ## all tests, on the real parts (about 25 minutes)
+test: setup tools ## all tests, on the real parts (about 40 minutes)
 	$(BIN)/python -m pytest
 
 bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)
