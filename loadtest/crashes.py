@@ -16,11 +16,17 @@ from extproc.demo.scenarios import scenario_named
 CONSOLE: Final = Console(highlight=False)
 NAMES: Final = ("crash-router", "crash-controller", "blind")
 FAULTS: Final = ("errors", "slow", "costly", "hang", "one-country", "incident", "late-fault", "low-traffic")
+ANSWERS: Final = ("good-answers", "worse-answers", "judge-away", "refusals", "thumbs-down", "retries", "short-sessions")
 
 
 def faults() -> tuple[list[str], list[str]]:
     """What models and traffic can do, each once, with its story."""
     return section(FAULTS)
+
+
+def answers() -> tuple[list[str], list[str]]:
+    """Answers that are worse, and who finds out."""
+    return section(ANSWERS)
 
 
 def section(names: Sequence[str] = NAMES) -> tuple[list[str], list[str]]:

@@ -10,9 +10,10 @@ request, on the real Envoy, ten times. reaction: the same for five kinds of faul
 canary that is bad in that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for
 60 s at every phase. bench: what a decision costs. latency: what the filter adds through Envoy. sampling: whether clients wait for copies
 that nobody takes. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the
-demo's scenarios in which extproc is the one that fails. scenarios: those in which a model or the traffic is. faults: eleven more, each
-with every answer looked at. overload: what the machine holds for ten minutes, twice that for one, and workers that stand still. fuzz:
-atheris for half an hour. Bench, collector, latency, sampling and overload want a machine that does nothing else.
+demo's scenarios in which extproc is the one that fails. scenarios: those in which a model or the traffic is. answers: those in which
+answers are worse, and a judge, rules or users find out. faults: eleven more, each with every answer looked at. overload: what the machine
+holds for ten minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, collector, latency, sampling
+and overload want a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -230,6 +231,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "kills": kills.section,
     "crashes": crashes.section,
     "scenarios": crashes.faults,
+    "answers": crashes.answers,
     "faults": faults.section,
     "overload": overload.section,
     "fuzz": fuzz.section,

@@ -7,14 +7,7 @@ import re
 
 import pytest
 
-from tests.integration.test_demo import demo
-
-
-def told(name: str) -> str:
-    done = demo("--scenario", name)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "agree" in done.stdout
-    return " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stdout).split())
+from tests.integration.test_demo_faults import told
 
 
 @pytest.mark.timeout(620)
@@ -28,18 +21,11 @@ def test_a_canary_that_is_faster_cheaper_and_worse_is_rolled_back_by_the_judge_a
 
 
 @pytest.mark.timeout(620)
-def test_a_canary_that_answers_as_well_is_promoted() -> None:
-    """Every phase with a control waits for evidence of that, and gets it."""
-    text = told("good-answers")
-    assert "is completed" in text
-    assert "evidence that judge stays within" in text
-
-
-@pytest.mark.timeout(620)
 def test_a_judge_that_is_away_talks_nonsense_or_is_slow_holds_the_release_and_says_so() -> None:
-    """Never a pass, never a rollback."""
+    """Never a pass, never a rollback; and once he is well, a canary that answers as well as stable is promoted, phase by phase."""
     text = told("judge-away")
     assert "is completed" in text
+    assert "evidence that judge stays within" in text
     assert re.search(r"have no score \([^)]*(?:unreachable|breaker_open)[^)]*\): ", text)
     assert re.search(r"have no score \([^)]*nonsense[^)]*\): ", text)
     assert re.search(r"have no score \([^)]*late[^)]*\): ", text)

@@ -1,4 +1,5 @@
-"""Scenarios in which users alone tell that the canary is worse: `extproc demo` as people run it, on the real Envoy."""
+"""Scenarios in which users alone tell that the canary is worse: `extproc demo` as people run it, on the real Envoy. Others of this kind
+(short-sessions, refusals, good-answers) are a section of `make proof`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ from tests.integration.test_demo_faults import told
     [
         ("thumbs-down", "is rolled back: thumbs: canary 0."),
         ("retries", "is rolled back: retries: canary "),
-        ("short-sessions", "is rolled back: session_length: canary "),
     ],
 )
 def test_what_users_do_rolls_a_worse_canary_back(scenario: str, reason: str) -> None:
