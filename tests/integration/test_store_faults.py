@@ -709,5 +709,5 @@ async def _tick(follower: Follower) -> None:
 
 def _seen(status: dict[str, Any]) -> str:
     out = io.StringIO()
-    Console(file=out, width=160).print(picture({**status, "stale": 0.0, "flags": {}, "judge": None}, []))
+    Console(file=out, width=160).print(picture({**status, "stale": 0.0, "flags": {}, "judge": None, "users": {"feedback": None}}, []))
     return out.getvalue()
