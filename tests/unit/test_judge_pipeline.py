@@ -71,7 +71,8 @@ class Bench:
             worker.cancel()
 
     def ratings(self) -> list[float]:
-        return [one.value for one in ScoreLog(self.path, 0.0).news()]
+        """The judge's; tripwires are read from the same file."""
+        return [one.value for one in ScoreLog(self.path, 0.0).news() if one.measure == "judge"]
 
 
 def test_a_sample_is_written_down_judged_and_its_score_read(tmp_path: Path) -> None:
