@@ -127,17 +127,8 @@ def test_what_clients_read_is_what_is_judged() -> None:
 
 async def _what_clients_read() -> None:
     async with court() as one:
-        openai = AsyncOpenAI(base_url=f"{one.url}/v1", api_key="client-key", max_retries=0)
-        anthropic = AsyncAnthropic(base_url=one.url, api_key="client-key", max_retries=0)
         question = f"My key is {SECRET} and I am {MAIL}. How far is the moon?"
-        read: list[tuple[str, str]] = []
-        begun = time.monotonic()
-        while not await _meets_canary(openai):
-            assert time.monotonic() - begun < 30, "the rollout has not begun"
-        for number in range(USERS):
-            user = f"user-{number}"
-            ask = _read_openai(openai, user, number % 2 == 0, question) if number % 4 < 2 else None
-            read.append(await (ask or _read_anthropic(anthropic, user, number % 2 == 0, question)))
+        read = await _read_by_all(one, question)
         texts = {text: model for model, text in read}
         assert all(texts), "every client got an answer"
         found = await one.until(lambda samples: sum(value is not None for _, value, _ in samples) >= USERS - 4)
@@ -160,6 +151,25 @@ async def _what_clients_read() -> None:
         for word in ("gpt-5", "canary", "control", SECRET, MAIL, "user-1"):
             assert word not in prompt
         await _forget(one, found)
+
+
+async def _read_by_all(one: Court, question: str) -> list[tuple[str, str]]:
+    """What each user read, and of which model, once the rollout has begun."""
+    read: list[tuple[str, str]] = []
+    async with (
+        AsyncOpenAI(base_url=f"{one.url}/v1", api_key="client-key", max_retries=0) as openai,
+        AsyncAnthropic(base_url=one.url, api_key="client-key", max_retries=0) as anthropic,
+    ):
+        begun = time.monotonic()
+        while not await _meets_canary(openai):
+            assert time.monotonic() - begun < 30, "the rollout has not begun"
+        for number in range(USERS):
+            user, stream = f"user-{number}", number % 2 == 0
+            if number % 4 < 2:
+                read.append(await _read_openai(openai, user, stream, question))
+            else:
+                read.append(await _read_anthropic(anthropic, user, stream, question))
+    return read
 
 
 async def _meets_canary(client: AsyncOpenAI) -> bool:
