@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import orjson
-import uvloop
 
 from extproc import contract, logs
 from extproc.controller.api import Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.journal import JournalReader
-from extproc.errors import ExtprocError
 from extproc.runtime import end_with_parent
-from extproc.runtime.child import LONGEST_LINE
 from extproc.runtime.http import HttpServer
+from extproc.runtime.told import run, say
+
+SERVES: Final = b"serves"
+"""A sign of life."""
 
 log = logging.getLogger("extproc.controller.api_process")  # and not __name__: this module is run
 
@@ -56,8 +56,9 @@ def command() -> tuple[str, ...]:
     return sys.executable, "-m", "extproc.controller.api_process"
 
 
-async def _serve(settings: ApiSettings, lines: asyncio.StreamReader) -> None:
+async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     """Until the end of input."""
+    settings = ApiSettings.read(first)
     journal = JournalReader(settings.store)
     listener = socket.socket(fileno=settings.listener)
     host, port = listener.getsockname()[:2]
@@ -66,43 +67,20 @@ async def _serve(settings: ApiSettings, lines: asyncio.StreamReader) -> None:
     server = HttpServer(api.app(), host, port, listener)
     await server.start()
     try:
-        _say()
+        say(SERVES)
         while await lines.readline():
-            _say()
+            say(SERVES)
     finally:
         await server.stop()
         journal.close()
         api.close()
 
 
-def _say() -> None:
-    """A sign of life."""
-    sys.stdout.buffer.write(b"serves\n")
-    sys.stdout.buffer.flush()
-
-
-async def _main() -> None:
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=LONGEST_LINE)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    # These reach the controller too; it closes our input, which is the one way to end us in order.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
-    if line := await lines.readline():
-        with suppress(BrokenPipeError):
-            await _serve(ApiSettings.read(line), lines)
-
-
 def main() -> None:
     """Entry point of `python -m extproc.controller.api_process`."""
     end_with_parent()
     logs.start("api")
-    try:
-        uvloop.run(_main())
-    except ExtprocError as error:
-        for problem in error.problems:
-            log.error("%s", problem, extra={"problem": problem.id})
-        sys.exit(1)
+    run(_serve, log)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Final
-
-import uvloop
 
 from extproc import contract, logs
 from extproc import spec as spec_room
@@ -26,7 +22,7 @@ from extproc.controller.calibration import Calibration, identity
 from extproc.controller.copies import CopyServer
 from extproc.controller.judging import JudgeSettings
 from extproc.domain import ApplicationType, Judge
-from extproc.errors import ExtprocError, StoreError
+from extproc.errors import StoreError
 from extproc.judge.budget import Budget
 from extproc.judge.client import JudgeClient
 from extproc.judge.panel import Panel
@@ -36,7 +32,7 @@ from extproc.judge.sampling import Chances, Sampler
 from extproc.judge.sampling.choice import HOUR
 from extproc.judge.shipped import anchors_for
 from extproc.runtime import end_with_parent
-from extproc.runtime.child import LONGEST_LINE
+from extproc.runtime.told import run, say
 from extproc.store.samples import Kept, SampleFile
 
 STAND_EVERY: Final = 2.0
@@ -46,6 +42,8 @@ CLEAN_SOON: Final = 0.1
 """Seconds between two chunks of what is too old."""
 NICENESS: Final = 5
 """Requests come first: where the machine is busy, answers are judged later."""
+LISTENS: Final = b"listens"
+"""A sign of life."""
 
 log = logging.getLogger("extproc.controller.judge_process")  # and not __name__: this module is run
 
@@ -100,8 +98,9 @@ class _Bench:
             await asyncio.sleep(CLEAN_SOON if removed else CLEAN_EVERY)
 
 
-async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:
+async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     """Until the end of input."""
+    settings = JudgeSettings.read(first)
     spec = spec_room.load(settings.spec)
     judge = spec.judge
     if judge is None:
@@ -126,27 +125,9 @@ async def _serve(settings: JudgeSettings, lines: asyncio.StreamReader) -> None:
 
 async def _answer(lines: asyncio.StreamReader) -> None:
     """A line for each line, until there are no more."""
-    _say()
+    say(LISTENS)
     while await lines.readline():
-        _say()
-
-
-def _say() -> None:
-    """A sign of life."""
-    sys.stdout.buffer.write(b"listens\n")
-    sys.stdout.buffer.flush()
-
-
-async def _main() -> None:
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=LONGEST_LINE)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    # These reach the controller too; it closes our input, which is the one way to end us in order.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
-    if line := await lines.readline():
-        with suppress(BrokenPipeError):
-            await _serve(JudgeSettings.read(line), lines)
+        say(LISTENS)
 
 
 def main() -> None:
@@ -154,12 +135,7 @@ def main() -> None:
     end_with_parent()
     os.nice(NICENESS)
     logs.start("judge")
-    try:
-        uvloop.run(_main())
-    except ExtprocError as error:
-        for problem in error.problems:
-            log.error("%s", problem, extra={"problem": problem.id})
-        sys.exit(1)
+    run(_serve, log)
 
 
 if __name__ == "__main__":

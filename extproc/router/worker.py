@@ -11,21 +11,17 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import sys
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from time import time
 
 import orjson
-import uvloop
 
 from extproc import logs
-from extproc.errors import ExtprocError
 from extproc.router.processor import Processor
 from extproc.router.settings import WorkerSettings
 from extproc.router.source import Source, StoreSource, ToldSource
-from extproc.runtime.child import LONGEST_LINE
+from extproc.runtime.told import run, say
 from extproc.transport import Server, TransportName, make_server, parse_address
 
 COLLECT_AFTER = 100_000
@@ -127,31 +123,17 @@ class Worker:
             time_buckets=processor.times.buckets,
             time_total=processor.times.total,
         )
-        sys.stdout.buffer.write(orjson.dumps(asdict(report)) + b"\n")
-        sys.stdout.buffer.flush()
+        say(orjson.dumps(asdict(report)))
 
 
-async def _main() -> None:
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=LONGEST_LINE)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    # These reach the supervisor too; it closes our input, which is the one way to end a worker in order, and reads the Spec for us.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
-    worker = Worker(WorkerSettings.read(await lines.readline()))
-    with suppress(BrokenPipeError):
-        await worker.run(lines)
+async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
+    await Worker(WorkerSettings.read(first)).run(lines)
 
 
 def main() -> None:
     """Entry point of `python -m extproc.router.worker NUMBER`."""
     logs.start(f"worker {sys.argv[1]}")
-    try:
-        uvloop.run(_main())
-    except ExtprocError as error:
-        for problem in error.problems:
-            log.error("%s", problem, extra={"problem": problem.id})
-        sys.exit(1)
+    run(_serve, log)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What every long-running process of ours needs: to be told to stop, to follow a file, to keep children alive, to speak HTTP.
 
-`child` and `http` are imported by those who use them: a worker needs no HTTP.
+`child`, `told` and `http` are imported by those who use them: a worker needs no HTTP.
 """
 
 from extproc.runtime.follow import FileState, Followed

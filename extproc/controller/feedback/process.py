@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
 from contextlib import suppress
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-import uvloop
 
 from extproc import contract, logs
 from extproc.controller.feedback.app import FeedbackApp
@@ -32,12 +30,14 @@ from extproc.controller.feedback.keys import Keys, read_keys
 from extproc.controller.feedback.metrics import FeedbackMetrics
 from extproc.controller.feedback.patience import take_files, watch
 from extproc.controller.feedback.settings import FeedbackSettings
-from extproc.errors import ExtprocError, Problem, SettingsError
+from extproc.errors import Problem, SettingsError
 from extproc.runtime import FileState, Followed, end_with_parent
-from extproc.runtime.child import LONGEST_LINE
 from extproc.runtime.http import HttpServer
+from extproc.runtime.told import run, say
 
 READ: Final = b"read "
+SERVES: Final = b"serves"
+"""A sign of life."""
 METRICS: Final = b"metrics"
 KEEP_ALIVE: Final = 75
 """Seconds that an idle connection is kept: Envoy's, which would otherwise meet one that is just being closed."""
@@ -85,8 +85,9 @@ class _KeyFile:
             await Followed(self.state, use).follow()
 
 
-async def _serve(settings: FeedbackSettings, lines: asyncio.StreamReader) -> None:
+async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     """Until the end of input."""
+    settings = FeedbackSettings.read(first)
     settings.check()
     keys = _KeyFile(settings)
     listener = socket.socket(fileno=settings.listener)
@@ -99,9 +100,9 @@ async def _serve(settings: FeedbackSettings, lines: asyncio.StreamReader) -> Non
     await server.start()
     beside = [asyncio.create_task(watch(server)), asyncio.create_task(keys.follow(app))]
     try:
-        _say(b"serves")
+        say(SERVES)
         while line := await lines.readline():
-            _say(_answer(line.strip(), committer, metrics))
+            say(_answer(line.strip(), committer, metrics))
     finally:
         for task in beside:
             task.cancel()
@@ -116,24 +117,7 @@ def _answer(line: bytes, committer: Committer, metrics: FeedbackMetrics) -> byte
     if line.startswith(READ):
         with suppress(ValueError):
             committer.read_up_to(int(line.removeprefix(READ)))
-    return b"serves"
-
-
-def _say(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
-
-
-async def _main() -> None:
-    loop = asyncio.get_running_loop()
-    lines = asyncio.StreamReader(limit=LONGEST_LINE)
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    # These reach the controller too; it closes our input, which is the one way to end us in order.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
-    if line := await lines.readline():
-        with suppress(BrokenPipeError):
-            await _serve(FeedbackSettings.read(line), lines)
+    return SERVES
 
 
 def main() -> None:
@@ -142,12 +126,7 @@ def main() -> None:
     logs.start("feedback")
     take_files()
     sys.setswitchinterval(SWITCH)
-    try:
-        uvloop.run(_main())
-    except ExtprocError as error:
-        for problem in error.problems:
-            log.error("%s", problem, extra={"problem": problem.id})
-        sys.exit(1)
+    run(_serve, log)
 
 
 if __name__ == "__main__":
