@@ -121,7 +121,7 @@ def copy_beside(source: sqlite3.Connection, path: Path) -> Path:
             # A file that is complete in itself, and can be read from a read-only disk; a writer turns the log on again.
             copy.execute("PRAGMA journal_mode=DELETE")
             verify(copy, path)
-        _synchronise(temporary)
+        synchronise(temporary)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -136,10 +136,11 @@ def put_in_place(temporary: Path, path: Path) -> None:
     for suffix in SIDE_FILES:
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     os.rename(temporary, path)
-    _synchronise(path.parent)
+    synchronise(path.parent)
 
 
-def _synchronise(path: Path) -> None:
+def synchronise(path: Path) -> None:
+    """Have a file, or the names in a directory, reach the disk. Raises OSError."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

@@ -22,7 +22,7 @@ from extproc.domain import Feedback
 from extproc.errors import Problem, StoreError
 from extproc.store.feedback import FeedbackFile, Keep
 from extproc.store.feedback.file import SWEEP
-from extproc.store.feedback.schema import kind_of
+from extproc.store.feedback.schema import FILE
 
 MOST_WAITING: Final = 20_000
 """Items that wait for a commit; some 20 MB. Beyond that posts are refused at once, rather than after a wait that clients give up."""
@@ -141,7 +141,7 @@ class Committer:
 
     def _failed(self, error: StoreError) -> None:
         problem = error.problems[0]
-        self._metrics.failed(kind_of(problem))
+        self._metrics.failed(FILE.kind_of(problem))
         if self._problem is None or self._problem.id != problem.id:
             log.error("feedback cannot be written, whoever sends it is told so: %s", problem, extra={"problem": problem.id})
         self._problem = problem

@@ -19,11 +19,12 @@ from typing import Any, Final
 
 from extproc.errors import Problem, StoreError
 from extproc.store import files
-from extproc.store.exposures import schema
+from extproc.store.beside import set_aside
 from extproc.store.exposures.batch import Attempts, ended
 from extproc.store.exposures.gaps import Cause, Gap, guessed
 from extproc.store.exposures.record import Kind, Row
 from extproc.store.exposures.retention import Keep, move_open, remove_old
+from extproc.store.exposures.schema import FILE
 
 WAIT: Final = 0.5
 """Seconds to wait for somebody else's transaction; a thread of its own waits, and what is heard meanwhile is kept."""
@@ -119,7 +120,7 @@ class ExposureFile:
     def _ready(self, now: float) -> _Opened:
         """The file that has the name now."""
         if self._damaged:
-            aside = schema.set_aside(self.path, now)
+            aside = set_aside(self.path, now)
             self._damaged = False
             log.error("%s is damaged and was put aside as %s; the list of exposures begins anew", self.path, aside.name)
             self._news.append(Gap(Cause.DAMAGED, 0.0, now, detail=aside.name))
@@ -140,7 +141,7 @@ class ExposureFile:
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     def _open(self, now: float) -> _Opened:
-        db = schema.connect(self.path, WAIT)
+        db = FILE.connect(self.path, WAIT)
         try:
             book = db.execute("SELECT as_of, rate, stopped, last FROM book").fetchone()
             if book is None:
@@ -190,8 +191,8 @@ class ExposureFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            problem = schema.explain(self.path, error)
-            if schema.is_damaged(problem):
+            problem = FILE.explain(self.path, error)
+            if FILE.kind_of(problem) == "damaged":
                 self._release()
                 self._damaged = True
             raise StoreError(problem) from error

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from extproc.errors import Problem, StoreError
 from extproc.store import files
-from extproc.store.exposures import schema
 from extproc.store.exposures.gaps import Gap
 from extproc.store.exposures.record import UNDECIDED, Exposure, Kind, Row, exposure_of, packed_unit, unit_text
+from extproc.store.exposures.schema import FILE
 from extproc.store.exposures.wanted import Wanted, between, gaps, kinds
 
 PAGE: Final = 2_000
@@ -97,7 +97,7 @@ class Listing:
                 )
             self._db = files.connect(path, "ro", WAIT)
             try:
-                schema.check(self._db, path)
+                FILE.check(self._db, path)
                 self._db.execute(f"PRAGMA temp.cache_size=-{CACHE}")
                 self._db.executescript(_TEMPORARY)
             except BaseException:
@@ -242,7 +242,7 @@ class Listing:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(schema.explain(self._path, error)) from error
+            raise StoreError(FILE.explain(self._path, error)) from error
 
 
 _ENDED: Final = (

@@ -21,8 +21,9 @@ from typing import Final
 from extproc.domain import Feedback
 from extproc.errors import Problem, StoreError
 from extproc.store import files
-from extproc.store.feedback import schema
+from extproc.store.beside import set_aside
 from extproc.store.feedback.record import Row, row_of, slot_of
+from extproc.store.feedback.schema import FILE, connect
 
 WAIT: Final = 0.5
 """Seconds to wait for somebody else's transaction."""
@@ -109,14 +110,14 @@ class FeedbackFile:
     def _ready(self, now: float) -> sqlite3.Connection:
         """The file that has the name now."""
         if self._damaged:
-            aside = schema.set_aside(self.path, now)
+            aside = set_aside(self.path, now)
             self._damaged = False
             log.error("%s is damaged and was put aside as %s; the log of feedback begins anew", self.path, aside.name)
         if self._db is not None and files.identity(self.path) != self._identity:
             log.warning("%s was deleted or replaced underneath us; feedback goes into what has its name now", self.path)
             self._leave()
         if self._db is None:
-            self._db = schema.connect(self.path, WAIT, max(int(now * 1e6), self._cursor))
+            self._db = connect(self.path, WAIT, max(int(now * 1e6), self._cursor))
             self._identity = files.identity(self.path)
         self._check_log(self._db)
         return self._db
@@ -158,9 +159,9 @@ class FeedbackFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            problem = schema.explain(self.path, error)
+            problem = FILE.explain(self.path, error)
             self._release()
-            self._damaged = problem.id == "feedback.damaged"
+            self._damaged = FILE.kind_of(problem) == "damaged"
             raise StoreError(problem) from error
 
 

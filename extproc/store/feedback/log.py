@@ -13,8 +13,8 @@ from typing import Final
 from extproc.domain import Feedback
 from extproc.errors import StoreError
 from extproc.store import files
-from extproc.store.feedback import schema
 from extproc.store.feedback.record import AFTER, feedback_of
+from extproc.store.feedback.schema import FILE
 
 WAIT: Final = 0.1
 """Seconds to wait for a file that is locked altogether: the brain has other things to do."""
@@ -97,7 +97,7 @@ class FeedbackLog:
                 if not db.execute("PRAGMA user_version").fetchone()[0]:
                     db.close()  # it is being made
                     return None
-                schema.check(db, self._path)
+                FILE.check(db, self._path)
             except BaseException:
                 db.close()
                 raise
@@ -110,4 +110,4 @@ class FeedbackLog:
             yield
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StoreError(schema.explain(self._path, error)) from error
+            raise StoreError(FILE.explain(self._path, error)) from error

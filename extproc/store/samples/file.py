@@ -12,9 +12,9 @@ import orjson
 
 from extproc.domain import Ending, Purpose, Sample, Scored
 from extproc.errors import StoreError
-from extproc.store.samples import schema
 from extproc.store.samples.kept import Kept
 from extproc.store.samples.rows import COLUMNS, sample_of
+from extproc.store.samples.schema import FILE
 
 WAIT: Final = 2.0
 """Seconds to wait for somebody else's transaction (`extproc forget`)."""
@@ -30,7 +30,7 @@ class SampleFile:
         self.path = path
         self._kept = kept
         with self._explained():
-            self._db = schema.connect(path, WAIT)
+            self._db = FILE.connect(path, WAIT)
 
     def add(self, sample: Sample, now: float) -> None:
         """Write a sample down; one of the same request is left as it is. Raises StoreError."""
@@ -143,7 +143,7 @@ class SampleFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(schema.explain(self.path, error)) from error
+            raise StoreError(FILE.explain(self.path, error)) from error
 
 
 def _spend(db: sqlite3.Connection, rollout: str, usd: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from extproc.errors import StoreError
-from extproc.store.samples import schema
+from extproc.store.samples.schema import FILE
 
 WAIT: Final = 10.0
 """Seconds to wait for the writer."""
@@ -22,14 +22,14 @@ def forget(path: Path, unit: str) -> tuple[int, int]:
     if not path.exists():
         return 0, 0
     try:
-        with closing(schema.connect(path, WAIT)) as db:
+        with closing(FILE.connect(path, WAIT)) as db:
             db.execute("BEGIN IMMEDIATE")
             db.execute("DELETE FROM labels WHERE request IN (SELECT request FROM samples WHERE unit = ?)", (unit,))
             found = [db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,)).rowcount for table in ("samples", "scores")]  # noqa: S608
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(schema.explain(path, error)) from error
+        raise StoreError(FILE.explain(path, error)) from error
     return found[0], found[1]
 
 
@@ -39,10 +39,10 @@ def label(path: Path, request: str, level: int, who: str, now: float) -> bool:
     if not path.exists():
         return False
     try:
-        with closing(schema.connect(path, WAIT)) as db:
+        with closing(FILE.connect(path, WAIT)) as db:
             if db.execute("SELECT 1 FROM samples WHERE request = ?", (request,)).fetchone() is None:
                 return False
             db.execute("REPLACE INTO labels VALUES(?, ?, ?, ?)", (request, level, who, now))
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(schema.explain(path, error)) from error
+        raise StoreError(FILE.explain(path, error)) from error
     return True

@@ -13,8 +13,8 @@ import orjson
 from extproc.domain import Arm, Rating, Sample, Standing
 from extproc.errors import StoreError
 from extproc.store import files
-from extproc.store.samples import schema
 from extproc.store.samples.rows import COLUMNS, sample_of
+from extproc.store.samples.schema import FILE
 
 WAIT: Final = 0.05
 """Seconds: the brain reads between two requests, and comes again."""
@@ -55,7 +55,7 @@ class _Reader:
         if self._db is None and found[0] is not None:
             db = files.connect(self.path, "ro", WAIT)
             try:
-                schema.check(db, self.path)
+                FILE.check(db, self.path)
             except BaseException:
                 db.close()
                 raise
@@ -68,7 +68,7 @@ class _Reader:
             yield
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StoreError(schema.explain(self.path, error)) from error
+            raise StoreError(FILE.explain(self.path, error)) from error
 
 
 class ScoreLog(_Reader):
