@@ -18,6 +18,7 @@ from extproc.domain import Finding, Gate, Rollout, Verdict
 from extproc.judge.offline.tally import Mean, mean
 from extproc.measures import ERRORS, JUDGE
 from extproc.release.eprocess import BET_WEIGHTS, BetE, ceiling_bets, ceiling_log_e, combine
+from extproc.release.finding import finding
 from extproc.release.gate import CALM, SAFE_LIMIT
 from extproc.release.sentences import e_value
 
@@ -217,18 +218,16 @@ def _finding(
     of_canary: bool = False,
 ) -> Finding:
     interval = (found.low, found.high) if found is not None and found.low is not None and found.high is not None else None
-    return Finding(
-        gate=gate,
-        verdict=verdict,
-        sentence=sentence,
+    return finding(
+        gate,
+        verdict,
+        sentence,
         estimate=values[0] if of_canary or found is None else found.value,
         interval=interval,
         margin=margin,
-        canary_samples=samples[0],
-        stable_samples=samples[1],
-        canary_value=values[0],
-        stable_value=values[1],
-        log_e_harm=harm,
-        log_e_safe=safe,
-        log_e_limit=limit,
+        samples=samples,
+        values=values,
+        harm=harm,
+        safe=safe,
+        limit=limit,
     )

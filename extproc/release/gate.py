@@ -22,6 +22,7 @@ from extproc.measures import ERRORS, MEASURES, Kind, Measure
 from extproc.release import sentences
 from extproc.release.eprocess import log_sum_exp
 from extproc.release.evidence import Evidence
+from extproc.release.finding import finding
 from extproc.release.guards import CANARY, STABLE
 from extproc.release.intervals import mean_interval, quantile, quantile_interval
 from extproc.release.lanes import EVERYBODY, View
@@ -151,7 +152,7 @@ def _together(phase: Phase, blame: _Blame) -> Finding:
     else:
         verdict = Verdict.INCONCLUSIVE
         sentence += f", not calm (below {e_value(CALM)})"
-    return _finding(TOGETHER, verdict, sentence, harm=blame.log_e, limit=blame.limit, cohort=blame.cohort, reaction=phase.on_fail)
+    return finding(TOGETHER, verdict, sentence, harm=blame.log_e, limit=blame.limit, cohort=blame.cohort, reaction=phase.on_fail)
 
 
 def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> Finding:
@@ -171,7 +172,7 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
     if verdict in (Verdict.NO_DATA, Verdict.INCONCLUSIVE):
         numbers += evidence.rated.silence(gate.measure)
     estimate = None if values is None else values[0] - values[1]
-    return _finding(
+    return finding(
         gate.measure,
         verdict,
         _said(measure, gate, canary, stable, values, interval) + numbers,
@@ -261,7 +262,7 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
         sentence += f"; stable is over it too ({said[1]}, E {e_value(stable_over)})"
     elif culprit and verdict is Verdict.FAIL:
         sentence += f"; it is cohort {culprit} alone"
-    return _finding(
+    return finding(
         ceiling_name(ceiling),
         verdict,
         sentence,
@@ -295,9 +296,9 @@ def _metric(metric: MetricGate, found: float | None) -> Finding:
     side = "at most" if metric.more_is_worse else "at least"
     if found is None or math.isnan(found):
         sentence = f"metric {metric.name}: no value could be read; {side} {metric.bound:g} is asked for"
-        return _finding(f"metric:{metric.name}", Verdict.NO_DATA, sentence, margin=metric.bound)
+        return finding(f"metric:{metric.name}", Verdict.NO_DATA, sentence, margin=metric.bound)
     broken = found > metric.bound if metric.more_is_worse else found < metric.bound
-    return _finding(
+    return finding(
         f"metric:{metric.name}",
         Verdict.FAIL if broken else Verdict.PASS,
         f"metric {metric.name}: {found:g}, {side} {metric.bound:g} is asked for",
@@ -316,7 +317,7 @@ def _sample_ratio(ratio: SampleRatio) -> Finding:
     if log_e >= LOG_LIMIT:
         where = " at ".join(part for part in ratio.worst() if part)
         sentence += f": units do not fall as planned{f' ({where})' if where else ''}, no comparison can be believed"
-    return _finding(
+    return finding(
         SAMPLE_RATIO,
         Verdict.FAIL if log_e >= LOG_LIMIT else Verdict.PASS,
         sentence,
@@ -324,43 +325,4 @@ def _sample_ratio(ratio: SampleRatio) -> Finding:
         harm=log_e,
         limit=LOG_LIMIT,
         reaction=Reaction.HOLD,
-    )
-
-
-def _finding(
-    gate: str,
-    verdict: Verdict,
-    sentence: str,
-    *,
-    estimate: float | None = None,
-    interval: tuple[float, float] | None = None,
-    margin: float = 0.0,
-    samples: tuple[int, int] = (0, 0),
-    values: tuple[float | None, float | None] = (None, None),
-    harm: float = 0.0,
-    safe: float = 0.0,
-    limit: float = 0.0,
-    both_arms: bool = False,
-    cohort: str = "",
-    reaction: Reaction = Reaction.ROLL_BACK,
-    within: str = "",
-) -> Finding:
-    return Finding(
-        gate=gate,
-        verdict=verdict,
-        sentence=sentence,
-        estimate=estimate,
-        interval=interval,
-        margin=margin,
-        canary_samples=samples[0],
-        stable_samples=samples[1],
-        canary_value=values[0],
-        stable_value=values[1],
-        log_e_harm=harm,
-        log_e_safe=safe,
-        both_arms=both_arms,
-        cohort=cohort,
-        reaction=reaction,
-        log_e_limit=limit,
-        within=within,
     )
