@@ -56,10 +56,12 @@ class Calibration:
         self._retest = Retest.from_json(known["retest"]) if "retest" in known else Retest()
         self._same = SameArms.from_json(known["same_arms"]) if "same_arms" in known else SameArms()
         self._trial, self._pairs, self._highest = BetE(1.0), 0, 0.0
+        self._unsaved = False
         self._calibrator = Calibrator(judges, judge.rubric, anchors, draw, known.get("anchors"))
 
     def pair(self, first: float, second: float) -> None:
         """One answer was judged twice."""
+        self._unsaved = True
         self._retest = self._retest.with_pair(first, second)
         self._trial.record(1 - first, 1 - second)
         self._highest = max(self._highest, self._trial.log_e)
@@ -71,15 +73,17 @@ class Calibration:
     async def watch(self) -> None:
         """Judge an anchor now and then, forever."""
         while True:
-            await self._calibrator.once()
-            with suppress(StoreError):
-                self.save()
+            if await self._calibrator.once():
+                self._unsaved = True
             await asyncio.sleep(ANCHOR_EVERY)
 
     def save(self) -> None:
-        """Raises StoreError."""
+        """Keep what is new, where anything is; raises StoreError."""
+        if not self._unsaved:
+            return
         document = {"retest": self._retest.as_json(), "same_arms": self._same.as_json(), "anchors": self._calibrator.as_json()}
         self._shelf.calibrate(self._key, document)
+        self._unsaved = False
 
     def document(self) -> dict[str, Any]:
         """For `status`: a sentence each, where there is enough to say one."""

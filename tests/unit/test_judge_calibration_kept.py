@@ -131,6 +131,19 @@ def test_noise_and_trials_go_on_in_another_life(tmp_path: Path) -> None:
     assert calibration(tmp_path / "x.samples", "judge-2").document()["noise"] is None
 
 
+def test_what_is_kept_already_is_not_written_again(tmp_path: Path) -> None:
+    """It is asked for every two seconds; what somebody else wrote meanwhile stays until there is something new."""
+    one, file = calibration(tmp_path / "x.samples"), SampleFile(tmp_path / "x.samples", Kept())
+    pairs(one, 1, lambda _: 0.0)
+    one.save()
+    file.calibrate("judge-2", {})
+    one.save()
+    assert file.calibration("judge-2") == {}
+    pairs(one, 1, lambda _: 0.0)
+    one.save()
+    assert file.calibration("judge-2") is None
+
+
 def test_a_judge_whose_second_opinion_is_always_milder_is_told(tmp_path: Path) -> None:
     """He sees a difference where there is none."""
     one = calibration(tmp_path / "x.samples")
