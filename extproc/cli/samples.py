@@ -19,7 +19,7 @@ from extproc import contract
 from extproc.cli.act import RolloutArgument
 from extproc.cli.known import unit_hash
 from extproc.cli.run import StoreOption
-from extproc.domain import Arm, Sample
+from extproc.domain import COMPARED_ARMS, Sample
 from extproc.errors import Problem, SettingsError
 from extproc.store import open_store
 from extproc.store.samples import SampleReader
@@ -60,7 +60,7 @@ def samples(
             Console().print(Group(*(sample_picture(*one) for one in reversed(latest))))
             return
         generation = latest[0][0].generation
-        found = [reader.worst(rollout, generation, arm, count) for arm in (Arm.CANARY, Arm.CONTROL)]
+        found = [reader.worst(rollout, generation, arm, count) for arm in COMPARED_ARMS]
     Console().print(Group(*side_by_side(*found)))
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from extproc.domain import Answered, Arm, Feedback, FeedbackKind, FeedbackTerms, Outcome, Rating, Reason
+from extproc.domain import COMPARED_ARMS, Answered, Arm, Feedback, FeedbackKind, FeedbackTerms, Outcome, Rating, Reason
 from extproc.measures import THUMBS
 
 REQUESTS_KEPT: Final = 200_000
@@ -21,7 +21,6 @@ HEARD_KEPT: Final = 100_000
 """Answers of which something was said and that are not old enough yet. As many ratings wait for their age."""
 PATIENCE: Final = 10.0
 """Seconds that feedback waits for its request: a user may be faster than the access log."""
-ARMS: Final = frozenset((Arm.CANARY, Arm.CONTROL))
 _HIGHEST: Final = 5
 
 
@@ -91,7 +90,7 @@ class Approvals:
     def meet(self, outcomes: Iterable[Outcome]) -> None:
         """Requests that may be named from now on: those of canary and control whose units will be recognised."""
         for one in outcomes:
-            if one.arm in ARMS and one.reason is Reason.RING and one.durable and one.stream_id not in self._requests:
+            if one.arm in COMPARED_ARMS and one.reason is Reason.RING and one.durable and one.stream_id not in self._requests:
                 self._requests[one.stream_id] = _Answer(one.rollout, one.generation, one.cohort, one.arm, one.unit, one.start)
                 response = self._response(one.rollout, one.generation)
                 if response is not None:
@@ -135,7 +134,7 @@ class Approvals:
 
     def _enters(self, one: Feedback, answer: _Answer) -> bool:
         """The first word about an answer; False where it is not looked at."""
-        if answer.arm not in ARMS or (one.token is not None and not one.token.durable):
+        if answer.arm not in COMPARED_ARMS or (one.token is not None and not one.token.durable):
             self.lost["unknown"] += 1
         elif one.received > answer.start + self.terms.window:
             self.lost["late"] += 1

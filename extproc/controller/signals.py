@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Final
 
-from extproc.domain import Arm, Outcome, Rating, Reason, Sessions
+from extproc.domain import COMPARED_ARMS, Outcome, Rating, Reason, Sessions
 from extproc.measures import SESSION_CAP, SESSION_LENGTH
 
 PROMPTS_KEPT: Final = 200_000
 """Prompts of units that are remembered, twice: the newer ones, and those before."""
 SESSIONS_KEPT: Final = 100_000
 """Sessions that are counted at once; those that begin beyond that are not looked at. As many ratings wait for their age."""
-_ARMS: Final = frozenset((Arm.CANARY, Arm.CONTROL))
 _Asked = dict[tuple[str, str], tuple[float, float]]
 """(unit, prompt) -> when it was asked last, and before that."""
 
@@ -86,7 +85,7 @@ class SessionCounts:
         """Count what has ended. A session begins with the first request that is heard of, when its id is not known; one that goes on
         longer than it is counted begins again."""
         for one in outcomes:
-            if one.session and one.arm in _ARMS and one.reason is Reason.RING and one.cohort:
+            if one.session and one.arm in COMPARED_ARMS and one.reason is Reason.RING and one.cohort:
                 self._hear(one)
 
     def _hear(self, outcome: Outcome) -> None:

@@ -90,6 +90,7 @@ from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
 from extproc.domain.transcript import Dialect, Ending, Finish, Role, ToolCall, Transcript, Turn
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
+    COMPARED_ARMS,
     AffinityPolicy,
     ApplicationType,
     Arm,
@@ -108,6 +109,7 @@ from extproc.domain.words import (
 )
 
 __all__ = [
+    "COMPARED_ARMS",
     "RING",
     "Action",
     "Affinity",

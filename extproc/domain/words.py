@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class ApplicationType(StrEnum):
@@ -40,6 +41,10 @@ class Arm(StrEnum):
     CANARY = "canary"
     CONTROL = "control"
     REST = "rest"
+
+
+COMPARED_ARMS: Final = (Arm.CANARY, Arm.CONTROL)
+"""Chosen alike, and of one size up to a share of 50 %: scores, thumbs and sessions, which are not of everybody, are compared between these."""
 
 
 class Status(StrEnum):

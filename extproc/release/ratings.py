@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from extproc.domain import Arm, Gate, Rating, Rollout
+from extproc.domain import COMPARED_ARMS, Arm, Gate, Rating, Rollout
 from extproc.measures import MEASURES
 from extproc.release.compare import MeanPanel, MeanTest, Values
 from extproc.release.eprocess import log_sum_exp
@@ -35,7 +35,6 @@ LOG_SCALE: Final = -math.log(len(LONGER))
 NO_LIMITS: Final = Limits(0, (), ())
 """Values are within [0, 1]: nothing has to be learnt from the past."""
 ONE_EPOCH: Final = (0,)
-ARMS: Final = frozenset((Arm.CANARY, Arm.CONTROL))
 
 
 class Ratings:
@@ -83,7 +82,7 @@ class Ratings:
     # ----------------------------------------------------------------------------------------------------------------- ratings
     def hear(self, rating: Rating) -> None:
         """One rating; the caller has seen to it that its visit and its cohort are known."""
-        if rating.arm not in ARMS:
+        if rating.arm not in COMPARED_ARMS:
             return
         if rating.start <= self.horizon:
             self.late += 1

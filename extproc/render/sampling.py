@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import Arm, Reason, Spec
+from extproc.domain import COMPARED_ARMS, Reason, Spec
 from extproc.render.yamltext import Block, typed
 
 SAMPLE: Final = "extproc.sample"
 MILLION: Final = 1_000_000
-SAMPLED_ARMS: Final = (Arm.CANARY, Arm.CONTROL)
 MOST_COPIED: Final = 256
 """Requests that may be copied at once; Envoy holds what the sampler has not taken yet, so this bounds its memory as well."""
 LINGER: Final = "1s"
@@ -43,7 +42,7 @@ def sampling_filter(spec: Spec) -> Block:
     judged = [name for name, rollout in spec.rollouts.items() if rollout.judging is not None]
     conditions = [
         _is(contract.FIELD_REASON, (Reason.RING.value,)),
-        _is(contract.FIELD_ARM, [arm.value for arm in SAMPLED_ARMS]),
+        _is(contract.FIELD_ARM, [arm.value for arm in COMPARED_ARMS]),
         _is(contract.FIELD_ROLLOUT, judged),
     ]
     wanted = {"and_matcher": {"predicate": conditions}}
