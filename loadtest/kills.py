@@ -47,8 +47,8 @@ FIRST_SAVE: Final = 15.0
 """Seconds for a controller's first tick, on a machine that does other things."""
 ON_THE_WAY: Final = 0.1
 """Seconds that a message may be under way: at the edge of a save it may be in or not."""
-UNKNOWN: Final = "may still be carried out"
-"""What the API says of an act that the brain was asked for and has not answered."""
+UNKNOWN: Final = 504
+"""Status of the API's answer where the brain was asked for an act and has not answered: nobody knows yet."""
 _PERSON: Final = {
     "pending": ("start",),
     "rolled_back": ("start",),
@@ -292,8 +292,7 @@ class Kills:
                 self.seen.acts.append(PersonsAct(why, Answer.ACKNOWLEDGED, answer.json()["generation"]))
             else:
                 # The API outlives the brain by an instant: it then says that nobody knows, which is no refusal.
-                unknown = UNKNOWN in answer.json()["problems"][0]["message"]
-                self.seen.acts.append(PersonsAct(why, Answer.NONE if unknown else Answer.REFUSED))
+                self.seen.acts.append(PersonsAct(why, Answer.NONE if answer.status_code == UNKNOWN else Answer.REFUSED))
 
     def _choose(self, status: str) -> str:
         """Mostly what makes sense; one in ten is anything, and mostly refused."""

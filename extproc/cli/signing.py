@@ -26,9 +26,8 @@ def signed(spec: Spec, name: str, arm: str, lifetime: str, now: float) -> str:
         raise SettingsError(Problem("sign.arm", "--arm", f"there is no arm {arm!r}", "canary or stable"))
     secret = read_secret(reference)
     if len(secret) < SHORTEST:
-        where = f"file {reference.file}" if reference.file is not None else f"environment variable {reference.env}"
         what = f"has {len(secret)} bytes, and {SHORTEST} are the least" if secret else "is empty or cannot be read here"
-        raise SettingsError(Problem("sign.secret", where, what, "it must be the router's; any long random text is good"))
+        raise SettingsError(Problem("sign.secret", reference.place, what, "it must be the router's; any long random text is good"))
     return f"{rollout.overrides.qa_header}: {sign_qa(secret, name, _ARMS[arm], int(now + _seconds(lifetime)))}"
 
 

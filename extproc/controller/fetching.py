@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import httpx
 
+from extproc.credentials import CredentialError, read_credential
 from extproc.domain import Credential, FlagSource
 from extproc.errors import ExtprocError, Problem
 
@@ -79,18 +78,11 @@ async def _answer(client: httpx.AsyncClient, source: FlagSource, headers: dict[s
 
 
 def _key(name: str, reference: Credential | None) -> dict[str, str]:
-    """The header that carries it; read each time, so that a key can be changed under a running controller."""
+    """The header that carries it; raises PollError."""
     if reference is None:
         return {}
-    where = f"environment variable {reference.env}" if reference.env is not None else f"file {reference.file}"
-    path = f"flags.{name}.poll.credential"
     try:
-        written = os.environ[reference.env] if reference.env is not None else Path(reference.file or "").read_text(encoding="utf-8")
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        hint = "set it for the controller, which asks the service"
-        raise PollError(Problem("flags.credential", path, f"{where} cannot be read", hint)) from error
-    secret = written.strip()
-    if not secret or not secret.isprintable() or not secret.isascii():
-        hint = "put the key there, alone in one line"
-        raise PollError(Problem("flags.credential", path, f"{where} holds what is no key", hint))
-    return {reference.header: reference.prefix + secret}
+        return {reference.header: reference.prefix + read_credential(reference)}
+    except CredentialError as error:
+        hint = "put the key there, alone in one line" if error.found else "set it for the controller, which asks the service"
+        raise PollError(Problem("flags.credential", f"flags.{name}.poll.credential", str(error), hint)) from error

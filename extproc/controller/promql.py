@@ -240,8 +240,7 @@ def _headers(reference: Credential | None) -> dict[str, str]:
     try:
         secret = os.environ[reference.env] if reference.env is not None else Path(reference.file or "").read_text(encoding="utf-8").strip()
     except (OSError, KeyError, UnicodeDecodeError) as error:
-        where = f"environment variable {reference.env}" if reference.env is not None else f"file {reference.file}"
-        raise NoValueError(f"the credential of Prometheus cannot be read: {where}") from error
+        raise NoValueError(f"the credential of Prometheus cannot be read: {reference.place}") from error
     if not (secret.isascii() and secret.isprintable()):
         raise NoValueError("the credential of Prometheus is no text that a header can have")
     return {**headers, reference.header: reference.prefix + secret}

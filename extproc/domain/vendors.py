@@ -15,6 +15,11 @@ class Credential:
     file: str | None
     env: str | None
 
+    @property
+    def place(self) -> str:
+        """Where the value is, in words."""
+        return f"environment variable {self.env}" if self.env is not None else f"file {self.file}"
+
 
 @dataclass(frozen=True, slots=True)
 class Prices:

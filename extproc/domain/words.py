@@ -44,7 +44,7 @@ class Arm(StrEnum):
 
 
 COMPARED_ARMS: Final = (Arm.CANARY, Arm.CONTROL)
-"""Chosen alike, and of one size up to a share of 50 %: scores, thumbs and sessions, which are not of everybody, are compared between these."""
+"""Chosen alike, and of one size up to a share of 50 %: what is not known of everybody (scores, thumbs) is compared between these."""
 
 
 class Status(StrEnum):

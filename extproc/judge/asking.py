@@ -7,17 +7,16 @@ even where the model repeats it.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 import httpx
 
+from extproc.credentials import CredentialError, read_credential
 from extproc.domain import Backend, Credential, Endpoint, Model
 from extproc.errors import Problem, SettingsError
 from extproc.judge.assembly import Exchange
@@ -152,16 +151,11 @@ class ModelClient:
 
 def read_key(reference: Credential, path: str) -> str:
     """The secret behind a reference; raises SettingsError, without a word of it, where there is none."""
-    where = f"environment variable {reference.env}" if reference.env is not None else f"file {reference.file}"
     try:
-        written = os.environ[reference.env] if reference.env is not None else Path(reference.file or "").read_text(encoding="utf-8")
-    except (OSError, KeyError, UnicodeDecodeError, ValueError) as error:
-        hint = "set it where this command runs: it asks as Envoy would"
-        raise SettingsError(Problem("judge.credential", path, f"{where} cannot be read", hint)) from error
-    key = written.strip()
-    if not key or not key.isascii() or not key.isprintable():
-        raise SettingsError(Problem("judge.credential", path, f"{where} holds what is no key", "put the key there, alone in one line"))
-    return key
+        return read_credential(reference)
+    except CredentialError as error:
+        hint = "put the key there, alone in one line" if error.found else "set it where this command runs: it asks as Envoy would"
+        raise SettingsError(Problem("judge.credential", path, str(error), hint)) from error
 
 
 def _path(model: Model) -> str:

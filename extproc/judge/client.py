@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
+from extproc.credentials import CredentialError, read_credential
 from extproc.domain import Comparison, Credential, Exhibit, Failing, JudgeEndpoint, Rubric, Score, Unscored
 from extproc.errors import Problem, SettingsError
 from extproc.judge import verdicts
@@ -234,8 +233,9 @@ class JudgeClient:
             headers, secret = _headers(self.endpoint.credential)
             async with asyncio.timeout(self.endpoint.timeout):
                 return await self._exchange(body, headers, secret)
-        except _CredentialError as error:
-            fault = Fault(Failing.REFUSED, str(error), again=False, broken=False, asked=False)
+        except CredentialError as error:
+            why = str(error) if error.found else f"its credential cannot be read: {error.place}"
+            fault = Fault(Failing.REFUSED, why, again=False, broken=False, asked=False)
         except (TimeoutError, httpx.TimeoutException):
             fault = Fault(Failing.SLOW, f"it has not answered within {self.endpoint.timeout:g} s", again=True, broken=True)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -265,10 +265,6 @@ class JudgeClient:
 
 class _RefusedForm(Fault):
     """The endpoint does not take the request as it is: perhaps for its schema."""
-
-
-class _CredentialError(Exception):
-    pass
 
 
 def _nonsense(why: str) -> Fault:
@@ -306,16 +302,9 @@ def _check(endpoint: JudgeEndpoint) -> None:
 
 
 def _headers(reference: Credential | None) -> tuple[dict[str, str], str]:
-    """(headers, the secret in them); read for each try, so that a key can be changed under a running judge."""
+    """(headers, the secret in them). Raises CredentialError."""
     headers = {"accept": "application/json", "accept-encoding": "identity", "content-type": "application/json"}
     if reference is None:
         return headers, ""
-    where = f"environment variable {reference.env}" if reference.env is not None else f"file {reference.file}"
-    try:
-        written = os.environ[reference.env] if reference.env is not None else Path(reference.file or "").read_text(encoding="utf-8")
-    except (OSError, KeyError, UnicodeDecodeError, ValueError) as error:
-        raise _CredentialError(f"its credential cannot be read: {where}") from error
-    secret = written.strip()
-    if not secret or not secret.isascii() or not secret.isprintable():
-        raise _CredentialError(f"{where} holds what is no key")
+    secret = read_credential(reference)
     return {**headers, reference.header: reference.prefix + secret}, secret

@@ -27,7 +27,7 @@ from extproc.release.ratings import Rated
 from extproc.release.sample import Sample
 from extproc.release.sorting import Sorter
 from extproc.release.strata import Stratum
-from extproc.release.totals import ArmMoments, ArmTotals, Moments
+from extproc.release.totals import ArmTotals, Moments, Visit
 from extproc.release.units import unit_key
 from extproc.release.watched import Watched
 
@@ -90,14 +90,14 @@ class Evidence:
         self._ended = 0
         self.gap: Gap | None = None
         """What the last restart has cost; None where there was none."""
+        self.before: Visit | None = None
+        """The last visit before the present one: what harm is told of where the present one has hardly begun."""
         self._clear_visit()
 
     def _clear_visit(self) -> None:
         self.watched = 0.0
         self.canary_units = {}
-        self.arms = {CANARY: ArmTotals(), STABLE: ArmTotals()}
-        self._late = {CANARY: ArmMoments(self.measured.readings), STABLE: ArmMoments(self.measured.readings)}
-        self._early = {CANARY: Moments(), STABLE: Moments()}
+        self.visit = Visit(self.phase, self.measured.readings)
         self.last_outcome = 0.0
         self._sorter.begin_visit()
         self.capital.begin_visit(self._rollout.phases[self.phase], self.shares(self.phase))
@@ -115,6 +115,8 @@ class Evidence:
         self.excluded = frozenset(excluded)
         for stratum in self._strata.values():
             stratum.compared = stratum.compared and stratum.cohort not in self.excluded
+        if self.generation:
+            self.before = self.visit
         self.generation, self.phase = generation, phase
         self._visits[generation] = phase
         self._clear_visit()
@@ -258,7 +260,7 @@ class Evidence:
     def _look_early(self, member: Member, failed: bool) -> None:
         present = member.stratum.generation == self.generation
         if present:
-            seen = self._early[CANARY if member.canary else STABLE]
+            seen = self.visit.early[CANARY if member.canary else STABLE]
             seen.n += 1
             if failed:
                 seen.total += 1.0
@@ -274,7 +276,7 @@ class Evidence:
         readings = measured.read(member.outcome, member.open_at(self._deadline), self._deadline)
         present = stratum.generation == self.generation
         if present:
-            self._late[CANARY if member.canary else STABLE].add(readings)
+            self.visit.late[CANARY if member.canary else STABLE].add(readings)
             self.capital.guard_late(member, readings)
         if not member.durable or not stratum.compared:
             return
@@ -302,15 +304,18 @@ class Evidence:
         """ln of the e-value against "the canary is worse by the margin, or more", in this visit."""
         return self.rated[measure].log_e_safe() if measure in self.rated else self.capital.log_e_safe(measure)
 
-    def seen(self, arm: str, measure: str) -> Moments:
-        """Requests of an arm that have reached their deadline in this visit, or ratings of them."""
-        if measure in self.rated:
-            return self.rated[measure].seen[arm]
-        return self._late[arm].of(self.measured.reading[measure])
+    @property
+    def arms(self) -> Mapping[str, ArmTotals]:
+        """What ended in this visit, of both arms."""
+        return self.visit.arms
 
-    def seen_early(self, arm: str) -> Moments:
-        """Failures among those that have reached the first age."""
-        return self._early[arm]
+    def seen(self, arm: str, measure: str, visit: Visit | None = None) -> Moments:
+        """Requests of an arm that have reached their deadline in the present visit (or in `before`), or ratings of them."""
+        visit = visit or self.visit
+        if measure in self.rated:
+            rated = self.rated[measure]
+            return (rated.seen if visit is self.visit else rated.seen_before)[arm]
+        return visit.late[arm].of(self.measured.reading[measure])
 
     @property
     def one_in(self) -> int:
@@ -340,9 +345,8 @@ class Evidence:
             "canary_units": list(self.canary_units),
             "met": self.met,
             "past": self.past.to_json(),
-            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
-            "late": {name: arm.to_json() for name, arm in self._late.items()},
-            "early": {name: [arm.n, arm.total] for name, arm in self._early.items()},
+            **self.visit.to_json(),
+            "before": None if self.before is None else {"phase": self.before.phase, **self.before.to_json()},
             "rated": self.rated.to_json(),
             **self.capital.to_json(),
         }
@@ -373,11 +377,11 @@ class Evidence:
         evidence.canary_units = dict.fromkeys(document["canary_units"])
         evidence.met = {cohort: int(count) for cohort, count in document["met"].items()}
         evidence.past.restore(document["past"])
-        evidence.arms = {name: ArmTotals.from_json(document["arms"][name]) for name in (CANARY, STABLE)}
-        for name in (CANARY, STABLE):
-            evidence._late[name].restore(document["late"][name])
-            n, failures = document["early"][name]
-            evidence._early[name] = Moments(int(n), float(failures), float(failures))
+        evidence.visit.restore(document)
+        before = document.get("before")
+        if before is not None:
+            evidence.before = Visit(int(before["phase"]), evidence.measured.readings)
+            evidence.before.restore(before)
         evidence.capital.restore(document)
         evidence.rated.restore(document.get("rated", {}))
         return evidence

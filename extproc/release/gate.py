@@ -28,7 +28,7 @@ from extproc.release.intervals import mean_interval, quantile, quantile_interval
 from extproc.release.lanes import EVERYBODY, View
 from extproc.release.sampleratio import LOG_LIMIT, SampleRatio
 from extproc.release.sentences import e_value
-from extproc.release.totals import Moments
+from extproc.release.totals import ArmTotals, Moments, Visit
 from extproc.release.watched import is_guardrail
 
 SAFE_LIMIT: Final = math.log(20.0)
@@ -71,7 +71,7 @@ def evaluate(rollout: Rollout, evidence: Evidence, metrics: Mapping[str, float |
     if evidence.compares:
         if phase.gates:
             blame = _Blame(rollout, evidence, limit)
-            findings.extend(_comparison(gate, phase, evidence, blame) for gate in phase.gates)
+            findings.extend(_comparison(gate, rollout, evidence, blame) for gate in phase.gates)
             findings.append(_together(phase, blame))
         if any(evidence.capital.ratio.counts()):
             findings.append(_sample_ratio(evidence.capital.ratio))
@@ -155,9 +155,9 @@ def _together(phase: Phase, blame: _Blame) -> Finding:
     return finding(TOGETHER, verdict, sentence, harm=blame.log_e, limit=blame.limit, cohort=blame.cohort, reaction=phase.on_fail)
 
 
-def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> Finding:
+def _comparison(gate: Gate, rollout: Rollout, evidence: Evidence, blame: _Blame) -> Finding:
     measure = MEASURES[gate.measure]
-    canary, stable = _samples(measure, evidence)
+    canary, stable = _samples(measure, evidence, evidence.visit)
     harm, safe, guardrail = evidence.log_e_harm(gate.measure), evidence.log_e_safe(gate.measure), is_guardrail(gate)
     if blame.fails(gate.measure):
         verdict = Verdict.FAIL
@@ -165,7 +165,14 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
         verdict = Verdict.NO_DATA
     else:
         verdict = Verdict.PASS if not guardrail or safe >= SAFE_LIMIT else Verdict.INCONCLUSIVE
-    values, interval = _values(measure, evidence, canary, stable)
+    # Harm goes on over the phases: one that has hardly begun would say of it that nothing was seen.
+    before = evidence.before if verdict is Verdict.FAIL else None
+    if before is not None and _samples(measure, evidence, before)[0].n > canary.n:
+        canary, stable = _samples(measure, evidence, before)
+        visit, place = before, f" (of the phase before, {rollout.phases[before.phase].name})"
+    else:
+        visit, place = evidence.visit, ""
+    values, interval = _values(measure, visit.arms, canary, stable)
     numbers = f"harm E {e_value(harm)} of {e_value(blame.gate_limit(gate.measure))}"
     if guardrail:
         numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
@@ -175,7 +182,7 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
     return finding(
         gate.measure,
         verdict,
-        _said(measure, gate, canary, stable, values, interval) + numbers,
+        f"{_said(measure, gate, canary, stable, values, interval)}{place}; {numbers}",
         estimate=None if estimate is None else estimate * measure.scale,
         interval=None if interval is None else (interval[0] * measure.scale, interval[1] * measure.scale),
         margin=gate.margin,
@@ -185,26 +192,26 @@ def _comparison(gate: Gate, phase: Phase, evidence: Evidence, blame: _Blame) -> 
         safe=safe,
         limit=blame.gate_limit(gate.measure),
         cohort=blame.cohort if verdict is Verdict.FAIL else "",
-        reaction=phase.on_fail,
+        reaction=rollout.phases[evidence.phase].on_fail,
         within=sentences.margin(gate) if guardrail else "",
     )
 
 
-def _samples(measure: Measure, evidence: Evidence) -> tuple[Moments, Moments]:
+def _samples(measure: Measure, evidence: Evidence, visit: Visit) -> tuple[Moments, Moments]:
     """Of the deadline, unless a fault has been seen early and is not old enough for it."""
     if measure is ERRORS and evidence.capital.log_e_early() > max(CALM, evidence.capital.log_e_first(ERRORS.name)):
-        return evidence.seen_early(CANARY), evidence.seen_early(STABLE)
-    return evidence.seen(CANARY, measure.name), evidence.seen(STABLE, measure.name)
+        return visit.early[CANARY], visit.early[STABLE]
+    return evidence.seen(CANARY, measure.name, visit), evidence.seen(STABLE, measure.name, visit)
 
 
 def _values(
-    measure: Measure, evidence: Evidence, canary: Moments, stable: Moments
+    measure: Measure, arms: Mapping[str, ArmTotals], canary: Moments, stable: Moments
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """(canary's, stable's) value, and the interval of their difference; None where there is nothing to compare."""
     if not canary.n or not stable.n:
         return None, None
     if measure.quantile is not None:
-        return quantile_interval(measure, evidence.arms[CANARY], evidence.arms[STABLE])
+        return quantile_interval(measure, arms[CANARY], arms[STABLE])
     assert canary.mean is not None
     assert stable.mean is not None
     return (canary.mean, stable.mean), mean_interval(canary, stable, measure.kind is Kind.EVENT)
@@ -226,7 +233,7 @@ def _said(
     event = measure.kind is Kind.EVENT
     if values is None or interval is None:
         counts = (sentences.rate(canary), sentences.rate(stable)) if event else (f"{canary.n:,} requests", f"{stable.n:,} requests")
-        return f"{measure.name}: nothing to compare yet in this phase ({counts[0]} canary, {counts[1]} stable); "
+        return f"{measure.name}: nothing to compare yet in this phase ({counts[0]} canary, {counts[1]} stable)"
     if event:
         both = f"canary {sentences.rate(canary)}, stable {sentences.rate(stable)}"
     else:
@@ -236,7 +243,7 @@ def _said(
         )
     low, high = (sentences.difference(measure, number) for number in interval)
     change = sentences.difference(measure, values[0] - values[1], values[1] if measure.relative else None)
-    return f"{measure.name}: {both}: {change} (95 % interval {low} to {high}), margin {sentences.margin(gate)}; "
+    return f"{measure.name}: {both}: {change} (95 % interval {low} to {high}), margin {sentences.margin(gate)}"
 
 
 # -------------------------------------------------------------------------------------------------------------------- ceilings
@@ -249,7 +256,7 @@ def _ceiling(index: int, ceiling: Ceiling, phase: Phase, evidence: Evidence, lim
     measure, guards = MEASURES[ceiling.measure], evidence.capital.guards
     over, stable_over = guards.log_e(index, CANARY), guards.log_e(index, STABLE)
     early = measure is ERRORS and guards.log_e_early(index, CANARY) > max(CALM, guards.log_e_late(index, CANARY))
-    canary, stable = ((evidence.seen_early(arm) if early else evidence.seen(arm, measure.name)) for arm in (CANARY, STABLE))
+    canary, stable = ((evidence.visit.early[arm] if early else evidence.seen(arm, measure.name)) for arm in (CANARY, STABLE))
     # Where both fail, chance decides who is over first: a stable that looks over it, and is not told apart, shares the fault.
     alike = stable_over >= SUSPECT and evidence.log_e_harm(measure.name) < CALM
     both = over >= limit and (stable_over >= limit or alike)

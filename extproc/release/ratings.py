@@ -12,7 +12,7 @@ The rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -60,6 +60,8 @@ class Ratings:
         """Ratings that came after their request had been looked at."""
         self.duplicates = 0
         self.dropped = 0
+        self.seen = {CANARY: Moments(), STABLE: Moments()}
+        """Ratings of this visit that have been looked at, units that are seen once alone included."""
         self.begin_visit(0)
 
     def _test(self, margin: float, safety: bool) -> MeanTest:
@@ -70,8 +72,9 @@ class Ratings:
         gates = [gate for gate in self._rollout.phases[phase].gates if gate.measure == self._measure.name and is_guardrail(gate)]
         self._safe = MeanPanel([self._test(gate.margin, safety=True) for gate in gates], (WHOLE,))
         self._guarded = bool(gates)
+        self.seen_before = self.seen
+        """Of the visit before this one."""
         self.seen = {CANARY: Moments(), STABLE: Moments()}
-        """Ratings of this visit that have been looked at, units that are seen once alone included."""
         self._seen.clear(VISIT_PLANE)
 
     def exclude(self, cohort: str) -> None:
@@ -171,7 +174,8 @@ class Ratings:
         return {
             "harm": self._harm.to_json(),
             "safe": self._safe.to_json(),
-            "seen": {arm: [one.n, one.total, one.squares] for arm, one in self.seen.items()},
+            "seen": _rows(self.seen),
+            "before": _rows(self.seen_before),
             "horizon": self.horizon,
         }
 
@@ -179,10 +183,19 @@ class Ratings:
         """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
         self._harm.restore(document["harm"])
         self._safe.restore(document["safe"])
-        for arm in (CANARY, STABLE):
-            n, total, squares = document["seen"][arm]
-            self.seen[arm] = Moments(int(n), float(total), float(squares))
+        self.seen = _moments(document["seen"])
+        self.seen_before = _moments(document.get("before", document["seen"]))
         self.horizon = float(document["horizon"])
+
+
+def _rows(seen: Mapping[str, Moments]) -> dict[str, list[float]]:
+    return {arm: [one.n, one.total, one.squares] for arm, one in seen.items()}
+
+
+def _moments(rows: Mapping[str, Sequence[float]]) -> dict[str, Moments]:
+    """What `_rows` wrote; raises KeyError, TypeError or ValueError on anything else."""
+    read = {arm: rows[arm] for arm in (CANARY, STABLE)}
+    return {arm: Moments(int(n), float(total), float(squares)) for arm, (n, total, squares) in read.items()}
 
 
 class Rated:

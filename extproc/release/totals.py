@@ -1,12 +1,13 @@
-"""What is told to people of one arm in one visit; nothing is decided by it."""
+"""What is told to people of one visit of a phase; nothing is decided by it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from extproc.domain import Outcome
+from extproc.release.guards import CANARY, STABLE
 from extproc.release.histogram import Histogram
 
 
@@ -99,3 +100,33 @@ class ArmMoments:
         if len(rows) != len(self._rows):
             raise ValueError(f"moments of {len(rows)} readings, not {len(self._rows)}")
         self._rows = [[int(n), float(total), float(squares)] for n, total, squares in rows]
+
+
+class Visit:
+    """Both arms in one visit of a phase."""
+
+    __slots__ = ("arms", "early", "late", "phase")
+
+    def __init__(self, phase: int, readings: int) -> None:
+        self.phase = phase
+        self.arms = {CANARY: ArmTotals(), STABLE: ArmTotals()}
+        self.late = {CANARY: ArmMoments(readings), STABLE: ArmMoments(readings)}
+        """Of requests that have reached their deadline."""
+        self.early = {CANARY: Moments(), STABLE: Moments()}
+        """Failures among those that have reached the first age."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the phase."""
+        return {
+            "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "late": {name: arm.to_json() for name, arm in self.late.items()},
+            "early": {name: [arm.n, arm.total] for name, arm in self.early.items()},
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
+        for name in (CANARY, STABLE):
+            self.arms[name] = ArmTotals.from_json(document["arms"][name])
+            self.late[name].restore(document["late"][name])
+            n, failures = document["early"][name]
+            self.early[name] = Moments(int(n), float(failures), float(failures))

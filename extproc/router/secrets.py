@@ -28,10 +28,9 @@ def read_secrets(spec: Spec, unit_key: bytes) -> Secrets:
         if len(secret) >= SHORTEST:
             qa[rollout.name] = secret
         else:
-            where = f"file {reference.file}" if reference.file is not None else f"environment variable {reference.env}"
             what = "has fewer than 16 bytes" if secret else "is empty or cannot be read"
             said = "%s: %s %s, so signed QA headers are ignored; set it and restart the router"
-            log.warning(said, rollout.name, where, what, extra={"rollout": rollout.name})
+            log.warning(said, rollout.name, reference.place, what, extra={"rollout": rollout.name})
     return Secrets(conversation_key(unit_key), qa, feedback_key(unit_key))
 
 

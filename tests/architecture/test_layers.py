@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "domain": set(),
     "measures": {"domain"},
+    "credentials": {"domain"},
     "wire": {"domain", "contract", "pb"},
     "runtime": set(),
     "logs": {"contract"},
@@ -23,13 +24,13 @@ ALLOWED: dict[str, set[str]] = {
     "spec": {"domain", "measures", "flags", "judge"},
     "assign": {"domain", "flags"},
     "release": {"domain", "measures"},
-    "judge": {"domain", "measures", "contract", "wire"},
+    "judge": {"domain", "measures", "contract", "wire", "credentials"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
     "render": {"domain", "measures", "contract", "flags"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
     "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
-    | {"runtime", "logs"},
+    | {"runtime", "logs", "credentials"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""

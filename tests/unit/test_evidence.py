@@ -58,7 +58,7 @@ def test_a_request_is_looked_at_at_two_fixed_ages(age: float) -> None:
     one = evidence()
 
     def there() -> tuple[int, float]:
-        seen = one.seen_early("canary") if age == EARLY else one.seen("canary", "errors")
+        seen = one.visit.early["canary"] if age == EARLY else one.seen("canary", "errors")
         return seen.n, seen.total
 
     one.observe(outcome(failed=True), 100.2)
@@ -87,8 +87,8 @@ def test_what_an_age_sees(ended: float, failed: bool, early: int, late: int) -> 
     """Failed by then; at the deadline a request that was still open has failed, however well it ended later."""
     one = evidence()
     show(one, [outcome(failed=failed, duration=ended)])
-    assert (one.seen_early("canary").total, one.seen("canary", "errors").total) == (early, late)
-    assert (one.seen_early("canary").n, one.seen("canary", "errors").n) == (1, 1)
+    assert (one.visit.early["canary"].total, one.seen("canary", "errors").total) == (early, late)
+    assert (one.visit.early["canary"].n, one.seen("canary", "errors").n) == (1, 1)
 
 
 def test_failing_fast_is_no_worse_than_failing_slowly_at_the_deadline() -> None:
@@ -126,7 +126,7 @@ def test_where_the_deadline_is_sooner_than_the_first_age_both_are_the_deadline()
     """An application with an SLA of half a second."""
     one = evidence(deadline=0.5)
     show(one, [outcome(duration=0.7)])
-    assert one.seen_early("canary").total == one.seen("canary", "errors").total == 1
+    assert one.visit.early["canary"].total == one.seen("canary", "errors").total == 1
 
 
 # -------------------------------------------------------------------------------------------------------- order, late, doubled
@@ -169,7 +169,7 @@ def test_what_misses_the_first_age_is_still_looked_at_at_the_deadline() -> None:
     one.observe(outcome(2, 199.0), 200.0)
     one.advance(300.0)
     assert one.late_outcomes == 1
-    assert one.seen_early("canary").n == 1
+    assert one.visit.early["canary"].n == 1
     assert counted(one) == (2, 1, 0, 0)
 
 
@@ -230,7 +230,7 @@ def test_periodic_entries_and_the_end_are_one_request() -> None:
     one = evidence()
     show(one, [outcome(1, duration=age, final=age == 2.4) for age in (1.0, 2.0, 2.4)])
     assert counted(one) == (1, 0, 0, 0)
-    assert one.seen_early("canary").n == 1
+    assert one.visit.early["canary"].n == 1
     assert one.arms["canary"].requests == 1
     assert (one.duplicates, one.late_outcomes) == (0, 0)
 
@@ -240,7 +240,7 @@ def test_a_request_that_hangs_is_one_failure_and_no_more() -> None:
     one = evidence(given=gated("errors", "latency_mean", "ttft_mean", "cost"))
     show(one, [outcome(1, duration=float(age), final=False, ttft=0.5) for age in range(1, 60)])
     assert counted(one) == (1, 1, 0, 0)
-    assert (one.seen_early("canary").n, one.seen_early("canary").total) == (1, 0)
+    assert (one.visit.early["canary"].n, one.visit.early["canary"].total) == (1, 0)
     assert one.arms["canary"].requests == 0, "nothing has ended"
     assert one.seen("canary", "latency_mean").mean == DEADLINE
     assert one.seen("canary", "ttft_mean").mean == 0.5, "the first token had come"

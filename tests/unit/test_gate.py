@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Sequence
@@ -127,13 +128,26 @@ def test_without_requests_in_both_arms_there_is_no_verdict(share: float) -> None
 
 
 def test_harm_is_found_in_a_visit_without_data() -> None:
-    """Harm is remembered over the attempt: a new phase that has seen nothing yet still fails."""
+    """Harm is remembered over the attempt: a new phase that has seen nothing yet still fails, and tells what was seen before it."""
     evidence = seen(20, canary_errors=0.3)
+    there = findings(evidence)[0].sentence
     evidence.begin_visit(3, PHASE_25 + 1)
     comparison, ceiling = findings(evidence)
     assert comparison.verdict is Verdict.FAIL
-    assert comparison.canary_samples == 0
+    told = there.replace("margin +1.00 pp", "margin +1.00 pp (of the phase before, 25%)")
+    assert comparison.sentence == told.replace("safety E 0.29 of 20", "safety E 1 of 20")
+    assert (comparison.canary_samples, comparison.canary_value) == (500, 0.3)
     assert ceiling.verdict is Verdict.NO_DATA
+    assert findings(Evidence.from_json(ROLLOUT, 8.0, json.loads(json.dumps(evidence.to_json())), 0.0))[0] == comparison
+
+
+def test_harm_is_told_of_the_visit_that_saw_more_of_it() -> None:
+    """A few good answers of a new phase do not stand beside an E-value that they contradict; once it has seen more, it is told."""
+    evidence = seen(20, canary_errors=0.3)
+    evidence.begin_visit(3, PHASE_25 + 1)
+    for begin, seconds, said in ((2000.0, 2, "canary 30.00% (150 of 500)"), (4000.0, 20, "canary 0.00% (0 of 1,100)")):
+        show(evidence, [replace(one, start=one.start + begin, generation=3) for one in traffic(seconds, 0.5)])
+        assert said in findings(evidence)[0].sentence
 
 
 def test_safe_but_not_calm_does_not_pass() -> None:

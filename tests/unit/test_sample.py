@@ -101,14 +101,14 @@ def test_what_is_told_counts_everybody_what_is_compared_is_the_sample() -> None:
     assert evidence.one_in == 8
     assert evidence.arms[CANARY].requests == told[Arm.CANARY]
     assert evidence.arms[STABLE].requests == told[Arm.REST]
-    before = {arm: evidence.seen_early(arm).n for arm in (CANARY, STABLE)}
+    before = {arm: evidence.visit.early[arm].n for arm in (CANARY, STABLE)}
     assert evidence.log_e_harm("errors") < math.log(20)
     for _ in range(5):
         heard = next(well)
         for one in heard:
             evidence.observe(one, one.start + one.duration)
         evidence.advance(heard[-1].start + 1.0)
-    looked = {arm: evidence.seen_early(arm).n - before[arm] for arm in before}
+    looked = {arm: evidence.visit.early[arm].n - before[arm] for arm in before}
     for arm, share in ((CANARY, 0.25), (STABLE, 0.75)):
         expected = 5 * RATE * share / 8
         assert abs(looked[arm] - expected) < 6 * math.sqrt(expected)
