@@ -3,9 +3,11 @@
 What a status means for requests is said here and nowhere else:
 * pending, rolled back: everybody meets stable. Of an open conversation, a token that is not revoked still counts after a rollback (State
   raises the epoch where conversations have to move).
+* shadow: everybody meets stable; of the units of its share a copy of the request goes to the canary as well, whose answer nobody gets.
 * progressing, paused, awaiting approval: the ring at the phase's share; cohorts have their own shares. One that has been rolled back by
   itself meets stable, its open conversations too, and stays there when the rollout is completed: nobody has taken that back.
-* withdrawn: nobody watches; everybody meets stable, tokens do not count, whatever anybody has signed or listed apart from QA headers.
+* withdrawn: nobody watches; everybody meets stable, nothing is mirrored, tokens do not count, whatever anybody has signed or listed apart
+  from QA headers.
 * completed: the canary is the default; a holdback, whoever is excluded, and open conversations stay on stable.
 
 It is made in steps, between which requests are decided: no step makes more than a few replies, however many cohorts there are and
@@ -111,17 +113,21 @@ def derive_rollout(
 
 def _standing(state: RolloutState | None, withdrawn: bool) -> Reason:
     """Why a unit meets what it meets, as far as the rollout as a whole goes."""
-    if state is None or not (state.status.exposes or state.status is Status.COMPLETED):
+    if state is None or state.status in (Status.PENDING, Status.ROLLED_BACK):
         return Reason.NOT_EXPOSED
     if state.status is Status.COMPLETED:
         return Reason.COMPLETED
-    return Reason.WITHDRAWN if withdrawn else Reason.RING
+    if withdrawn:
+        return Reason.WITHDRAWN
+    return Reason.SHADOW if state.status is Status.SHADOW else Reason.RING
 
 
 def _cohort(
     rollout: Rollout, state: RolloutState | None, reason: Reason, stable: Assignment, choices: Choices, cohort: Cohort
 ) -> Generator[None, None, CompiledCohort]:
     limits, why = exposure(rollout, cohort, state, reason)
+    if reason is Reason.SHADOW:
+        return (yield from _mirrored(stable, choices, cohort, limits))
     # Outside of Evidence, a unit belongs to no arm: units of the canary's share are among these.
     named = stable if why is Reason.WITHDRAWN else replace(stable, cohort=cohort.name)
     rest = replace(named, reason=why)
@@ -135,8 +141,27 @@ def _cohort(
     )
 
 
+def _mirrored(stable: Assignment, choices: Choices, cohort: Cohort, limits: Thresholds) -> Generator[None, None, CompiledCohort]:
+    """The canary's end of the ring, where units are mirrored; everybody meets stable."""
+    rest = replace(stable, cohort=cohort.name, reason=Reason.NOT_EXPOSED)
+    others = yield from choices.arms(rest)
+    copied = replace(rest, reason=Reason.SHADOW, mirrored=True)
+    return CompiledCohort(
+        canary_below=limits.canary_below,
+        control_from=limits.control_from,
+        canary=(yield from choices.arms(copied)),
+        control=others,
+        rest=others,
+        excluded=(yield from choices.arms(replace(rest, reason=Reason.EXCLUDED))),
+    )
+
+
 def exposure(rollout: Rollout, cohort: Cohort, state: RolloutState | None, standing: Reason) -> tuple[Thresholds, Reason]:
     """Both ends of the ring for a cohort where its rollout stands, and the reason that goes with them."""
+    if standing is Reason.SHADOW:
+        # Who does not take part in the first phase is not mirrored either: no prompt goes where its cohort does not go.
+        takes_part = rollout.shadow is not None and cohort.shares[0] > 0
+        return thresholds(rollout.shadow.share if takes_part and rollout.shadow is not None else 0.0), standing
     if standing not in (Reason.RING, Reason.COMPLETED):
         return thresholds(0.0), standing
     if state is not None and cohort.name in state.cohorts_out:

@@ -42,6 +42,8 @@ def because(rollout: Rollout, state: RolloutState, assignment: Assignment, decid
             return "the rollout is completed: the canary is the default"
         case Reason.COMPLETED:
             return f"the rollout is completed, and this unit is in the holdback: the {percent(rollout.holdback)} that stay on stable"
+        case Reason.SHADOW:
+            return "the rollout is in its shadow: stable answers, and a copy of the request goes to the canary, whose answer nobody gets"
         case Reason.NOT_EXPOSED:
             return f"the rollout is {state.status.value.replace('_', ' ')}: everybody meets stable"
         case Reason.WITHDRAWN:

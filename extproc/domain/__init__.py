@@ -1,12 +1,12 @@
 """The nouns of extproc, and its glossary: every other room speaks in these words.
 
-Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
-request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
-small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
-samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
-(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
-USD as Decimal. This room imports nothing of extproc.
+Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a request
+meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the small nouns
+that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
+(`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
+of that (`domain.samples`), copies of requests (`domain.shadow`), what a judge reads and says (`domain.judging`, `domain.rating`), and the
+closed lists of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are
+Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
@@ -57,6 +57,7 @@ from extproc.domain.selectors import (
     leaves,
     shown,
 )
+from extproc.domain.shadow import Mirrored, Preferred, Shadow
 from extproc.domain.spec import (
     Affinity,
     Application,
@@ -168,6 +169,7 @@ __all__ = [
     "ListenerKind",
     "Match",
     "MetricGate",
+    "Mirrored",
     "Model",
     "Not",
     "OnFailure",
@@ -178,6 +180,7 @@ __all__ = [
     "Phase",
     "Poll",
     "Preference",
+    "Preferred",
     "Prices",
     "Prometheus",
     "Purpose",
@@ -196,6 +199,7 @@ __all__ = [
     "Scored",
     "Selector",
     "Sessions",
+    "Shadow",
     "Sla",
     "Source",
     "SourceKind",

@@ -11,6 +11,7 @@ from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.shadow import Shadow
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
@@ -260,6 +261,8 @@ class Rollout:
     freezes: tuple[Freeze, ...] = ()
     judging: Judging | None = None
     """None: no gate asks for a judge."""
+    shadow: Shadow | None = None
+    """None: the first phase is the first time that the canary is asked anything."""
     matures: Mapping[str, float] = field(default_factory=dict)
     """Measure that ratings tell of -> seconds of a request's age at which its rating is looked at, whenever it came."""
 

@@ -24,6 +24,8 @@ class Assignment:
     model: str
     """Name of the model."""
     cluster: str
+    mirrored: bool = False
+    """True: a copy of the request goes to the canary."""
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ COMPARED_ARMS: Final = (Arm.CANARY, Arm.CONTROL)
 
 
 class Status(StrEnum):
-    """Where a rollout stands. PENDING, ROLLED_BACK: everyone on stable. COMPLETED: the canary is the default."""
+    """Where a rollout stands. PENDING, SHADOW, ROLLED_BACK: everyone on stable. COMPLETED: the canary is the default."""
 
     PENDING = "pending"
     SHADOW = "shadow"
@@ -62,6 +62,12 @@ class Status(StrEnum):
     def exposes(self) -> bool:
         """True while a phase's share of units meets the canary."""
         return self in (Status.PROGRESSING, Status.PAUSED, Status.AWAITING_APPROVAL)
+
+    @property
+    def asks_the_canary(self) -> bool:
+        """True while requests go to the canary that would not without somebody who watches: those of units that it is exposed to, or
+        copies."""
+        return self.exposes or self is Status.SHADOW
 
     @property
     def terminal(self) -> bool:
@@ -81,7 +87,9 @@ class Reason(StrEnum):
     NO_UNIT = "no_unit"
     """No source gave an id and the request has no x-request-id: stable, never one shared bucket."""
     NOT_EXPOSED = "not_exposed"
-    """The rollout is pending or rolled back: stable for everyone."""
+    """The rollout is pending or rolled back, or in its shadow and this request is not mirrored: stable for everyone."""
+    SHADOW = "shadow"
+    """Stable answers, and a copy of the request goes to the canary, whose answer nobody gets. Outside of Evidence."""
     WITHDRAWN = "withdrawn"
     """Nobody watches the canary, or its outcomes do not arrive: stable for everyone, and outside of Evidence, until that has ended."""
     COMPLETED = "completed"

@@ -7,17 +7,16 @@ from typing import Final
 from extproc import contract
 from extproc.domain import SourceKind, Spec
 from extproc.render.clusters import clusters
-from extproc.render.filters import access_log, early_mutations, http_filters, router_filter
+from extproc.render.filters import LOG_OPTIONS, access_log, early_mutations, http_filters, router_filter
 from extproc.render.refused import refuse_what_cannot_work
 from extproc.render.routes import BODY_LIMIT, feedback_routes, rollout_routes, virtual_host
 from extproc.render.settings import EnvoySettings, Profile
+from extproc.render.shadow import bootstrap_extensions, shadow_clusters, shadow_listeners
 from extproc.render.upstream import secrets
 from extproc.render.yamltext import Block, dump, typed
 
 IDLE_TIMEOUT: Final = "300s"
 """A stream without a byte for so long has died; the only limit, since answers may stream for minutes."""
-LOG_OPTIONS: Final[Block] = {"access_log_flush_interval": "1s"}
-"""Periodic entries show a request that hangs, before it ends."""
 
 
 def envoy_yaml(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
@@ -51,8 +50,12 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
         "# -> routes of your virtual host: before your own. What they do not match keeps its own route.": None,
         "routes": [*feedback_routes(spec), *rollout_routes(spec, settings)],
         "# -> static_resources.clusters": None,
-        "clusters": clusters(spec, settings),
+        "clusters": [*clusters(spec, settings), *shadow_clusters(spec)],
     }
+    listeners = shadow_listeners(spec, settings)
+    if listeners:
+        document |= {"# -> static_resources.listeners: inside of Envoy, without an address.": None, "listeners": listeners}
+        document |= {"# -> bootstrap_extensions": None, **bootstrap_extensions(spec)}
     keys = secrets(spec)
     if keys:
         document |= {"# -> static_resources.secrets": None, "secrets": keys}
@@ -83,8 +86,8 @@ def lost_features(settings: EnvoySettings) -> tuple[str, ...]:
 def _bootstrap(spec: Spec, settings: EnvoySettings) -> Block:
     listener = spec.listener
     resources: Block = {
-        "listeners": [_listener(spec, settings)],
-        "clusters": clusters(spec, settings),
+        "listeners": [_listener(spec, settings), *shadow_listeners(spec, settings)],
+        "clusters": [*clusters(spec, settings), *shadow_clusters(spec)],
     }
     keys = secrets(spec)
     if keys:
@@ -94,6 +97,7 @@ def _bootstrap(spec: Spec, settings: EnvoySettings) -> Block:
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": listener.admin_port}}},
         "node": {"id": f"extproc-{spec.application.name}", "cluster": spec.application.name},
         "layered_runtime": _runtime(),
+        **bootstrap_extensions(spec),
         "static_resources": resources,
     }
 

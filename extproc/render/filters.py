@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import ListenerKind, Spec, claims, needed_headers, reads_model, state_fields
@@ -17,6 +17,9 @@ from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.signals import signals_filters
 from extproc.render.targets import written_on_routes
 from extproc.render.yamltext import Block, typed
+
+LOG_OPTIONS: Final[Block] = {"access_log_flush_interval": "1s"}
+"""Periodic entries show a request that hangs, before it ends."""
 
 
 def early_mutations(spec: Spec) -> list[Block]:
@@ -47,7 +50,7 @@ def http_filters(spec: Spec, settings: EnvoySettings, unmatched_answered: bool) 
             jwt_filter(spec.listener.jwt),
         ]
     if _needs_buffer(spec, settings, unmatched_answered):
-        filters += ["# Long prompts: bodies up to this size are held; beyond it clients get 413.", _buffer()]
+        filters += ["# Long prompts: bodies up to this size are held; beyond it clients get 413.", buffer()]
     if reads_model(spec) or settings.profile is Profile.CORE:
         said = "# Requests: the model asked for. It waits for the body, and never rejects one."
         filters += [said, json_to_metadata(spec, settings.profile)]
@@ -185,5 +188,6 @@ def _needs_buffer(spec: Spec, settings: EnvoySettings, unmatched_answered: bool)
     return (settings.profile is Profile.CORE and holds) or (unmatched_answered and reads_model(spec))
 
 
-def _buffer() -> Block:
+def buffer() -> Block:
+    """Holds bodies up to BODY_LIMIT."""
     return {"name": "envoy.filters.http.buffer", "typed_config": typed("filters.http.buffer.v3.Buffer", max_request_bytes=BODY_LIMIT)}

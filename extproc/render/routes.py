@@ -1,9 +1,9 @@
 """Routes: one per arm of a rollout, and per backend where an arm is a pool, matched by the decision's header; docs/adr/0001 says why.
 
-Order of a rollout's routes: decided canary, decided backends of stable, undecided while the canary is Envoy's default, everybody else on
-stable. Requests that ask for another model than the rollout's are told apart by dynamic metadata, which `json_to_metadata` writes before
-the decision (and clears the route cache when it does): stable is found with or without a router. Rollouts in slots may be about the same
-requests: their decided routes come first, and each is for the requests that its own rollout decided.
+Order of a rollout's routes: decided canary, what is to be mirrored, decided backends of stable, undecided while the canary is Envoy's
+default, everybody else on stable. Requests that ask for another model than the rollout's are told apart by dynamic metadata, which
+`json_to_metadata` writes before the decision (and clears the route cache when it does): stable is found with or without a router. Rollouts
+in slots may be about the same requests: their decided routes come first, and each is for the requests that its own rollout decided.
 """
 
 from __future__ import annotations
@@ -57,10 +57,17 @@ def rollout_routes(spec: Spec, settings: EnvoySettings) -> list[Any]:
     return routes
 
 
+def mirrored_rollouts(spec: Spec) -> tuple[Rollout, ...]:
+    """Those that have a shadow."""
+    return tuple(one for one in spec.rollouts.values() if one.shadow is not None and one.layer == contract.MODEL_LAYER)
+
+
 def _heading(rollout: Rollout) -> Iterator[str]:
     canary, completed = _runtime(contract.RUNTIME_CANARY, rollout), _runtime(contract.RUNTIME_COMPLETED, rollout)
     yield f"# Rollout {rollout.name}. Runtime keys need neither router nor controller:"
     yield f"#   {canary}=0 is a rollback, {completed}=100 makes the canary the default."
+    if rollout.shadow is not None:
+        yield f"#   {_runtime(contract.RUNTIME_SHADOW, rollout)}=0 stops its shadow."
 
 
 def _decided(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[Block]:
@@ -70,6 +77,8 @@ def _decided(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[
     for backend in canary.backends:
         arm = "canary" if len(canary.backends) == 1 else f"canary:{backend.cluster}"
         yield from _routes(rollout, arm, _decision(backend.cluster), fraction, to_both(spec, rollout, [backend], settings))
+    if rollout.shadow is not None:
+        yield from _mirrored(spec, rollout, settings)
     if len(stable.backends) > 1:
         for backend in stable.backends:
             arm, to = f"stable:{backend.cluster}", to_model(spec, stable, [backend], settings)
@@ -84,6 +93,21 @@ def _undecided(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterato
     fraction = _fraction(_runtime(contract.RUNTIME_COMPLETED, rollout), 0)
     yield from _routes(rollout, "completed", none, fraction, to_both(spec, rollout, canary.backends, settings))
     yield from _routes(rollout, "stable", [], {}, to_model(spec, stable, stable.backends, settings))
+
+
+def _mirrored(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[Block]:
+    """Routes of stable that copy: for what the router has marked. Not by `cluster_header`: Envoy reads that header when the filters of
+    stable's cluster have taken it away (seen on 1.40)."""
+    stable, cluster = spec.models[rollout.stable], contract.SHADOW_CLUSTER.format(rollout=rollout.name)
+    fraction = _fraction(_runtime(contract.RUNTIME_SHADOW, rollout), 100)
+    policy = {"cluster": cluster, "disable_shadow_host_suffix_append": True, **fraction}
+    marked = {"name": contract.MIRROR_HEADER, "string_match": {"exact": cluster}}
+    pooled = len(stable.backends) > 1
+    for backend in stable.backends:
+        to = to_model(spec, stable, [backend], settings)
+        arm, headers = (f"shadow:{backend.cluster}", _decision(backend.cluster)) if pooled else ("shadow", [])
+        copying = {**to, "route": {**to["route"], "request_mirror_policies": [policy]}}
+        yield from _routes(rollout, arm, [marked, *headers], {}, copying)
 
 
 def _routes(rollout: Rollout, arm: str, headers: Sequence[Block], fraction: Block, to: Block) -> Iterator[Block]:

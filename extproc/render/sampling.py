@@ -15,6 +15,7 @@ from extproc.domain import COMPARED_ARMS, Reason, Spec
 from extproc.render.yamltext import Block, typed
 
 SAMPLE: Final = "extproc.sample"
+_NAMESPACE: Final = contract.assignment_namespace(contract.MODEL_LAYER)
 MILLION: Final = 1_000_000
 MOST_COPIED: Final = 256
 """Requests that may be copied at once; Envoy holds what the sampler has not taken yet, so this bounds its memory as well."""
@@ -34,19 +35,18 @@ def sampling_filter(spec: Spec) -> Block:
         "runtime_key": contract.RUNTIME_SAMPLE,
         "default_value": {"numerator": round(spec.judge.sample * MILLION), "denominator": "MILLION"},
     }
-    action = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.http.composite.v3.ExecuteFilterAction",
-        "typed_config": {"name": SAMPLE, "typed_config": _copying()},
-        "sample_percent": fraction,
-    }
     judged = [name for name, rollout in spec.rollouts.items() if rollout.judging is not None]
     conditions = [
         _is(contract.FIELD_REASON, (Reason.RING.value,)),
         _is(contract.FIELD_ARM, [arm.value for arm in COMPARED_ARMS]),
         _is(contract.FIELD_ROLLOUT, judged),
     ]
-    wanted = {"and_matcher": {"predicate": conditions}}
-    matcher = {"matcher_list": {"matchers": [{"predicate": wanted, "on_match": {"action": {"name": SAMPLE, "typed_config": action}}}]}}
+    matchers = [_copied(conditions, {"sample_percent": fraction})]
+    shadowed = [name for name in judged if spec.rollouts[name].shadow is not None]
+    if shadowed:
+        # Both answers of a pair are copied, or neither: no coin is tossed here.
+        matchers.append(_copied([_is(contract.FIELD_REASON, (Reason.SHADOW.value,)), _is(contract.FIELD_ROLLOUT, shadowed)], {}))
+    matcher = {"matcher_list": {"matchers": matchers}}
     config = {
         "@type": "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher",
         "extension_config": {"name": "envoy.filters.http.composite", "typed_config": typed("filters.http.composite.v3.Composite")},
@@ -55,8 +55,20 @@ def sampling_filter(spec: Spec) -> Block:
     return {"name": SAMPLE, "typed_config": config}
 
 
-def _copying() -> Block:
-    """Looks on: bodies piece by piece, and of the headers those that say how to read them. No credential is copied."""
+def _copied(conditions: Sequence[Block], coin: Block) -> Block:
+    """Requests of which all of this is so are copied, where the coin says so."""
+    action = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.composite.v3.ExecuteFilterAction",
+        "typed_config": {"name": SAMPLE, "typed_config": copying([_NAMESPACE])},
+        **coin,
+    }
+    predicate = {"and_matcher": {"predicate": list(conditions)}}
+    return {"predicate": predicate, "on_match": {"action": {"name": SAMPLE, "typed_config": action}}}
+
+
+def copying(namespaces: Sequence[str]) -> Block:
+    """Looks on: bodies piece by piece, and of the headers those that say how to read them. No credential is copied. `namespaces`: metadata
+    that says what it is a copy of."""
     modes = {
         "request_header_mode": "SEND",
         "response_header_mode": "SEND",
@@ -66,7 +78,6 @@ def _copying() -> Block:
         "response_trailer_mode": "SKIP",
     }
     names = (":path", ":status", "content-type", "content-encoding", contract.REQUEST_ID_HEADER)
-    namespaces = [contract.assignment_namespace(contract.MODEL_LAYER)]
     return typed(
         "filters.http.ext_proc.v3.ExternalProcessor",
         grpc_service={"envoy_grpc": {"cluster_name": contract.SAMPLER_CLUSTER, "skip_envoy_headers": True}},
@@ -76,7 +87,7 @@ def _copying() -> Block:
         failure_mode_allow=True,
         processing_mode=modes,
         forward_rules={"allowed_headers": {"patterns": [{"exact": name} for name in names]}},
-        metadata_options={"forwarding_namespaces": {"untyped": namespaces}},
+        metadata_options={"forwarding_namespaces": {"untyped": list(namespaces)}},
     )
 
 
@@ -86,7 +97,7 @@ def _is(field: str, values: Sequence[str]) -> Block:
         "name": field,
         "typed_config": typed(
             "matching.common_inputs.network.v3.DynamicMetadataInput",
-            filter=contract.assignment_namespace(contract.MODEL_LAYER),
+            filter=_NAMESPACE,
             path=[{"key": field}],
         ),
     }

@@ -62,7 +62,8 @@ def _inject(model: Model, credential: Credential, profile: Profile) -> list[Bloc
     filters: list[Block] = [{"name": "envoy.filters.http.credential_injector", "typed_config": injector}]
     if profile is Profile.CORE:
         script = _PREFIX_SCRIPT.format(header=lua_string(credential.header), prefix=lua_string(credential.prefix))
-        filters.append(lua_filter("envoy.filters.http.lua", script))
+        # Not called as the filter that writes the model's name: the route's script of that name would take this one's place (seen).
+        filters.append(lua_filter("extproc.key_prefix", script))
     return filters
 
 

@@ -220,7 +220,7 @@ class _Stand:
     def __init__(self, prepared: Prepared, state: State, encode: Encoder) -> None:
         self.prepared, self.state = prepared, state
         self._encode = encode
-        self.exposed = frozenset(name for name, rollout in state.rollouts.items() if rollout.status.exposes)
+        self.exposed = frozenset(name for name, rollout in state.rollouts.items() if rollout.status.asks_the_canary)
         self._made: dict[frozenset[str], Snapshot] = {}
 
     async def snapshot(self, withdrawn: frozenset[str]) -> Snapshot:

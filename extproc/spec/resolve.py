@@ -39,6 +39,7 @@ from extproc.domain import (
     Prometheus,
     Rollout,
     Sessions,
+    Shadow,
     Sla,
     Source,
     SourceKind,
@@ -65,6 +66,7 @@ from extproc.spec.document.rollout import (
     SourceBlock,
     UnitBlock,
 )
+from extproc.spec.document.shadow import ShadowBlock
 from extproc.spec.document.signals import RetriesBlock, SessionsBlock
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
@@ -284,8 +286,14 @@ def _rollout(
         windows=tuple(gating.window(window) for window in block.windows),
         freezes=tuple(gating.freeze(freeze) for freeze in block.freezes),
         judging=judging,
+        shadow=_shadow(block.shadow, judging, models[block.canary].prices is not None) if block.shadow is not None else None,
         matures={name: age for name, age in matures.items() if name in gated},
     )
+
+
+def _shadow(block: ShadowBlock, judging: Judging | None, priced: bool) -> Shadow:
+    judged = block.min_judged if judging is not None else 0
+    return Shadow(block.share, block.min_dwell, block.max_dwell, block.min_pairs, judged, block.per_release if priced else None)
 
 
 def _unit(block: UnitBlock) -> Unit:

@@ -27,6 +27,8 @@ class RequestBegins:
     """None: nobody decided."""
     ended: bool
     """True where there is no body."""
+    shadow: str = ""
+    """Rollout of which this is a mirrored request, on its way to the canary; empty: a client's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ def read_copy(message: bytes) -> Told | None:
 def _begins(request: ProcessingRequest) -> RequestBegins:
     headers, ended = _headers(request.request_headers), request.request_headers.end_of_stream
     metadata = request.metadata_context.filter_metadata
+    if contract.SHADOW_NAMESPACE in metadata:
+        rollout = metadata[contract.SHADOW_NAMESPACE].fields[contract.SHADOW_ROLLOUT].string_value
+        return RequestBegins(headers, "", None, ended, rollout)
     if _NAMESPACE in metadata:
         try:
             unit, assigned = read_assigned(metadata[_NAMESPACE])

@@ -17,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from extproc import contract
-from extproc.domain import Outcome, Undecided
+from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.pb.access_log_pb2 import AccessLogCommon, AccessLogType, HttpAccessLogEntry, ResponseFlags, StreamAccessLogsMessage, TokenUsage
 from extproc.wire.assigned import read_assigned
 
@@ -31,19 +31,33 @@ _PERIODIC: Final = AccessLogType.DOWNSTREAM_PERIODIC
 _START: Final = AccessLogType.DOWNSTREAM_START
 
 
-def read_outcomes(message: bytes) -> tuple[list[Outcome], list[Undecided]]:
-    """Outcomes of one StreamAccessLogsMessage, one per entry and layer, and the ends of requests that carry no assignment.
+class Heard(NamedTuple):
+    """What one message of the access log tells."""
+
+    outcomes: list[Outcome]
+    """One per entry and layer."""
+    undecided: list[Undecided]
+    """Ends of requests that carry no assignment."""
+    mirrored: list[Mirrored]
+    """Copies on their way to a canary."""
+
+
+def read_outcomes(message: bytes) -> Heard:
+    """The entries of one StreamAccessLogsMessage.
 
     Raises google.protobuf.message.DecodeError on bytes that are no such message.
     """
-    outcomes: list[Outcome] = []
-    undecided: list[Undecided] = []
+    heard = Heard([], [], [])
     for entry in StreamAccessLogsMessage.FromString(message).http_logs.log_entry:
-        before = len(outcomes)
-        outcomes.extend(_outcomes_of(entry))
-        if len(outcomes) == before and _is_final(entry.common_properties):
-            undecided.append(_undecided(entry))
-    return outcomes, undecided
+        before = len(heard.outcomes)
+        heard.outcomes.extend(_outcomes_of(entry))
+        if len(heard.outcomes) > before:
+            continue
+        if contract.SHADOW_NAMESPACE in entry.common_properties.metadata.filter_metadata:
+            heard.mirrored.extend(_mirrored(entry))
+        elif _is_final(entry.common_properties):
+            heard.undecided.append(_undecided(entry))
+    return heard
 
 
 class _Flagged(NamedTuple):
@@ -76,6 +90,32 @@ def _undecided(entry: HttpAccessLogEntry) -> Undecided:
         input_tokens=input_tokens,
         cached_tokens=cached_tokens,
         reasoning_tokens=reasoning_tokens,
+    )
+
+
+def _mirrored(entry: HttpAccessLogEntry) -> Iterator[Mirrored]:
+    """None for its beginning."""
+    common, status = entry.common_properties, entry.response.response_code.value
+    if common.access_log_type == _START:
+        return
+    final = common.access_log_type != _PERIODIC
+    model, input_tokens, cached_tokens, output_tokens, _ = _tokens(common)
+    failed, _, throttled = _result(common, status)
+    yield Mirrored(
+        rollout=common.metadata.filter_metadata[contract.SHADOW_NAMESPACE].fields[contract.SHADOW_ROLLOUT].string_value,
+        stream_id=common.stream_id or entry.request.request_id,
+        start=_seconds(common.start_time),
+        duration=_seconds(common.duration),
+        final=final,
+        status=status,
+        failed=failed and final,
+        throttled=throttled,
+        ttft=_microseconds(common.custom_tags.get(contract.TTFT_TAG, "")),
+        answered_by=common.upstream_cluster,
+        model=model,
+        input_tokens=input_tokens,
+        cached_tokens=cached_tokens,
+        output_tokens=output_tokens,
     )
 
 

@@ -33,6 +33,8 @@ def encode_reply(assignment: Assignment, durable: bool, router: str = "") -> byt
     mutation = reply.request_headers.response.header_mutation
     if assignment.layer == contract.MODEL_LAYER:
         _set_header(mutation, contract.CLUSTER_HEADER, assignment.cluster)
+        if assignment.mirrored:
+            _set_header(mutation, contract.MIRROR_HEADER, contract.SHADOW_CLUSTER.format(rollout=assignment.rollout))
     else:
         _set_header(mutation, contract.VARIANT_PREFIX + assignment.layer, assignment.model)
     fields = Struct()

@@ -30,7 +30,7 @@ class Collector:
 
     def _take(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         for message in messages:
-            outcomes, undecided = wire.read_outcomes(message)
+            outcomes, undecided, _ = wire.read_outcomes(message)
             self.outcomes += outcomes
             self.undecided += len(undecided)
         return b""

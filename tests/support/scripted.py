@@ -19,7 +19,7 @@ import orjson
 from extproc import contract, spec, wire
 from extproc.cli.doctor.compare import differences, dumped
 from extproc.demo.processes import free_port
-from extproc.domain import Arm, Assignment, Outcome, Reason, Spec
+from extproc.domain import Arm, Assignment, Mirrored, Outcome, Reason, Spec, Undecided
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.render import EnvoySettings, Profile, envoy_yaml
 from extproc.render.settings import CA_BUNDLE
@@ -79,6 +79,8 @@ class Answerer:
         self.decision = Decision()
         self.messages: list[ProcessingRequest] = []
         self.outcomes: list[Outcome] = []
+        self.mirrored: list[Mirrored] = []
+        self.undecided: list[Undecided] = []
         self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=STREAMS))
         methods = {
             contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(self._process),
@@ -99,7 +101,10 @@ class Answerer:
 
     def _take(self, messages: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         for message in messages:
-            self.outcomes += wire.read_outcomes(message)[0]
+            heard = wire.read_outcomes(message)
+            self.outcomes += heard.outcomes
+            self.mirrored += heard.mirrored
+            self.undecided += heard.undecided
         return b""
 
     def outcome(self, request_id: str) -> Outcome:
@@ -111,6 +116,16 @@ class Answerer:
                 return found[0]
             time.sleep(0.02)
         raise AssertionError(f"no entry for {request_id}")
+
+    def copy(self, request_id: str) -> Mirrored:
+        """What the access log says of a request's copy, once it has ended."""
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            found = [one for one in self.mirrored if one.stream_id == request_id and one.final]
+            if found:
+                return found[0]
+            time.sleep(0.02)
+        raise AssertionError(f"no copy of {request_id}")
 
     @property
     def headers(self) -> dict[str, str]:

@@ -19,7 +19,7 @@ def test_entries_are_read_as_what_was_put_into_them(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(collecting, "USERS", 1000)
     crowd = Crowd(0.25, "25%", 7)
     now = 1_900_000_000.25
-    outcomes, undecided = wire.read_outcomes(crowd.message(now))
+    outcomes, undecided, _ = wire.read_outcomes(crowd.message(now))
     assert not undecided
     assert len({one.stream_id for one in outcomes}) == len(outcomes) == IN_MESSAGE == crowd.sent
     assert {(one.rollout, one.generation, one.phase, one.reason) for one in outcomes} == {("gpt-5-mini", 7, "25%", Reason.RING)}

@@ -26,7 +26,7 @@ def through_the_log(reply: bytes) -> Outcome:
     entry.common_properties.metadata.filter_metadata[contract.assignment_namespace("model")].CopyFrom(given)
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(entry)
-    (read,), _ = wire.read_outcomes(message.SerializeToString())
+    (read,), _, _ = wire.read_outcomes(message.SerializeToString())
     return read
 
 

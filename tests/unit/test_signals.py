@@ -178,7 +178,7 @@ def heard(**signals: str) -> Outcome:
         sent.common_properties.metadata.filter_metadata[contract.SIGNALS_NAMESPACE].update(signals)
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.append(sent)
-    (one,), _ = wire.read_outcomes(message.SerializeToString())
+    (one,), _, _ = wire.read_outcomes(message.SerializeToString())
     return one
 
 

@@ -52,7 +52,7 @@ def entry(**changes: object) -> HttpAccessLogEntry:
 def read(*entries: HttpAccessLogEntry) -> tuple[list[Outcome], list[Undecided]]:
     message = StreamAccessLogsMessage()
     message.http_logs.log_entry.extend(entries)
-    return wire.read_outcomes(message.SerializeToString())
+    return wire.read_outcomes(message.SerializeToString())[:2]
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, -1.0, 1e300])

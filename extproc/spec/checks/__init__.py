@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from extproc.spec.checks import calendar, cohorts, files, flags, gates, judge, layers, models, rollouts
+from extproc.spec.checks import calendar, cohorts, files, flags, gates, judge, layers, models, rollouts, shadow
 from extproc.spec.checks.tools import Found, did_you_mean, mapping
 
 __all__ = ["Found", "check", "did_you_mean"]
@@ -28,3 +28,4 @@ def check(values: Any, contents: Mapping[str, str]) -> Iterator[Found]:
         yield from gates.check(document, ("rollouts", name), mapping(written))
         yield from calendar.check(("rollouts", name), mapping(written))
         yield from cohorts.check(document, ("rollouts", name), mapping(written))
+        yield from shadow.check(document, ("rollouts", name), mapping(written))

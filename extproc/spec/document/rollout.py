@@ -22,6 +22,7 @@ from extproc.spec.document.base import (
 )
 from extproc.spec.document.cohorts import CohortBlock
 from extproc.spec.document.gates import FreezeBlock, GatingBlock, PhaseBlock, WindowBlock
+from extproc.spec.document.shadow import ShadowBlock
 
 
 class MatchBlock(Block):
@@ -155,6 +156,7 @@ class RolloutBlock(GatingBlock):
     conversation: Annotated[ConversationBlock | None, Field(description="Keep open conversations on their model.")] = None
     overrides: Annotated[OverridesBlock, Field(description="Who is put on an arm by hand.")] = OverridesBlock()
     cohorts: Annotated[list[CohortBlock], Field(min_length=1, description="Tried in order.")]
+    shadow: Annotated[ShadowBlock | None, Field(description="Mirror requests to the canary before anybody meets it.")] = None
     phases: Annotated[list[PhaseBlock], Field(min_length=1, description="Rising shares, up to 100%.")]
     holdback: Annotated[Percent, Field(lt=0.5, description="Share kept on stable at 100%.", json_schema_extra={"default": "0%"})] = 0.0
     start: Annotated[StartMode, Field(strict=False, description="automatic, or manual by `extproc start`.")] = StartMode.AUTOMATIC
