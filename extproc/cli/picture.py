@@ -12,10 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from extproc.cli.findings import bar, findings_picture
+from extproc.cli.shadowed import shadow_picture
 
 EXPOSED = ("progressing", "paused", "awaiting_approval")
 STYLES = {
     "pending": "dim",
+    "shadow": "magenta",
     "progressing": "cyan",
     "paused": "yellow",
     "awaiting_approval": "bold yellow",
@@ -113,7 +115,10 @@ def _rollout(name: str, rollout: dict[str, Any]) -> RenderableType:
         (f"{rollout['share'] * 100:.4g}%", "bold"),
         f"   for {duration(rollout['seconds'])}   attempt {rollout['attempt']}   generation {rollout['generation']}",
     )
-    parts: list[RenderableType] = [head, _track(rollout), _arms(rollout)]
+    shadow = rollout["shadow"] if rollout["status"] == "shadow" else None
+    parts: list[RenderableType] = [head, _track(rollout), _arms((shadow or rollout)["arms"])]
+    if shadow is not None:
+        parts.append(shadow_picture(shadow))
     if rollout["findings"]:
         parts.append(findings_picture(rollout))
     parts += _told(rollout)
@@ -131,7 +136,7 @@ def _told(rollout: dict[str, Any]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if rollout["page"]:
         parts.append(Text.assemble(("PAGE ", "bold white on red"), (rollout["now"], "bold red")))
-    elif rollout["status"] == "progressing" and rollout["waiting_for"]:
+    elif rollout["status"] in ("progressing", "shadow") and rollout["waiting_for"]:
         parts.append(Text("waits for", style="bold"))
         parts += [Text(f"  · {one}") for one in rollout["waiting_for"]]
     else:
@@ -199,6 +204,10 @@ def _track(rollout: dict[str, Any]) -> Text:
     """`1% ━━ 5% ━━ [25%] ── 50% ── 100%`, and how much of the dwell was watched."""
     text = Text()
     exposed = rollout["status"] in EXPOSED
+    if rollout["status"] == "shadow":
+        text.append("[shadow]", "bold reverse").append(" ── ", "dim")
+    elif rollout["shadow"] is not None and rollout["status"] != "pending":
+        text.append("shadow", "green").append(" ━━ ", "green")
     for index, phase in enumerate(rollout["phases"]):
         done = rollout["status"] == "completed" or (exposed and index < rollout["phase_index"])
         here = exposed and index == rollout["phase_index"]
@@ -218,13 +227,13 @@ def _track(rollout: dict[str, Any]) -> Text:
     return text
 
 
-def _arms(rollout: dict[str, Any]) -> Table:
+def _arms(arms: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for column in ("requests", "failed", "error rate", "p50", "p95", "first token p50", "tokens out"):
         table.add_column(column, justify="right")
     for name, style in (("canary", "bold"), ("stable", "")):
-        arm = rollout["arms"][name]
+        arm = arms[name]
         rate = "-" if arm["error_rate"] is None else f"{arm['error_rate']:.2%}"
         table.add_row(
             Text(name, style=style),

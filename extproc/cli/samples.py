@@ -19,7 +19,7 @@ from extproc import contract
 from extproc.cli.act import RolloutArgument
 from extproc.cli.known import unit_hash
 from extproc.cli.run import StoreOption
-from extproc.domain import COMPARED_ARMS, Sample
+from extproc.domain import COMPARED_ARMS, Purpose, Sample
 from extproc.errors import Problem, SettingsError
 from extproc.store import open_store
 from extproc.store.samples import SampleReader
@@ -46,11 +46,17 @@ def samples(
     worst: Annotated[
         bool, typer.Option("--worst", help="The lowest scores of canary and control in the last visit, side by side.")
     ] = False,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Pairs of the last shadow: stable's answer beside the canary's, its worst first.")
+    ] = False,
     count: CountOption = 5,
     store: StoreOption = contract.DEFAULT_STORE,
 ) -> None:
     """Redacted answers that were sampled for the judge, newest first, with their scores and why."""
     with closing(SampleReader(Path(contract.samples_path(store)))) as reader:
+        if shadow:
+            Console().print(Group(*pairs_picture(reader.pairs(rollout, count))))
+            return
         latest = reader.latest(rollout, 1 if worst else count)
         if not latest:
             message = f"no sample of {rollout} is kept"
@@ -95,6 +101,16 @@ def side_by_side(canary: Sequence[Scored], control: Sequence[Scored]) -> list[Re
     ]
 
 
+def pairs_picture(pairs: Sequence[tuple[Sample, Sample, float, str]]) -> list[RenderableType]:
+    """Both answers to one request, pair by pair, and which one the judge prefers."""
+    words = {0.0: "stable is better", 0.5: "no difference", 1.0: "the canary is better"}
+    found: list[RenderableType] = []
+    for stable, canary, value, reason in pairs:
+        found.append(Columns([sample_picture(one, None, "") for one in (stable, canary)], equal=True, expand=True))
+        found.append(Text(f"{words[value]}: {_short(reason)}", style="bold " + ("red" if value == 0.0 else "green" if value else "dim")))
+    return found or [Text("no pair of a shadow has been compared yet", style="yellow")]
+
+
 def sample_picture(sample: Sample, value: float | None, reason: str) -> RenderableType:
     """One sample: what was asked, what was answered, what the judge said."""
     at = datetime.fromtimestamp(sample.start, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -111,7 +127,8 @@ def sample_picture(sample: Sample, value: float | None, reason: str) -> Renderab
 def _verdict(sample: Sample, value: float | None, reason: str) -> str:
     if value is not None:
         return f"score {value:.2f}: {_short(reason)}"
-    return "no score: it was kept for eyes alone" if sample.purpose.value == "diagnostic" else "no score yet"
+    words = {Purpose.DIAGNOSTIC: "no score: it was kept for eyes alone", Purpose.SHADOW: "half of a pair"}
+    return words.get(sample.purpose, "no score yet")
 
 
 def _style(value: Any) -> str:

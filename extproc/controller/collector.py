@@ -9,13 +9,13 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
-from extproc.domain import Outcome, Undecided
+from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.transport import Address
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
 
-Receive = Callable[[Sequence[Outcome], Sequence[Undecided]], None]
-"""(outcomes, ends of requests without an assignment)."""
+Receive = Callable[[Sequence[Outcome], Sequence[Undecided], Sequence[Mirrored]], None]
+"""(outcomes, ends of requests without an assignment, copies of requests)."""
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Collector:
         try:
             async for message in messages:
                 try:
-                    outcomes, undecided = wire.read_outcomes(message)
+                    heard = wire.read_outcomes(message)
                 except (DecodeError, ValueError, OverflowError) as error:
                     self.bad_messages += 1
                     # Never the text of the error: it quotes the message.
@@ -60,7 +60,7 @@ class Collector:
                     )
                     log.error(said, len(message), type(error).__name__)
                     continue
-                self._receive(outcomes, undecided)
+                self._receive(*heard)
         finally:
             self.streams -= 1
         return b""

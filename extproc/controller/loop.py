@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Final
 
 from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.acts import wished
 from extproc.controller.leftovers import LOOK_BACK, Leftovers
+from extproc.controller.readings import NoReadings, Readings
 from extproc.controller.sight import Blindness, Sight
 from extproc.domain import (
     Action,
@@ -25,18 +26,21 @@ from extproc.domain import (
     Finding,
     Heartbeat,
     JournalEntry,
+    Mirrored,
     Outcome,
-    Prices,
+    Preferred,
     Rating,
+    Reason,
     Rollout,
     RolloutState,
     Spec,
     State,
+    Status,
     Verdict,
     reads_flags,
 )
 from extproc.errors import Problem, RefusedError, StoreError
-from extproc.release import Evidence
+from extproc.release import Evidence, Pairs
 from extproc.runtime import FileState
 from extproc.store import Health, Store
 
@@ -59,28 +63,6 @@ NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 log = logging.getLogger(__name__)
 
 
-class Readings(Protocol):
-    """Values of metric gates, fetched by somebody else."""
-
-    def values(self, rollout: str, generation: int, /) -> Mapping[str, float | None]:
-        """By metric, of this visit of a phase."""
-
-    def document(self, rollout: str, /) -> dict[str, Any]:
-        """For `status`."""
-
-
-class NoReadings:
-    """Where nobody fetches."""
-
-    def values(self, _rollout: str, _generation: int) -> Mapping[str, float | None]:
-        """None."""
-        return {}
-
-    def document(self, _rollout: str) -> dict[str, Any]:
-        """Nothing."""
-        return {}
-
-
 @dataclass(slots=True)
 class Desk:
     """One rollout as the loop sees it."""
@@ -91,6 +73,8 @@ class Desk:
     decision: Decision = NOT_YET
     saved: saved.Extent = saved.NOTHING_SAVED
     """How much of the Evidence the store has."""
+    pairs: Pairs | None = None
+    """Of the last shadow; None before the first one."""
 
 
 class Loop:
@@ -142,7 +126,7 @@ class Loop:
     def _kept(self, spec: Spec) -> dict[str, Desk]:
         """Desks whose Evidence is good under another Spec as it stands, each with its rollout as it is there: when it may go on can have
         changed. Evidence that was made under another deadline, or at other prices, is read again."""
-        if spec.application.sla.latency_p99 != self.spec.application.sla.latency_p99 or prices_of(spec) != prices_of(self.spec):
+        if spec.application.sla.latency_p99 != self.spec.application.sla.latency_p99 or spec.prices != self.spec.prices:
             return {}
         kept = {}
         for name, desk in self.desks.items():
@@ -195,7 +179,7 @@ class Loop:
         """A desk for each rollout: what did not change stays on it, the rest is found in the store or begins anew."""
         stored = self._store.read_evidence() if len(kept) < len(self.spec.rollouts) else {}
         self.desks = {
-            name: kept[name] if name in kept else Desk(rollout, self._restored(rollout, stored, now))
+            name: kept[name] if name in kept else Desk(rollout, self._restored(rollout, stored, now), pairs=self._paired(rollout, stored))
             for name, rollout in self.spec.rollouts.items()
         }
         for name in self.desks:
@@ -207,22 +191,34 @@ class Loop:
         try:
             document = saved.document(rollout.name, attempt, stored)
             if document is not None:
-                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, prices_of(self.spec))
+                return Evidence.from_json(rollout, deadline, document, now + WARM_UP, self.spec.prices)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             said = "%s: its Evidence in the store cannot be used (%s) and begins anew; nothing is to be done, the next phase comes later"
             log.warning(said, rollout.name, type(error).__name__, extra={"rollout": rollout.name})
-        return Evidence(rollout, deadline, attempt, now + WARM_UP, prices_of(self.spec))
+        return Evidence(rollout, deadline, attempt, now + WARM_UP, self.spec.prices)
+
+    def _paired(self, rollout: Rollout, stored: Mapping[str, str]) -> Pairs | None:
+        """The pairs of a shadow that goes on."""
+        state = self.state.rollouts[rollout.name]
+        going_on = state.status is Status.SHADOW
+        return saved.paired(self._pairs(rollout), rollout.name, state.attempt, stored) if going_on else None
 
     # ---------------------------------------------------------------------------------------------------------------- outcomes
-    def receive(self, outcomes: Sequence[Outcome], now: float) -> None:
+    def receive(self, outcomes: Sequence[Outcome], now: float, mirrored: Sequence[Mirrored] = ()) -> None:
         """What the collector heard."""
         for outcome in outcomes:
             self.sight.hear(outcome)
             desk = self.desks.get(outcome.rollout)
             if desk is None:
                 self.unknown += 1
+            elif outcome.reason is Reason.SHADOW and desk.pairs is not None:
+                desk.pairs.hear(outcome, now)
             else:
                 desk.evidence.observe(outcome, now)
+        for copy in mirrored:
+            pairs = self.desks[copy.rollout].pairs if copy.rollout in self.desks else None
+            if pairs is not None:
+                pairs.hear_copy(copy, now)
 
     def rate(self, ratings: Iterable[Rating], silent: Mapping[str, str] = NO_OPTIONS) -> None:
         """What judges and users say of answers; `silent`: by measure, why they say less than they might, empty where they do not."""
@@ -231,6 +227,12 @@ class Loop:
                 self.desks[rating.rollout].evidence.hear(rating)
         for desk in self.desks.values():
             desk.evidence.rated.silent.update(silent)
+
+    def prefer(self, preferred: Sequence[Preferred], silent: str) -> None:
+        """What a judge says of pairs; `silent`: why it says less than it might, empty where it does not."""
+        for name, desk in self.desks.items():
+            if desk.pairs is not None:
+                desk.pairs.prefer((said for said in preferred if said.rollout == name), silent)
 
     def count_decisions(self, rollout: str, count: int, begin: float, end: float) -> None:
         """So many decisions more between two instants (Unix seconds), as a router tells."""
@@ -256,11 +258,13 @@ class Loop:
             self.sight.begin_anew()
         before, self.blind = self.blind, self.sight.tick(now)
         for name, desk in self.desks.items():
-            evidence = desk.evidence
-            if gap or name in self.blind:
+            evidence, unseen = desk.evidence, gap or name in self.blind
+            if unseen:
                 evidence.look_from(now + WARM_UP)
             evidence.advance(now)
-            if now - evidence.last_outcome < WATCHED_FOR and not gap and name not in self.blind:
+            if desk.pairs is not None and self.state.rollouts[name].status is Status.SHADOW:
+                desk.pairs.tick(now, elapsed, unseen)
+            if now - evidence.last_outcome < WATCHED_FOR and not unseen:
                 evidence.watch(elapsed)
         for name in self.blind.keys() - before.keys():
             said = "%s is blind, its canary traffic goes to stable: %s; find out why with `extproc doctor`"
@@ -272,7 +276,10 @@ class Loop:
         """One rollout; False where what was decided could not be carried out."""
         state, paged = self.state.rollouts[name], desk.decision.page
         desk.findings = self._found(desk, state)
-        desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
+        if state.status is Status.SHADOW and desk.pairs is not None:
+            desk.decision = release.decide_shadow(desk.rollout, state, desk.pairs, now)
+        else:
+            desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
         if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
@@ -363,25 +370,28 @@ class Loop:
         """Evidence goes where State has gone: a new attempt begins anew, a new phase is a new visit."""
         state, desk = self.state.rollouts[name], self.desks[name]
         if desk.evidence.attempt != state.attempt:
-            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=prices_of(self.spec))
+            desk.evidence = Evidence(desk.rollout, self.spec.application.sla.latency_p99, state.attempt, prices=self.spec.prices)
         if state.status.exposes and desk.evidence.generation != state.generation:
             desk.evidence.begin_visit(state.generation, state.phase, state.cohorts_out)
+        if state.status is Status.SHADOW and (desk.pairs is None or desk.pairs.generation != state.generation):
+            desk.pairs = self._pairs(desk.rollout)
         desk.findings = self._found(desk, state)
 
+    def _pairs(self, rollout: Rollout) -> Pairs:
+        state = self.state.rollouts[rollout.name]
+        return Pairs(rollout, self.spec.application.sla.latency_p99, state.generation, state.attempt, self.spec.prices)
+
     def _found(self, desk: Desk, state: RolloutState) -> tuple[Finding, ...]:
+        if state.status is Status.SHADOW and desk.pairs is not None:
+            return desk.pairs.findings()
         if not state.status.exposes:
             return ()
         return release.evaluate(desk.rollout, desk.evidence, self.readings.values(desk.rollout.name, state.generation))
 
 
-def prices_of(spec: Spec) -> dict[str, Prices]:
-    """By cluster that answers."""
-    return {backend.cluster: model.prices for model in spec.models.values() if model.prices is not None for backend in model.backends}
-
-
 def _unsaved(desks: Iterable[Desk]) -> dict[str, str]:
     """What the store does not have yet of their Evidence."""
-    return {key: row for desk in desks for key, row in saved.rows(desk.rollout.name, desk.evidence, desk.saved).items()}
+    return {key: row for desk in desks for key, row in saved.rows(desk.rollout.name, desk.evidence, desk.saved, desk.pairs).items()}
 
 
 def _are_saved(desks: Iterable[Desk]) -> None:

@@ -11,7 +11,7 @@ from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
 from extproc.domain import Arm, Outcome, Status, Undecided, Verdict
-from extproc.release import harm_limit
+from extproc.release import Pairs, harm_limit
 from extproc.store import FAILURE_KINDS
 
 SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
@@ -61,6 +61,11 @@ class ControllerMetrics:
             contract.METRIC_BLIND, "1 while too few decisions are heard of in the access log.", ["rollout"], registry=registry
         )
         self._routers = Gauge(contract.METRIC_ROUTERS, "Routers by state: present, silent.", ["state"], registry=registry)
+        of_rollout = ["rollout"]
+        self._pairs = Gauge(contract.METRIC_SHADOW_PAIRS, "Requests answered by both models.", of_rollout, registry=registry)
+        self._copies_failed = Gauge(contract.METRIC_SHADOW_FAILED, "Of these, failed.", ["rollout", "arm"], registry=registry)
+        self._shadow_spent = Gauge(contract.METRIC_SHADOW_SPENT, "USD that the copies have cost.", of_rollout, registry=registry)
+        self._silent = Gauge(contract.METRIC_SHADOW_SILENT, "1 while copies do not arrive.", of_rollout, registry=registry)
         self._store_failures = Counter(
             contract.METRIC_STORE_FAILURES, "Reads and writes of the store that failed: see status.", ["kind"], registry=registry
         )
@@ -117,7 +122,8 @@ class ControllerMetrics:
     def _expose(self, loop: Loop) -> None:
         """Gauges of rollouts. One that a new Spec no longer has, or a gate of a phase that was left, must not be shown as it last was."""
         of_rollouts = (self._blind, self._late, self._phase, self._share, self._status, self._limit, self._page, self._out, self._override)
-        for gauge in (*of_rollouts, self._e, self._verdict):
+        of_shadows = self._pairs, self._copies_failed, self._shadow_spent, self._silent
+        for gauge in (*of_rollouts, *of_shadows, self._e, self._verdict):
             gauge.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]
@@ -128,6 +134,8 @@ class ControllerMetrics:
             self._page.labels(name).set(desk.decision.page)
             self._override.labels(name).set(max(0.0, state.override_until - loop.last_tick) if state.status.exposes else 0.0)
             self._limit.labels(name).set(e_value(harm_limit(desk.rollout, desk.evidence.attempt)))
+            if desk.pairs is not None:
+                self._expose_shadow(name, desk.pairs, state.status is Status.SHADOW)
             for cohort in state.cohorts_out:
                 self._out.labels(name, cohort).set(1)
             for status in Status:
@@ -137,6 +145,13 @@ class ControllerMetrics:
                 self._e.labels(name, finding.gate, "safe").set(e_value(finding.log_e_safe))
                 for verdict in Verdict:
                     self._verdict.labels(name, finding.gate, verdict.value).set(finding.verdict is verdict)
+
+    def _expose_shadow(self, name: str, pairs: Pairs, present: bool) -> None:
+        self._pairs.labels(name).set(pairs.count)
+        self._shadow_spent.labels(name).set(pairs.spent)
+        self._silent.labels(name).set(present and bool(pairs.silent))
+        for arm, totals in pairs.arms.items():
+            self._copies_failed.labels(name, arm).set(totals.failures)
 
 
 def _count_tokens(outcome: Outcome, tokens: dict[tuple[str, str, str, str, str], int]) -> None:

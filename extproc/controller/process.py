@@ -34,7 +34,7 @@ from extproc.controller.scores import Scores
 from extproc.controller.token import server_token
 from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
-from extproc.domain import Outcome, Undecided
+from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
 from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.runtime.http import listening
@@ -83,12 +83,12 @@ async def _run(settings: ControllerSettings) -> None:
         hangup_asks(followed.look)
         metrics = ControllerMetrics()
 
-        def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided]) -> None:
+        def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided], mirrored: Sequence[Mirrored]) -> None:
             outcomes = users.hear(outcomes)
             loop.undecided += len(undecided)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
-            loop.receive(outcomes, time.time())
+            loop.receive(outcomes, time.time(), mirrored)
             exposures.receive(outcomes, undecided, time.time())
 
         routers = Routers(loop.count_decisions)

@@ -9,11 +9,12 @@ in one transaction.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
 
-from extproc.release import Evidence
+from extproc.release import Evidence, Pairs
 
 UNITS_IN_ROW: Final = 1_000
 
@@ -27,8 +28,8 @@ def evidence_key(rollout: str, attempt: int) -> str:
     return f"{rollout}#{attempt}"
 
 
-def rows(rollout: str, evidence: Evidence, saved: Extent) -> dict[str, str]:
-    """What a store that has `saved` does not have yet."""
+def rows(rollout: str, evidence: Evidence, saved: Extent, pairs: Pairs | None = None) -> dict[str, str]:
+    """What a store that has `saved` does not have yet; `pairs`: of the shadow before it."""
     key = evidence_key(rollout, evidence.attempt)
     document = evidence.to_json()
     units: list[str] = document.pop("canary_units")
@@ -39,7 +40,22 @@ def rows(rollout: str, evidence: Evidence, saved: Extent) -> dict[str, str]:
         part = units[row * UNITS_IN_ROW : (row + 1) * UNITS_IN_ROW]
         if len(part) < UNITS_IN_ROW or (visit, known) != (evidence.generation, (row + 1) * UNITS_IN_ROW):
             found[f"{key}/{row}"] = _text({"generation": evidence.generation, "units": part})
+    if pairs is not None:
+        found[_pairs_key(rollout, evidence.attempt)] = _text(pairs.to_json())
     return found
+
+
+def paired(begun: Pairs, rollout: str, attempt: int, stored: Mapping[str, str]) -> Pairs:
+    """The pairs of a shadow as they were saved, put into `begun`; as it was, where they are of another visit or cannot be used."""
+    written = stored.get(_pairs_key(rollout, attempt))
+    if written is not None:
+        with suppress(KeyError, TypeError, ValueError):
+            begun.restore(orjson.loads(written))
+    return begun
+
+
+def _pairs_key(rollout: str, attempt: int) -> str:
+    return f"{evidence_key(rollout, attempt)}/shadow"
 
 
 def extent(evidence: Evidence) -> Extent:

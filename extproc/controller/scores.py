@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from extproc import contract
 from extproc.controller.loop import Loop
-from extproc.domain import Standing
+from extproc.domain import ANSWERED, Standing
 from extproc.errors import StoreError
 from extproc.measures import JUDGE
 from extproc.store.samples import ScoreLog
@@ -58,15 +58,17 @@ class Scores:
     def look(self, now: float) -> None:
         """Hand over what is new; `now` is Unix seconds."""
         try:
-            ratings = self._file.news()
+            ratings, preferred = self._file.news(), self._file.preferences()
             self._standing = self._file.standing()
             self._problem = ""
         except StoreError as error:
-            ratings, problem = [], str(error.problems[0])
+            ratings, preferred, problem = [], [], str(error.problems[0])
             if not self._problem:
                 log.error("scores cannot be read, the judge has no data meanwhile: %s", problem)
             self._problem = problem
-        self._loop.rate(ratings, {JUDGE.name: self.silent(now)})
+        silent = self.silent(now)
+        self._loop.rate(ratings, {JUDGE.name: silent})
+        self._loop.prefer(preferred, silent)
 
     def silent(self, now: float) -> str:
         """Why the judge says less than it might; empty where it does not."""
@@ -78,7 +80,7 @@ class Scores:
         if now - standing.at > SILENT_AFTER:
             return f"its process has said nothing for {now - standing.at:.0f} s"
         lately = Counter(standing.document.get("lately", {}))
-        failed = {end: count for end, count in lately.items() if end != "scored"}
+        failed = {end: count for end, count in lately.items() if end not in ANSWERED}
         if not failed:
             return ""
         why = standing.document.get("why", "")

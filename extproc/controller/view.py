@@ -13,6 +13,7 @@ from extproc.controller.loop import WARM_UP, Desk, Loop
 from extproc.domain import RolloutState, Status, Verdict
 from extproc.release.gap import Gap
 from extproc.release.gate import TOGETHER
+from extproc.release.pairs import Pairs
 from extproc.release.totals import ArmTotals
 
 
@@ -90,6 +91,7 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in desk.findings],
         "harm_limit": release.harm_limit(rollout, evidence.attempt),
         "together": _together(desk),
+        "shadow": _shadow(desk.pairs) if desk.pairs is not None else None,
         "advice": _advice(desk, state),
     }
 
@@ -103,6 +105,8 @@ def _override(state: RolloutState, now: float) -> dict[str, Any] | None:
 
 def _waiting_for(desk: Desk, state: RolloutState, now: float) -> list[str]:
     """What the next phase still needs, one sentence each; empty where there is none, or nothing is missing."""
+    if state.status is Status.SHADOW and desk.pairs is not None:
+        return list(release.shadow_needs(desk.pairs))
     if not state.status.exposes:
         return []
     phase = desk.rollout.phases[state.phase]
@@ -117,6 +121,28 @@ def _together(desk: Desk) -> dict[str, Any] | None:
         if one.gate == TOGETHER:
             return {"log_e": one.log_e_harm, "log_e_limit": one.log_e_limit, "verdict": one.verdict.value, "cohort": one.cohort}
     return None
+
+
+def _shadow(pairs: Pairs) -> dict[str, Any]:
+    """What the present shadow, or the last one, has shown."""
+    slower = pairs.slower
+    return {
+        "share": pairs.shadow.share,
+        "pairs": pairs.count,
+        "min_pairs": pairs.shadow.min_pairs,
+        "judged": pairs.judged,
+        "min_judged": pairs.shadow.min_judged,
+        "preferred": pairs.preferred,
+        "watched": pairs.watched,
+        "min_dwell": pairs.shadow.min_dwell,
+        "missing": pairs.missing,
+        "silent": pairs.silent,
+        "throttled": pairs.throttled,
+        "slower": slower.mean,
+        "spent": pairs.spent,
+        "per_release": float(pairs.shadow.per_release) if pairs.shadow.per_release is not None else None,
+        "arms": {name: _arm(arm) for name, arm in pairs.arms.items()},
+    }
 
 
 def _restart(gap: Gap | None) -> dict[str, Any] | None:
@@ -157,6 +183,8 @@ def _advice(desk: Desk, state: RolloutState) -> str:
             "stable must keep its full capacity until Envoy's own default has moved: requests that Envoy answers without a decision "
             f"go to stable until the runtime key extproc.{name}.completed is 100"
         )
+    if state.status is Status.SHADOW:
+        return f"to go on without the rest of it: extproc promote {name}; to end it: extproc rollback {name}"
     if state.status is Status.AWAITING_APPROVAL:
         return f"decide: extproc promote {name}, extproc resume {name}, or extproc rollback {name}"
     if state.status is Status.ROLLED_BACK:

@@ -39,7 +39,7 @@ from extproc.domain.reading import (
     state_fields,
 )
 from extproc.domain.ring import RING, ring_length
-from extproc.domain.samples import Purpose, Sample, Scored, Standing
+from extproc.domain.samples import ANSWERED, COPY, Purpose, Sample, Scored, Standing
 from extproc.domain.selectors import (
     AllOf,
     Among,
@@ -110,7 +110,9 @@ from extproc.domain.words import (
 )
 
 __all__ = [
+    "ANSWERED",
     "COMPARED_ARMS",
+    "COPY",
     "RING",
     "Action",
     "Affinity",

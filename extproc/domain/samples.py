@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from extproc.domain.words import Arm
+
+ANSWERED: Final = ("scored", "compared")
+"""What becomes of a question to a judge that has been answered; everything else is why it was not."""
+COPY: Final = "~canary"
+"""Behind the request's id, the name of the sample that shows the canary's answer to a copy of it."""
 
 
 class Purpose(StrEnum):
@@ -17,6 +22,8 @@ class Purpose(StrEnum):
     """By hash, with the same probability in canary and control: what it scores is Evidence."""
     DIAGNOSTIC = "diagnostic"
     """Because of what it looks like, or who it is from: for eyes, never Evidence."""
+    SHADOW = "shadow"
+    """One half of a pair: stable's answer, or the canary's to a copy of the request, which nobody got."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -372,3 +372,8 @@ class Spec:
     """Seconds in which the same request of the same unit is a retry."""
     feedback: FeedbackTerms | None = None
     """None: nobody listens to users, and no answer has a name."""
+
+    @property
+    def prices(self) -> dict[str, Prices]:
+        """By cluster that answers."""
+        return {one.cluster: model.prices for model in self.models.values() if model.prices is not None for one in model.backends}

@@ -10,14 +10,17 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Protocol
 
-from extproc.domain import Ending, Exhibit, Purpose, Rubric, Sample, Score, Scored, Unscored
+from extproc.domain import ANSWERED, Ending, Exhibit, Preference, Preferred, Purpose, Rubric, Sample, Score, Scored, Unscored
 from extproc.errors import StoreError
 from extproc.judge.panel import Judge
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling.choice import Chances, Chooser
+from extproc.judge.sampling.pairing import Pair, Pairing
 
 MOST_WAITING: Final = 1_000
 """Samples that wait for a judge; more are a judge that cannot keep up, and the newest would come too late to count."""
@@ -35,6 +38,9 @@ class Shelf(Protocol):
 
     def score(self, scored: Scored) -> None:
         """A score."""
+
+    def prefer(self, preferred: Preferred, reason: str, judge: str, usd: float, at: float) -> None:
+        """Which answer of a pair is better."""
 
     def spend(self, rollout: str, usd: float) -> None:
         """What a question without an answer has cost."""
@@ -70,13 +76,14 @@ class Pipeline:
         """`clock`: Unix seconds. `spent`: USD by rollout so far. `on_pair` is told both scores of an answer that was judged twice."""
         self._judge, self._terms, self._shelf, self._redactor = judge, terms, shelf, redactor
         self._chances, self._clock, self._on_pair = chances, clock, on_pair
-        self._queue: asyncio.Queue[Sample] = asyncio.Queue(MOST_WAITING)
+        self._queue: asyncio.Queue[Sample | Pair] = asyncio.Queue(MOST_WAITING)
+        self._pairing = Pairing()
         self._spent: dict[str, float] = dict(spent)
         self._choosers: dict[str, Chooser] = {}
         self.kept: Counter[str] = Counter()
         """Samples by purpose."""
         self.ends: Counter[str] = Counter()
-        """Questions by what became of them: `scored`, or why there is no score."""
+        """Questions by what became of them: `scored`, `compared`, or why there is neither."""
         self._lately: deque[str] = deque(maxlen=MANY_REASONS)
         self._why = ""
         self._last = 0.0
@@ -88,6 +95,9 @@ class Pipeline:
 
     def put(self, sample: Sample) -> None:
         """Write a sample down, and judge it if it feeds the gate and is whole."""
+        if sample.purpose is Purpose.SHADOW:
+            self._put_half(sample)
+            return
         self.kept[sample.purpose.value] += 1
         if not self._write(lambda: self._shelf.add(sample, self._clock())):
             return
@@ -100,30 +110,71 @@ class Pipeline:
         else:
             self.wait(sample)
 
-    def wait(self, sample: Sample) -> None:
-        """Have a sample judged that is written down already."""
+    def _put_half(self, sample: Sample) -> None:
+        """Of a shadow: once both halves are there they are written down, and compared if both are whole."""
+        pair = self._pairing.put(sample, self._clock())
+        if pair is None:
+            return
+        for half in (pair.stable, pair.canary):
+            self.kept[half.purpose.value] += 1
+            if not self._write(partial(self._shelf.add, half, self._clock())):
+                return
+        broken = next((half.ending for half in (pair.stable, pair.canary) if half.ending != Ending.WHOLE.value), None)
+        if broken is not None:
+            self.ends[broken] += 1
+        else:
+            self.wait(pair)
+
+    def wait(self, what: Sample | Pair) -> None:
+        """Have what is written down already judged."""
         if self._queue.full():
             self._ended("queue_full")
         else:
-            self._queue.put_nowait(sample)
+            self._queue.put_nowait(what)
 
     async def work(self) -> None:
         """Judge what waits, one after the other, forever; run as many of these as questions may be open."""
         while True:
-            sample = await self._queue.get()
+            waited = await self._queue.get()
             try:
-                await self._judged(sample)
+                if isinstance(waited, Pair):
+                    await self._compared(waited)
+                else:
+                    await self._judged(waited)
             except Exception:
                 self._ended("defect")
                 log.exception("a sample could not be judged; please report it")
 
-    async def _judged(self, sample: Sample) -> None:
+    def _may_ask(self, sample: Sample) -> bool:
         limit = self._terms.per_release
         if self._clock() - sample.start > self._terms.within:
             self._ended("late", "samples wait for the judge for longer than their scores are waited for")
         elif limit is not None and self._spent.get(sample.rollout, 0.0) >= limit:
             self._ended("over_budget", f"the ${limit:,.2f} that judging a release may cost are spent")
         else:
+            return True
+        return False
+
+    async def _compared(self, pair: Pair) -> None:
+        if not self._may_ask(pair.stable):
+            return
+        a, b = (Exhibit(half.turns, half.answer, half.calls) for half in (pair.stable, pair.canary))
+        said = await self._judge.prefer(self._terms.rubric, a, replace(b, conversation=a.conversation))
+        usd = self._pay(pair.stable.rollout, said.cost_usd)
+        if isinstance(said, Unscored):
+            self._ended(said.kind.value, said.why)
+            self._write(lambda: self._shelf.spend(pair.stable.rollout, usd))
+            return
+        value = {Preference.A: 0.0, Preference.B: 1.0}.get(said.preference, 0.5)
+        one = pair.stable
+        preferred = Preferred(one.request, one.rollout, one.generation, one.unit, one.start, value)
+        reason = self._redactor.redact(said.reason).text
+        if self._write(lambda: self._shelf.prefer(preferred, reason, said.judge, usd, self._clock())):
+            self._ended("compared")
+            self._last = self._clock()
+
+    async def _judged(self, sample: Sample) -> None:
+        if self._may_ask(sample):
             exhibit = Exhibit(sample.turns, sample.answer, sample.calls)
             first = await self._asked(sample, exhibit, again=False)
             if first is not None and self.chooser(sample.rollout).again(sample.request, self._terms.again):
@@ -133,9 +184,7 @@ class Pipeline:
 
     async def _asked(self, sample: Sample, exhibit: Exhibit, again: bool) -> float | None:
         said = await self._judge.score(self._terms.rubric, exhibit)
-        usd = float(said.cost_usd or 0)
-        self._spent[sample.rollout] = self._spent.get(sample.rollout, 0.0) + usd
-        self._chances.cost(usd)
+        usd = self._pay(sample.rollout, said.cost_usd)
         if isinstance(said, Unscored):
             self._ended(said.kind.value, said.why)
             self._write(lambda: self._shelf.spend(sample.rollout, usd))
@@ -148,6 +197,12 @@ class Pipeline:
             self._ended("scored")
             self._last = self._clock()
         return said.value if written else None
+
+    def _pay(self, rollout: str, cost: Decimal | None) -> float:
+        usd = float(cost or 0)
+        self._spent[rollout] = self._spent.get(rollout, 0.0) + usd
+        self._chances.cost(usd)
+        return usd
 
     def _scored(self, sample: Sample, said: Score, usd: float, again: bool) -> Scored:
         return Scored(
@@ -199,7 +254,7 @@ class Pipeline:
             "kept": dict(self.kept),
             "ends": dict(self.ends),
             "lately": dict(lately),
-            "why": self._why if lately["scored"] < len(self._lately) else "",
+            "why": self._why if sum(lately[end] for end in ANSWERED) < len(self._lately) else "",
             "waiting": self._queue.qsize(),
             "share": self._chances.share,
             "spent": dict(self._spent),

@@ -6,5 +6,22 @@ from extproc.release.decide import AUTOMATION, Wish, decide, human
 from extproc.release.evidence import Evidence
 from extproc.release.gate import evaluate, harm_limit
 from extproc.release.missing import unmet, waiting_for
+from extproc.release.pairs import Pairs
+from extproc.release.shadowing import decide_shadow, shadow_needs
 
-__all__ = ["AUTOMATION", "Evidence", "Wish", "adopt", "apply", "decide", "evaluate", "harm_limit", "human", "unmet", "waiting_for"]
+__all__ = [
+    "AUTOMATION",
+    "Evidence",
+    "Pairs",
+    "Wish",
+    "adopt",
+    "apply",
+    "decide",
+    "decide_shadow",
+    "evaluate",
+    "harm_limit",
+    "human",
+    "shadow_needs",
+    "unmet",
+    "waiting_for",
+]

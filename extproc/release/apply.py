@@ -13,7 +13,8 @@ def apply(state: State, rollout: Rollout, decision: Decision, actor: str, now: f
     """The next State, and what the Journal says about it. Not for HOLD, which changes nothing."""
     old = state.rollouts[rollout.name]
     generation = state.generation + 1
-    changed = _next(old, decision, actor, generation, now)
+    first = Status.SHADOW if rollout.shadow is not None else Status.PROGRESSING
+    changed = _next(old, first, decision, actor, generation, now)
     numbers: dict[str, Any] = {
         "from": {"status": old.status.value, "phase": rollout.phases[old.phase].name},
         "to": {"status": changed.status.value, "phase": rollout.phases[changed.phase].name},
@@ -32,14 +33,14 @@ def apply(state: State, rollout: Rollout, decision: Decision, actor: str, now: f
     return replace(state, generation=generation, rollouts={**state.rollouts, rollout.name: changed}), entry
 
 
-def _next(old: RolloutState, decision: Decision, actor: str, generation: int, now: float) -> RolloutState:
-    """Where a rollout stands after a decision; `generation` moves only where its exposure changes."""
+def _next(old: RolloutState, first: Status, decision: Decision, actor: str, generation: int, now: float) -> RolloutState:
+    """Where a rollout stands after a decision; `generation` moves only where its exposure changes. `first`: what it is once started."""
     new = replace(old, why=decision.why)
     match decision.action:
         case Action.START:
             again = old.status is Status.ROLLED_BACK
             begun = replace(new, cohorts_out=(), override_until=0.0, attempt=old.attempt + again, epoch=old.epoch + again)
-            return replace(begun, status=Status.PROGRESSING, phase=0, since=now, generation=generation)
+            return replace(begun, status=first, phase=0, since=now, generation=generation)
         case Action.ADVANCE:
             assert decision.to_phase is not None
             return replace(new, status=Status.PROGRESSING, phase=decision.to_phase, since=now, generation=generation)

@@ -3,7 +3,11 @@
 The law, one row per event (everything else is refused or holds):
 
     from                                  event                                            action            to
-    pending                               start: automatic, or a person                    START             progressing, phase 1
+    pending                               start: automatic, or a person                    START             progressing, phase 1; shadow
+                                                                                                             where the Spec has one
+    shadow                                enough pairs, and nothing against the canary     ADVANCE           progressing, phase 1
+    shadow                                a pair's gate fails; money or time is over       ROLL_BACK         rolled_back
+    shadow                                a person promotes                                ADVANCE           progressing, phase 1
     progressing                           every gate passes, dwell and minimums met        ADVANCE           progressing, next phase
     progressing                           the same, and the next share needs approval      ASK               awaiting_approval
     progressing, last phase               the same                                         COMPLETE          completed
@@ -25,12 +29,13 @@ The law, one row per event (everything else is refused or holds):
     progressing, paused, awaiting         a person takes one cohort out                    ROLL_BACK_COHORT  (unchanged), cohort out
     progressing, paused, awaiting         a person answers for the missing evidence        OVERRIDE          (unchanged), for a while
     any but pending and rolled_back       a person rolls back                              ROLL_BACK         rolled_back
-    rolled_back                           a person starts it again: attempt + 1            START             progressing, phase 1
+    rolled_back                           a person starts it again: attempt + 1            START             as from pending
     any but pending                       a person revokes all conversation tokens         REVOKE            (unchanged)
 
-Automation may always lower exposure; only in `progressing` does it raise it, inside the change windows, never against a person. A PAUSE
-keeps the share: whoever wants it gone rolls back. A failed attempt is never tried again by itself. Conversation tokens end (epoch + 1)
-with a RETURN, with a ROLL_BACK that does not drain, with another attempt, and with a REVOKE.
+What happens in a shadow is decided by `shadowing`. Automation may always lower exposure; only in `progressing` does it raise it, inside
+the change windows, never against a person. A PAUSE keeps the share: whoever wants it gone rolls back. A failed attempt is never tried
+again by itself. Conversation tokens end (epoch + 1) with a RETURN, with a ROLL_BACK that does not drain, with another attempt, and with a
+REVOKE.
 """
 
 from __future__ import annotations
@@ -156,6 +161,8 @@ def _reason(findings: Sequence[Finding], overridden: bool) -> str:
 
 
 def _forward(rollout: Rollout, state: RolloutState, why: str) -> Decision:
+    if state.status is Status.SHADOW:
+        return Decision(Action.ADVANCE, why, 0)
     if state.phase + 1 < len(rollout.phases):
         return Decision(Action.ADVANCE, why, state.phase + 1)
     return Decision(Action.COMPLETE, why)
@@ -167,11 +174,11 @@ _ALLOWED: Mapping[Action, frozenset[Status]] = {
     Action.START: frozenset({Status.PENDING, Status.ROLLED_BACK}),
     Action.PAUSE: frozenset({Status.PROGRESSING, Status.AWAITING_APPROVAL}),
     Action.RESUME: frozenset({Status.PAUSED, Status.AWAITING_APPROVAL}),
-    Action.ADVANCE: _EXPOSED,
+    Action.ADVANCE: _EXPOSED | {Status.SHADOW},
     Action.RETURN: _EXPOSED,
     Action.ROLL_BACK_COHORT: _EXPOSED,
     Action.OVERRIDE: _EXPOSED,
-    Action.ROLL_BACK: _EXPOSED | {Status.COMPLETED},
+    Action.ROLL_BACK: _EXPOSED | {Status.COMPLETED, Status.SHADOW},
     Action.REVOKE: frozenset(Status) - {Status.PENDING, Status.SHADOW},
 }
 _WORDS = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from extproc import contract
+from extproc.domain import Arm, Reason
 from extproc.pb.ext_proc_pb2 import HttpHeaders, ProcessingRequest
 from extproc.wire.assigned import Assigned, read_assigned
 
@@ -24,11 +25,9 @@ class RequestBegins:
     unit: str
     """Keyed hash, 16 hex digits."""
     assigned: Assigned | None
-    """None: nobody decided."""
+    """None: nobody decided. Of a mirrored request on its way to the canary, no more than its rollout, arm and reason are known."""
     ended: bool
     """True where there is no body."""
-    shadow: str = ""
-    """Rollout of which this is a mirrored request, on its way to the canary; empty: a client's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def _begins(request: ProcessingRequest) -> RequestBegins:
     metadata = request.metadata_context.filter_metadata
     if contract.SHADOW_NAMESPACE in metadata:
         rollout = metadata[contract.SHADOW_NAMESPACE].fields[contract.SHADOW_ROLLOUT].string_value
-        return RequestBegins(headers, "", None, ended, rollout)
+        return RequestBegins(headers, "", Assigned(rollout, 0, "", "", Arm.CANARY, Reason.SHADOW, False, ""), ended)
     if _NAMESPACE in metadata:
         try:
             unit, assigned = read_assigned(metadata[_NAMESPACE])

@@ -2,6 +2,7 @@
 
 from extproc.judge.sampling.choice import Chances, Chooser
 from extproc.judge.sampling.copy import Copy, Gathered
+from extproc.judge.sampling.pairing import Pair, Pairing
 from extproc.judge.sampling.sampler import Sampler
 
-__all__ = ["Chances", "Chooser", "Copy", "Gathered", "Sampler"]
+__all__ = ["Chances", "Chooser", "Copy", "Gathered", "Pair", "Pairing", "Sampler"]

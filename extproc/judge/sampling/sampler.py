@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from extproc.domain import Ending, Sample, Transcript
+from extproc.domain import Ending, Purpose, Reason, Sample, Transcript
 from extproc.judge.assembly import assemble
 from extproc.judge.redact import Redacted, Redactor, redact_json_text
 from extproc.judge.sampling.choice import purpose
@@ -33,7 +33,11 @@ class Sampler:
         transcript = assemble(gathered.exchange)
         assigned = gathered.assigned
         found = tuple(one.value for one in tripwires(transcript, self._language))
-        why = purpose(chosen, bool(found), self._is_rare(assigned.cohort, gathered.begun))
+        if assigned.reason is Reason.SHADOW:
+            # Half of a pair is for no eyes: both are kept, or neither.
+            why = Purpose.SHADOW if chosen else None
+        else:
+            why = purpose(chosen, bool(found), self._is_rare(assigned.cohort, gathered.begun))
         if why is None:
             return None
         taken: Counter[str] = Counter()

@@ -27,7 +27,7 @@ def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -
         yield "spec.shadow-of-variant", here, "a variant is no model that a request could be copied to", "only the layer model has shadows"
         return
     models = mapping(document.get("models"))
-    stable, canary = (block(ModelBlock, models.get(rollout.get(role))) for role in ("stable", "canary"))
+    stable, canary = (block(ModelBlock, models.get(str(rollout.get(role)))) for role in ("stable", "canary"))
     if stable is not None and stable.path_rewrite is not None:
         message = f"{rollout['stable']!r} has a path_rewrite, and a copy is made of what stable is sent: the canary would get that path"
         yield "spec.shadow-path", here, message, "let the model's own gateway rewrite its paths, or go without a shadow"

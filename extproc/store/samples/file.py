@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.domain import Ending, Purpose, Sample, Scored
+from extproc.domain import Ending, Preferred, Purpose, Sample, Scored
 from extproc.errors import StoreError
 from extproc.store.samples.kept import Kept
 from extproc.store.samples.rows import COLUMNS, sample_of
@@ -62,6 +62,14 @@ class SampleFile:
             db.execute(f"INSERT INTO scores VALUES(NULL{', ?' * len(row)})", row)
             _spend(db, scored.rollout, scored.cost_usd)
 
+    def prefer(self, preferred: Preferred, reason: str, judge: str, usd: float, at: float) -> None:
+        """Write down which answer of a pair is better, and what it cost to ask. Raises StoreError."""
+        one = preferred
+        row = one.request, one.rollout, one.generation, one.unit, one.start, one.value, reason, judge, usd, at
+        with self._transaction() as db:
+            db.execute(f"INSERT INTO preferences VALUES(NULL{', ?' * len(row)})", row)
+            _spend(db, one.rollout, usd)
+
     def unscored(self, since: float) -> list[Sample]:
         """Whole samples for the gate, of durable units, that began after `since` and have no score. Raises StoreError."""
         asked = (
@@ -112,7 +120,7 @@ class SampleFile:
         too_much = (pages - free) * page > self._kept.size
         with self._transaction() as db:
             removed = 0
-            for table in ("samples", "scores"):
+            for table in ("samples", "scores", "preferences"):
                 chosen = f"SELECT id FROM {table} WHERE at < ? OR ? ORDER BY id LIMIT {CHUNK}"  # noqa: S608 - names of ours
                 said = f"DELETE FROM {table} WHERE id IN ({chosen})"  # noqa: S608
                 removed += db.execute(said, (now - self._kept.seconds, too_much and table == "samples")).rowcount

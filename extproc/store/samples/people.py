@@ -15,7 +15,7 @@ WAIT: Final = 10.0
 
 
 def forget(path: Path, unit: str) -> tuple[int, int]:
-    """Delete what is kept of a unit (16 hex digits); (samples, scores) that were deleted. Raises StoreError.
+    """Delete what is kept of a unit (16 hex digits); (samples, scores and preferences) that were deleted. Raises StoreError.
 
     What was deleted is overwritten (secure_delete), and the log, where earlier versions of pages are, is emptied.
     """
@@ -25,12 +25,13 @@ def forget(path: Path, unit: str) -> tuple[int, int]:
         with closing(FILE.connect(path, WAIT)) as db:
             db.execute("BEGIN IMMEDIATE")
             db.execute("DELETE FROM labels WHERE request IN (SELECT request FROM samples WHERE unit = ?)", (unit,))
-            found = [db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,)).rowcount for table in ("samples", "scores")]  # noqa: S608
+            tables = ("samples", "scores", "preferences")
+            found = [db.execute(f"DELETE FROM {table} WHERE unit = ?", (unit,)).rowcount for table in tables]  # noqa: S608 - ours
             db.execute("COMMIT")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (sqlite3.Error, OSError) as error:
         raise StoreError(FILE.explain(path, error)) from error
-    return found[0], found[1]
+    return found[0], found[1] + found[2]
 
 
 def label(path: Path, request: str, level: int, who: str, now: float) -> bool:

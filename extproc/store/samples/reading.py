@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc.domain import Arm, Rating, Sample, Standing
+from extproc.domain import COPY, Arm, Preferred, Rating, Sample, Standing
 from extproc.errors import StoreError
 from extproc.store import files
 from extproc.store.samples.rows import COLUMNS, sample_of
@@ -31,6 +31,7 @@ _SAMPLES: Final = (
     f"SELECT id, purpose = 'gate' AND durable AND ending = 'whole', {_COLUMNS}, tripwires <> '[]' FROM samples "  # noqa: S608
     "WHERE id > ? AND start > ? ORDER BY id LIMIT ?"
 )
+_PREFERENCES: Final = "SELECT id, request, rollout, generation, unit, start, value FROM preferences WHERE id > ? ORDER BY id LIMIT ?"
 
 
 class _Reader:
@@ -78,7 +79,7 @@ class ScoreLog(_Reader):
         """`since`: of requests that began by then nothing is wanted (Unix seconds)."""
         super().__init__(path)
         self._since = since
-        self._scored = self._sampled = 0
+        self._scored = self._sampled = self._preferred = 0
         """Ids of the last rows that were read."""
         self._version = -1
 
@@ -91,7 +92,7 @@ class ScoreLog(_Reader):
             if db is None:
                 return []
             if db is not before:
-                self._scored, self._sampled, self._version = 0, 0, -1
+                self._scored, self._sampled, self._preferred, self._version = 0, 0, 0, -1
             version = db.execute("PRAGMA data_version").fetchone()[0]
             if version == self._version:
                 return []
@@ -103,6 +104,14 @@ class ScoreLog(_Reader):
         self._sampled = samples[-1][0] if samples else self._sampled
         found = [_rating(JUDGE, row) for row in scores if row[1]]
         return found + [_rating(TRIPWIRES, row) for row in samples if row[1]]
+
+    def preferences(self) -> list[Preferred]:
+        """Which answers of pairs are better, as far as it was not read yet; to be asked after `news`. Raises StoreError."""
+        with self._explained():
+            db = self._opened()
+            rows = db.execute(_PREFERENCES, (self._preferred, AT_ONCE)).fetchall() if db is not None else []
+        self._preferred = rows[-1][0] if rows else self._preferred
+        return [Preferred(*row[1:]) for row in rows]
 
     def standing(self) -> Standing | None:
         """How the judge was doing when its process last said so; None before it has. Raises StoreError."""
@@ -122,6 +131,18 @@ class SampleReader(_Reader):
             "WHERE c.rollout = ? AND c.generation = ? AND c.arm = ? AND NOT c.again ORDER BY c.value, c.id LIMIT ?"
         )
         return self._scored(asked, (rollout, generation, arm.value, count))
+
+    def pairs(self, rollout: str, count: int) -> list[tuple[Sample, Sample, float, str]]:
+        """(stable's half, the canary's, what is preferred, the judge's reason) of the last shadow, the canary's worst first. Raises
+        StoreError."""
+        last = "SELECT max(generation) FROM preferences WHERE rollout = ?"
+        asked = (
+            f"SELECT {COLUMNS}, p.value, p.reason FROM preferences p JOIN samples s ON s.request IN (p.request, p.request || '{COPY}') "  # noqa: S608
+            f"WHERE p.rollout = ? AND p.generation = ({last}) ORDER BY p.value, p.id, s.arm = 'canary' LIMIT ?"
+        )
+        halves = self._scored(asked, (rollout, rollout, 2 * count))
+        pairs = zip(halves[::2], halves[1::2], strict=False)
+        return [(one, other, value, reason) for (one, value, reason), (other, _, _) in pairs if other.request == one.request + COPY]
 
     def latest(self, rollout: str, count: int) -> list[tuple[Sample, float | None, str]]:
         """(sample, score, reason), newest first; None where it has no score. Raises StoreError."""

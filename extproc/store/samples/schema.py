@@ -1,7 +1,8 @@
 """The tables of a file of samples, and what is said where it cannot be used.
 
-Both tables are in the order in which things were written down: `id` only grows and is never given twice. A score names its request's
-assignment itself, so that it outlives its sample. What is deleted is overwritten.
+These tables are in the order in which things were written down: `id` only grows and is never given twice. A score, and a preference
+(which of a pair's answers is better), name their request's assignment themselves, so that they outlive their samples. What is deleted is
+overwritten.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ CREATE TABLE scores(id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL,
   cost_usd REAL NOT NULL, at REAL NOT NULL) STRICT;
 CREATE INDEX scores_by_unit ON scores(unit);
 CREATE INDEX scores_by_request ON scores(request);
+CREATE TABLE preferences(id INTEGER PRIMARY KEY AUTOINCREMENT, request TEXT NOT NULL, rollout TEXT NOT NULL, generation INTEGER NOT NULL,
+  unit TEXT NOT NULL, start REAL NOT NULL, value REAL NOT NULL, reason TEXT NOT NULL, judge TEXT NOT NULL, cost_usd REAL NOT NULL,
+  at REAL NOT NULL) STRICT;
+CREATE INDEX preferences_by_unit ON preferences(unit);
 CREATE TABLE standing(id INTEGER PRIMARY KEY CHECK(id = 1), at REAL NOT NULL, document TEXT NOT NULL) STRICT;
 CREATE TABLE calibration(id INTEGER PRIMARY KEY CHECK(id = 1), key TEXT NOT NULL, document TEXT NOT NULL) STRICT;
 CREATE TABLE labels(request TEXT PRIMARY KEY, level INTEGER NOT NULL CHECK(level BETWEEN 1 AND 5), who TEXT NOT NULL, at REAL NOT NULL)
