@@ -283,8 +283,8 @@ class Loop:
         if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
             desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
-            said = "%s: %s; find out why, then `extproc resume %s` (the phase is looked at anew) or `extproc rollback %s`"
-            log.error(said, name, desk.decision.why, name, name, extra={"rollout": name, "generation": self.state.generation})
+            said = "%s: %s; find out why; what can be done then is in `extproc status`"
+            log.error(said, name, desk.decision.why, extra={"rollout": name, "generation": self.state.generation})
         if desk.decision.action is Action.HOLD:
             return True
         try:

@@ -10,12 +10,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
-from extproc.domain import Arm, Outcome, Status, Undecided, Verdict
+from extproc.domain import Arm, Mirrored, Outcome, Status, Undecided, Verdict
 from extproc.release import Pairs, harm_limit
 from extproc.store import FAILURE_KINDS
 
 SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
 """Bucket ends for answers of LLMs, from a cached word to a long report."""
+SHADOW: Final = "shadow"
+"""In the place of an arm: nobody got these answers."""
 
 
 class ControllerMetrics:
@@ -61,6 +63,7 @@ class ControllerMetrics:
             contract.METRIC_BLIND, "1 while too few decisions are heard of in the access log.", ["rollout"], registry=registry
         )
         self._routers = Gauge(contract.METRIC_ROUTERS, "Routers by state: present, silent.", ["state"], registry=registry)
+        self._copies = Counter(contract.METRIC_COPIES, "Copies of requests that ended.", ["rollout", "result"], registry=registry)
         of_rollout = ["rollout"]
         self._pairs = Gauge(contract.METRIC_SHADOW_PAIRS, "Requests answered by both models.", of_rollout, registry=registry)
         self._copies_failed = Gauge(contract.METRIC_SHADOW_FAILED, "Of these, failed.", ["rollout", "arm"], registry=registry)
@@ -104,6 +107,15 @@ class ControllerMetrics:
             self._undecided.labels(one.answered_by, "failed" if one.failed else "ok").inc()
             if one.output_tokens:
                 self._tokens.labels("", "", "", one.model or one.answered_by, "output").inc(one.output_tokens)
+
+    def count_copies(self, mirrored: Sequence[Mirrored]) -> None:
+        """Copies of requests, in a shadow; their tokens are nobody's but the shadow's."""
+        for one in mirrored:
+            if one.final:
+                self._copies.labels(one.rollout, "failed" if one.failed else "throttled" if one.throttled else "ok").inc()
+                for kind, count in (("input", one.input_tokens), ("cached", one.cached_tokens), ("output", one.output_tokens)):
+                    if count:
+                        self._tokens.labels(one.rollout, "", SHADOW, one.model or one.answered_by, kind).inc(count)
 
     def exposition(self, loop: Loop, routers: Mapping[str, int]) -> bytes:
         """Prometheus text."""

@@ -88,6 +88,7 @@ async def _run(settings: ControllerSettings) -> None:
             loop.undecided += len(undecided)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
+            metrics.count_copies(mirrored)
             loop.receive(outcomes, time.time(), mirrored)
             exposures.receive(outcomes, undecided, time.time())
 

@@ -28,6 +28,9 @@ class Belief:
     """How many of them had no decision: on a busy machine some come too late, and Envoy serves stable."""
     output_tokens: Mapping[str, int]
     """By the model that answered."""
+    copies: int = 0
+    """Copies of requests that the canary answered, in a shadow; nobody got the answers."""
+    copies_failed: int = 0
 
     @classmethod
     def read(cls, exposition: str) -> Belief:
@@ -36,6 +39,7 @@ class Belief:
         failed: Counter[str] = Counter()
         tokens: Counter[str] = Counter()
         undecided: Counter[str] = Counter()
+        copies: Counter[str] = Counter()
         for family in text_string_to_metric_families(exposition):
             for sample in family.samples:
                 if sample.name == contract.METRIC_OUTCOMES:
@@ -44,6 +48,8 @@ class Belief:
                     failed[side] += int(sample.value) if sample.labels["result"] == "failed" else 0
                 elif sample.name == contract.METRIC_TOKENS and sample.labels["type"] == "output":
                     tokens[sample.labels["model"]] += int(sample.value)
+                elif sample.name == contract.METRIC_COPIES:
+                    copies[sample.labels["result"]] += int(sample.value)
                 elif sample.name == contract.METRIC_UNDECIDED:
                     undecided[sample.labels["result"]] += int(sample.value)
         return cls(
@@ -53,6 +59,8 @@ class Belief:
             stable_failed=failed["stable"] + undecided["failed"],
             undecided=undecided.total(),
             output_tokens=dict(tokens),
+            copies=copies.total(),
+            copies_failed=copies["failed"],
         )
 
     @classmethod
@@ -68,6 +76,8 @@ class Belief:
             stable_failed=sum(part.stable_failed for part in parts),
             undecided=sum(part.undecided for part in parts),
             output_tokens=dict(tokens),
+            copies=sum(part.copies for part in parts),
+            copies_failed=sum(part.copies_failed for part in parts),
         )
 
 
@@ -79,19 +89,20 @@ def disagreements(
     `unheard`: requests of which extproc may have heard nothing; it may never count more than the models.
     """
     pairs = [
-        ("requests to the canary", belief.canary, canary["requests"]),
-        ("failed requests of the canary", belief.canary_failed, canary["errors"]),
+        ("requests to the canary", belief.canary + belief.copies, canary["requests"]),
+        ("failed requests of the canary", belief.canary_failed + belief.copies_failed, canary["errors"]),
         ("requests to stable", belief.stable, stable["requests"]),
         ("failed requests of stable", belief.stable_failed, stable["errors"]),
         ("output tokens of the canary", belief.output_tokens.get(canary["model"], 0), canary["output_tokens"]),
         ("output tokens of stable", belief.output_tokens.get(stable["model"], 0), stable["output_tokens"]),
     ]
     served = stable["requests"] + canary["requests"]
-    lost = served - belief.canary - belief.stable
+    lost = served - belief.canary - belief.copies - belief.stable
     bad = [pair for pair in pairs if pair[1] != pair[2]] if not lost or lost > unheard else [pair for pair in pairs if pair[1] > pair[2]]
     found = [f"{what}: extproc counted {ours:,}, the model's ledger says {theirs:,}" for what, ours, theirs in bad]
-    if clients["sent"] != served:
-        found.append(f"clients sent {clients['sent']:,} requests, the models received {served:,}")
+    if clients["sent"] + belief.copies != served:
+        copies = f" and {belief.copies:,} were copied" if belief.copies else ""
+        found.append(f"clients sent {clients['sent']:,} requests{copies}, the models received {served:,}")
     for ledger in (stable, canary):
         if ledger["foreign_headers"]:
             found.append(f"{ledger['foreign_headers']:,} requests reached {ledger['model']} with a header {contract.HEADER_PREFIX}*")
@@ -206,7 +217,8 @@ def told(
     plural = "" if moves == 1 else "s"
     text = (
         f"In {seconds:.0f} s {clients['sent']:,} requests went through Envoy and {good:,} were answered well; "
-        f"{canary['requests']:,} met {rollout['canary']}. The rollout went through {moves} phase{plural} and is "
+        f"{canary['requests'] - belief.copies:,} met {rollout['canary']}{_copied(belief)}. "
+        f"The rollout went through {moves} phase{plural} and is "
         f"{rollout['status'].replace('_', ' ')}: {last['why']}."
     )
     text += _fault_told(scenario, canary, clients) or _clients_told(scenario, clients, belief)
@@ -224,6 +236,10 @@ def told(
     if scenario.unheard:
         text += f" Of {clients['sent'] - belief.canary - belief.stable:,} requests extproc heard nothing: that is what the fault cost."
     return text
+
+
+def _copied(belief: Belief) -> str:
+    return f", and of {belief.copies:,} a copy did, which nobody noticed" if belief.copies else ""
 
 
 def _fault_told(scenario: Scenario, canary: dict[str, Any], clients: dict[str, Any]) -> str:

@@ -88,3 +88,10 @@ def judged(document: dict[str, Any]) -> None:
         for phase in rollout["phases"]:
             if "gates" in phase:
                 phase["gates"] = {**phase["gates"], "judge": {"margin": "10%"}, "tripwires": {}}
+
+
+def shadowed(document: dict[str, Any]) -> None:
+    """Before anybody meets the canary, requests of some people are copied to it, and a judge compares the answers."""
+    judged(document)
+    for rollout in document["rollouts"].values():
+        rollout["shadow"] = {"share": "5%", "min_dwell": "8s", "max_dwell": "4m", "min_pairs": 150, "min_judged": 120, "per_release": "$5"}

@@ -220,8 +220,8 @@ class Demo:
             self._show(status, journal, self._news)
             if rollout["page"]:
                 self._paged.add(rollout["now"])
-            if rollout["status"] == "progressing":
-                for turn in self._script.due(rollout["phase"], now):
+            if rollout["status"] in ("progressing", "shadow"):
+                for turn in self._script.due("shadow" if rollout["status"] == "shadow" else rollout["phase"], now):
                     await self._turn(turn, rollout, traffic, api)
             if rollout["status"] in ("completed", "rolled_back"):
                 ended = ended or now

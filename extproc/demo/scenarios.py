@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import GERMANY, germany, judged, one_in_ten, retries, ruled, same_prices, sessions, thumbs, watch_p95
+from extproc.demo.changes import (
+    GERMANY,
+    germany,
+    judged,
+    one_in_ten,
+    retries,
+    ruled,
+    same_prices,
+    sessions,
+    shadowed,
+    thumbs,
+    watch_p95,
+)
 from extproc.demo.processes import DemoError
 from extproc.demo.readers import Reacts
 from extproc.demo.story import Act, Fault, Scenario, Turn, Withdrawal
@@ -163,6 +176,27 @@ _ALL: Final = (
         knobs=GOOD_ANSWERS,
         rate=JUDGED_RATE,
         says=("judge: canary 0.",),
+    ),
+    Scenario(
+        name="shadow",
+        sentence="requests are copied to the canary before anybody meets it; its answers are as good, and it ends as the default",
+        script=(),
+        ends=Status.COMPLETED,
+        change=shadowed,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+    ),
+    Scenario(
+        name="worse-in-shadow",
+        sentence="in its shadow the canary answers worse: it is rolled back before anybody has met it",
+        script=(replace(GLIB, phase="shadow", after=1.0),),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=shadowed,
+        knobs=GOOD_ANSWERS,
+        rate=JUDGED_RATE,
+        says=("judge in the shadow: canary better in ", "nobody has met the canary"),
     ),
     Scenario(
         name="judge-away",

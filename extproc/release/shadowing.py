@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from extproc.domain import Action, Decision, Rollout, RolloutState, Verdict
 from extproc.release import calendar
+from extproc.release.gate import CALM
 from extproc.release.pairs import Pairs
-from extproc.release.sentences import duration, percent
+from extproc.release.sentences import duration, e_value, percent
 
 
 def decide_shadow(rollout: Rollout, state: RolloutState, pairs: Pairs, now: float) -> Decision:
@@ -44,6 +45,9 @@ def shadow_needs(pairs: Pairs) -> Iterator[str]:
         yield f"{duration(shadow.min_dwell - pairs.watched)} more that are watched"
     if pairs.count < shadow.min_pairs:
         yield f"{shadow.min_pairs - pairs.count:,} more pairs (it has {pairs.count:,})"
+    for one in pairs.findings():
+        if CALM <= one.log_e_harm < one.log_e_limit:
+            yield f"harm E of {one.gate} below {e_value(CALM)} (it is {e_value(one.log_e_harm)})"
     if pairs.judged < shadow.min_judged:
         why = f"; judge: {pairs.unjudged}" if pairs.unjudged else ""
         yield f"{shadow.min_judged - pairs.judged:,} more pairs that the judge has compared (it has {pairs.judged:,}){why}"

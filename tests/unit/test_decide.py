@@ -315,7 +315,7 @@ def test_another_attempt_ends_the_tokens_of_the_one_before() -> None:
 
 POSSIBLE: dict[Status, list[str]] = {
     Status.PENDING: ["start"],
-    Status.SHADOW: [],
+    Status.SHADOW: ["promote", "rollback"],
     Status.PROGRESSING: ["pause", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
     Status.PAUSED: ["resume", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
     Status.AWAITING_APPROVAL: ["pause", "resume", "promote", "return", "rollback --cohort", "override", "rollback", "revoke"],
