@@ -27,8 +27,11 @@ def plan_picture(rollout: Rollout, made: Plan) -> RenderableType:
         table.add_row(*_row(phase))
     whole = "never" if made.seconds is None else f"{duration(made.seconds)} at best"
     parts: list[RenderableType] = [Text(f"{rollout.name}: {rollout.stable} → {rollout.canary}, {whole}", style="bold"), table]
+    if rollout.shadow is not None:
+        pairs = f"{rollout.shadow.min_pairs:,} pairs of {percent(rollout.shadow.share)} of the requests"
+        parts.insert(1, Text(f"before it a shadow, {duration(made.shadow)} at best: {pairs}"))
     if made.seconds is not None:
-        parts.append(_bars(made.phases, made.seconds))
+        parts.append(_bars(made.phases, made.seconds - made.shadow))
     parts += [problem(one) for one in made.problems]
     return Group(*parts)
 

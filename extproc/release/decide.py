@@ -223,8 +223,7 @@ def human(rollout: Rollout, state: RolloutState, action: Action, why: str, wish:
     if state.status not in _ALLOWED[action] and not over:
         possible = [_WORDS[other] for other, statuses in _ALLOWED.items() if state.status in statuses]
         message = f"cannot {_WORDS[action]} while it is {state.status.value}: {state.why}"
-        hint = f"possible now: {', '.join(possible)}" if possible else "nothing can be done from here"
-        raise RefusedError(Problem("act.refused", rollout.name, message, hint))
+        raise RefusedError(Problem("act.refused", rollout.name, message, f"possible now: {', '.join(possible)}"))
     match action:
         case Action.START:
             return _begin(rollout, state, why, wish.retry)

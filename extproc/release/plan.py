@@ -8,7 +8,7 @@ so a business of forty tenants is told so before it begins.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Final
@@ -93,11 +93,13 @@ class Plan:
     phases: tuple[PhasePlan, ...]
     problems: tuple[Problem, ...]
     """Why it cannot succeed, each with what would make it possible; empty where it can."""
+    shadow: float = 0.0
+    """Seconds of its shadow, at best; 0 where it has none."""
 
     @property
     def seconds(self) -> float | None:
-        """Of all phases together, at best."""
-        total = 0.0
+        """Of the shadow and all phases together, at best."""
+        total = self.shadow
         for phase in self.phases:
             if phase.seconds is None:
                 return None
@@ -112,7 +114,25 @@ def plan(application: Application, rollout: Rollout, assumed: Assumed = Assumed(
         made = _phase(application, rollout, phase, assumed)
         phases.append(made)
         problems += _problems(application, rollout, index, made, assumed)
-    return Plan(tuple(phases), tuple(problems))
+    problems += _shadow_problems(application, rollout)
+    return Plan(tuple(phases), tuple(problems), _shadow_seconds(application, rollout))
+
+
+def _shadow_seconds(application: Application, rollout: Rollout) -> float:
+    shadow = rollout.shadow
+    if shadow is None:
+        return 0.0
+    pairs = max(shadow.min_pairs, shadow.min_judged)
+    return max(shadow.min_dwell, pairs / (application.daily_requests * shadow.share) * DAY)
+
+
+def _shadow_problems(application: Application, rollout: Rollout) -> Iterator[Problem]:
+    shadow = rollout.shadow
+    if shadow is None or _shadow_seconds(application, rollout) <= shadow.max_dwell:
+        return
+    within = application.daily_requests * shadow.share * shadow.max_dwell / DAY
+    message = f"about {within:,.0f} requests are mirrored within max_dwell, {max(shadow.min_pairs, shadow.min_judged):,} pairs are needed"
+    yield Problem("plan.few-pairs", f"rollouts.{rollout.name}.shadow", message, "a larger share, a longer max_dwell or fewer pairs")
 
 
 def _phase(application: Application, rollout: Rollout, phase: Phase, assumed: Assumed) -> PhasePlan:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from extproc import contract, wire
+from extproc.demo.envoy import find_envoy
 from extproc.domain import Arm, Assignment, Reason
-from extproc.render import Profile
-from tests.support.envoy_stand import OLD_ENVOY, Model, a_rollout, document
+from extproc.render import Profile, envoy_snippet
+from tests.integration.test_envoy_snippet import foreign_envoy
+from tests.support.envoy_stand import OLD_ENVOY, Model, a_rollout, document, merged
 from tests.support.scripted import Decision, Scripted, scripted
 
 ENVIRONMENT = {"EXTPROC_TEST_OLD_KEY": "sk-of-stable", "EXTPROC_TEST_NEW_KEY": "sk-of-the-canary"}
@@ -116,6 +121,25 @@ def test_nobody_waits_for_the_canary(stand: Scripted) -> None:
     arrived(stand, before + 2)
     left = stand.last("new").header("x-request-id") or ""
     assert stand.answerer.copy(left).status == 200
+
+
+def test_doctor_finds_what_was_rendered(stand: Scripted) -> None:
+    """Envoy's own account of routes, clusters and listeners is what the Spec asks for."""
+    assert stand.drift() == []
+
+
+def test_the_snippet_brings_what_a_shadow_needs(stand: Scripted, tmp_path: Path) -> None:
+    """Merged into somebody's Envoy, it is accepted: the listener, its cluster, and the extension of the bootstrap."""
+    snippet = yaml.safe_load(envoy_snippet(stand.spec, stand.settings, "a test"))
+    theirs = foreign_envoy({**stand.models, "shop": stand.models["old"]})
+    clusters = theirs["static_resources"]["clusters"]
+    theirs["static_resources"]["clusters"] = [one for one in clusters if one["name"] not in stand.models]
+    config = tmp_path / "theirs.yaml"
+    config.write_text(yaml.safe_dump(merged(theirs, snippet, 1, 2)))
+    envoy = OLD_ENVOY if stand.settings.profile is Profile.CORE else find_envoy()
+    words = [str(envoy), "--mode", "validate", "-c", str(config)]
+    said = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **ENVIRONMENT}, timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
 
 
 def test_a_reply_of_the_router_marks() -> None:

@@ -128,7 +128,7 @@ def states(draw: st.DrawFn, given: Spec) -> tuple[State, frozenset[str]]:
     for name, rollout in given.rollouts.items():
         if draw(st.integers(0, 9)) == 0:
             continue  # a rollout that State does not know
-        status = draw(st.sampled_from([Status.PROGRESSING] * 4 + [one for one in Status if one is not Status.SHADOW]))
+        status = draw(st.sampled_from([Status.PROGRESSING] * 4 + list(Status)))
         out = tuple(draw(st.sets(st.sampled_from([cohort.name for cohort in rollout.cohorts])))) if draw(st.booleans()) else ()
         made[name] = RolloutState(status, draw(st.integers(0, 3)), 0.0, 5, 1, "test", "", draw(st.sampled_from([0, 0, 0, 1])), out)
     withdrawn = frozenset(draw(st.sets(st.sampled_from(sorted(given.rollouts))))) if draw(st.integers(0, 3)) == 0 else frozenset()

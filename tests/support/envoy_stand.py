@@ -340,6 +340,9 @@ def merged(host: Document, snippet: Document, port: int, admin_port: int) -> Doc
     virtual_host["routes"] = [*snippet["routes"], *virtual_host["routes"]]
     host["static_resources"]["clusters"] += snippet["clusters"]
     host["static_resources"]["secrets"] = snippet.get("secrets", [])
+    host["static_resources"]["listeners"] += snippet.get("listeners", [])
+    if "bootstrap_extensions" in snippet:
+        host["bootstrap_extensions"] = snippet["bootstrap_extensions"]
     host["layered_runtime"] = snippet["layered_runtime"]
     return host
 

@@ -155,8 +155,8 @@ def test_it_goes_on_when_everything_is_there() -> None:
     assert (decision.action, decision.to_phase) == (Action.ADVANCE, 0)
     assert decision.why == (
         "errors in the shadow: canary 0.00% (0 of 140), stable 0.00% (0 of 140) of the same requests; the canary takes 0.100 s longer "
-        "(95 % interval +0.100 s to +0.100 s); harm E 0.82 of 40; judge in the shadow: canary better in 0, stable in 0, no difference in 50 "
-        "of 50 pairs; harm E 0.68 of 40"
+        "(95 % interval +0.100 s to +0.100 s); harm E 0.82 of 40; judge in the shadow: canary better in 0, stable in 0, no difference in "
+        "50 of 50 pairs; harm E 0.68 of 40"
     )
 
 
