@@ -73,7 +73,7 @@ def stored(url: str, path: Path | None) -> Standing:
         heartbeat = store.read_heartbeat()
     finally:
         store.close()
-    exposed = {name for name, one in state.rollouts.items() if one.status.exposes}
+    exposed = {name for name, one in state.rollouts.items() if one.status.asks_the_canary}
     blind = exposed & set(heartbeat.blind if heartbeat is not None else ())
     notes = [*_unpolled(spec, polled)]
     if spec.digest != state.spec_digest:

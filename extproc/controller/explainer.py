@@ -63,7 +63,7 @@ class StoredExplainer:
 
     def _withdrawn(self, store: Store, state: State, spec: Spec, silent: float) -> frozenset[str]:
         """Rollouts whose canary traffic routers send to stable: nobody watches, or their outcomes do not arrive."""
-        exposed = frozenset(name for name, one in state.rollouts.items() if one.status.exposes)
+        exposed = frozenset(name for name, one in state.rollouts.items() if one.status.asks_the_canary)
         heartbeat = store.read_heartbeat()
         if heartbeat is None or silent >= spec.application.watch_lease:
             return exposed
