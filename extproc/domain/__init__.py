@@ -57,6 +57,7 @@ from extproc.domain.selectors import (
     leaves,
     shown,
 )
+from extproc.domain.serving import Serving, Tokens
 from extproc.domain.spec import (
     Affinity,
     Application,
@@ -195,6 +196,7 @@ __all__ = [
     "Score",
     "Scored",
     "Selector",
+    "Serving",
     "Sessions",
     "Sla",
     "Source",
@@ -206,6 +208,7 @@ __all__ = [
     "Status",
     "Subject",
     "Tls",
+    "Tokens",
     "ToolCall",
     "Transcript",
     "Turn",
