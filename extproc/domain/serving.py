@@ -26,6 +26,10 @@ class Tokens:
     """The means may be so much larger or smaller, as a share of themselves."""
 
 
+UNSAID: Final = Tokens()
+"""Nothing was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """A model on GPUs of one's own: paid by the hour, whether it is asked or not."""

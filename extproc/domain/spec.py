@@ -11,7 +11,7 @@ from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
-from extproc.domain.serving import USUAL_PEAK, Serving, Tokens
+from extproc.domain.serving import UNSAID, USUAL_PEAK, Serving, Tokens
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
@@ -50,7 +50,7 @@ class Application:
     """Seconds without a heartbeat, or with decisions of which too few are heard of again, after which canary traffic goes to stable."""
     peak: float = USUAL_PEAK
     """Requests in the busiest minutes, as a multiple of the day's mean."""
-    tokens: Tokens = Tokens()
+    tokens: Tokens = UNSAID
     """Of requests to either model, unless the model says otherwise."""
 
 
@@ -150,7 +150,7 @@ class Model:
     prices: Prices | None
     serving: Serving | None = None
     """None: somebody else hosts it, and is paid by `prices`."""
-    tokens: Tokens = Tokens()
+    tokens: Tokens = UNSAID
     """Of requests to this model."""
 
 
