@@ -68,7 +68,7 @@ def cost(
 
     loaded = specs.read(str(spec))
     share, lasts, keeps, passes = _quantities(shadow_share, shadow_duration, kept, chance)
-    counted = _measured(loaded, Client(api, token_file).status()) if measured else {}
+    counted = tokens_told(loaded, Client(api, token_file).status()) if measured else {}
     given = room.Given(share, lasts, keeps, passes, months, _day(start), counted)
     found = room.sheets(loaded, given)
     if output is not None:
@@ -108,7 +108,7 @@ def _day(written: str | None) -> date:
         raise SettingsError(Problem("settings.value", "--start", f"{written!r} is no day", "write it as 2026-12-01")) from error
 
 
-def _measured(spec: Spec, status: dict[str, Any]) -> dict[tuple[str, str], Measured]:
+def tokens_told(spec: Spec, status: dict[str, Any]) -> dict[tuple[str, str], Measured]:
     """Both arms of every rollout that the controller knows and that has the same models; raises SettingsError where there is none."""
     from extproc.cost import Measured
 

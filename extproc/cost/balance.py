@@ -7,7 +7,7 @@ from typing import Final
 
 from extproc.cost.axis import Scale, ticks
 from extproc.cost.given import Given
-from extproc.cost.money import change, day, plain
+from extproc.cost.money import brief, day, plain
 from extproc.cost.money import mark as axis_mark
 from extproc.cost.reckon import MONTH_DAYS, Reckoning, balance
 from extproc.cost.sheet import Sheet
@@ -65,11 +65,11 @@ def _ends(curves: list[list[tuple[Decimal, Decimal]]], y: Scale, right: float) -
     """The amounts at the right end, moved apart where they would meet; the expected one stays where it is."""
     expected, lower, upper = (curve[-1][1] for curve in curves)
     place = y(expected)
-    labels = [(place, change(expected), "name strong")]
+    labels = [(place, brief(expected), "name strong")]
     for amount, nearest in ((upper, place - APART), (lower, place + APART)):
         if amount != expected:
             at = min(y(amount), nearest) if amount > expected else max(y(amount), nearest)
-            labels.append((at, change(amount), "tick"))
+            labels.append((at, brief(amount), "tick"))
     return [text(right + 8, at + 4, words, kind) for at, words, kind in labels]
 
 

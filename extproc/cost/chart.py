@@ -12,7 +12,7 @@ from typing import Final
 from extproc.cost.axis import Scale, ticks
 from extproc.cost.balance import panel
 from extproc.cost.given import Given
-from extproc.cost.money import change, hours
+from extproc.cost.money import brief, hours
 from extproc.cost.money import mark as axis_mark
 from extproc.cost.reckon import Line
 from extproc.cost.sheet import Sheet
@@ -24,7 +24,7 @@ RIGHT: Final = 150
 ROW: Final = 30
 TOP: Final = 118
 BAR: Final = 14
-LONGEST_NAME: Final = 24
+LONGEST_NAME: Final = 22
 """Characters of a model or rollout: three of them fit into the title, two and two more words into the legend."""
 LONGEST_PHASE: Final = 16
 BALANCE: Final = 300
@@ -77,5 +77,5 @@ def _bars(lines: Sequence[Line]) -> list[str]:
             parts += [rect(scale(begin), y + 4, scale(begin + amount) - scale(begin), BAR, kind)] if amount > 0 else []
             begin += amount
         parts.append(rule(scale(alone[number]), y, scale(alone[number]), y + BAR + 8, "alone"))
-        parts.append(text(WIDTH - 24, y + 15, change(line.extra), "name", "end"))
+        parts.append(text(WIDTH - 24, y + 15, brief(line.extra), "name", "end"))
     return parts

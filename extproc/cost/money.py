@@ -8,6 +8,8 @@ from typing import Final
 
 CENT: Final = Decimal("0.01")
 WHOLE: Final = Decimal(1)
+MANY: Final = ((Decimal(10) ** 12, "T"), (Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"))
+"""Million, billion, trillion, as finance writes them."""
 FINE_DIGITS: Final = 3
 """Digits of what is less than a cent."""
 
@@ -29,9 +31,19 @@ def price(amount: Decimal) -> str:
     return f"${amount:f}"
 
 
+def brief(amount: Decimal) -> str:
+    """For a chart, with its sign: `+$12.35`, `-$1,235`, `+$1.23M`, `+$45.6B`."""
+    size = abs(amount)
+    found = next(((size / one, letter) for one, letter in MANY if size >= one), None)
+    if found is None:
+        return change(amount)
+    return f"{'-' if amount < 0 else '+'}${count(found[0])}{found[1]}"
+
+
 def mark(amount: Decimal) -> str:
-    """A round amount on an axis: `$50`, `-$2.5`."""
-    return f"{'-' if amount < 0 else ''}${abs(amount).normalize():,f}"
+    """A round amount on an axis: `$50`, `-$2.5`, `$1.5M`."""
+    size, letter = next(((abs(amount) / one, letter) for one, letter in MANY if abs(amount) >= one), (abs(amount), ""))
+    return f"{'-' if amount < 0 else ''}${plain(size)}{letter}"
 
 
 def plain(number: Decimal) -> str:

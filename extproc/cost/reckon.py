@@ -18,6 +18,8 @@ from extproc.domain import Judge
 
 MONTH_DAYS: Final = Decimal(30)
 ZERO: Final = Decimal(0)
+DIGITS: Final = 9
+"""Of a dollar: thirds of hours leave a rest in the 20th digit, and equal models must be equal."""
 FAR: Final = Decimal(3650)
 """Days: what pays for itself in more than ten years does not."""
 
@@ -117,7 +119,8 @@ def _running(case: Case, share: Decimal, holdback: Decimal, hours: Decimal, move
     """USD of these hours, nobody judging. `moved`: Envoy's default is the canary, and stable is as large as its holdback needs."""
     requests = case.hourly_requests * hours
     by_request = requests * (share * case.canary.request + (1 - share) * case.stable.request)
-    return by_request + hours * (case.canary.hour(share) + case.stable.hour(holdback if moved else Decimal(1)))
+    by_hour = hours * (case.canary.hour(share) + case.stable.hour(holdback if moved else Decimal(1)))
+    return round(by_request + by_hour, DIGITS)
 
 
 def _lines(case: Case) -> Iterator[Line]:
@@ -136,11 +139,11 @@ def _lines(case: Case) -> Iterator[Line]:
         everything, used = case.stable.replicas(Decimal(1)), case.stable.replicas(1 - moved)
         yield Line(
             span=span,
-            stable=stable,
-            canary=canary,
+            stable=round(stable, DIGITS),
+            canary=round(canary, DIGITS),
             judge=judged,
-            extra=stable + canary + judged.usd - alone,
-            standby=hours * case.stable.replica_hour() * (everything - used),
+            extra=round(stable + canary + judged.usd, DIGITS) - alone,
+            standby=round(hours * case.stable.replica_hour() * (everything - used), DIGITS),
             stable_replicas=everything,
             canary_replicas=case.canary.replicas(share),
         )

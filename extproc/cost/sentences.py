@@ -54,7 +54,8 @@ def _between(sheet: Sheet) -> str:
     """The range, in one direction or in both."""
     low, high = sheet.saving.low, sheet.saving.high
     if low == high:
-        return "whatever its tokens are"
+        uncertain = sheet.stable.load.uncertainty or sheet.canary.load.uncertainty
+        return "whatever its tokens are" if uncertain else "with tokens that are known"
     if low >= 0:
         return f"between {money(low)} and {money(high)} by what tokens may be"
     if high <= 0:
@@ -116,12 +117,12 @@ def assumptions(sheet: Sheet, given: Given) -> Iterator[str]:
     if Known.ASSUMED in known:
         yield _assumed(application)
     if Known.MEASURED in known:
-        yield "Measured means over the requests of the present phase; what came from a cache, and what was reasoning, is not counted there."
+        yield "Measured over the present phase, where a request that told no tokens counts as free. What was cached is not measured."
     for rate in (sheet.stable, sheet.canary):
         if rate.model.serving is not None and rate.model.prices is not None:
             yield f"{rate.model.name} is paid by GPU hours; its `prices` are there for the cost gate, and are not added."
     if any(rate.model.serving is not None for rate in (sheet.stable, sheet.canary)):
-        yield f"Replicas are counted for the peak, {application.peak:g} times the mean, around the clock; scaled by the hour they cost less."
+        yield f"Replicas are for the peak, {application.peak:g} times the mean, around the clock; scaled by need they cost less."
     yield from _judged(sheet)
     if not any(line.span.decided for line in sheet.middle.lines if line.span.part == "phase"):
         yield "No phase can be decided with this traffic (see `extproc timeline`): each is counted with its max_dwell."
