@@ -80,7 +80,9 @@ def _mark(sheet: Sheet, given: Given, x: Scale, y: Scale, right: float) -> list[
         return []
     at, zero = x(days), y(Decimal(0))
     words = f"break-even: {day(days, given.start)}"
-    said = text(at + 12, zero + 20, words, "name good strong")
-    if at + 12 + WIDE * len(words) > right:
+    width, ended = WIDE * len(words), x(sheet.middle.days)
+    begin = ended + 8 if at < ended < at + 12 + width else at + 12
+    said = text(begin, zero + 20, words, "name good strong")
+    if begin + width > right:
         said = text(at - 12, zero - 10, words, "name good strong", "end")
     return [dot(at, zero, "good"), said]

@@ -11,7 +11,7 @@ from typing import Final
 from extproc.cost.given import NOTHING_GIVEN, Given
 from extproc.cost.rates import Rate
 from extproc.cost.reckon import Case, Part, Reckoning, Span, reckon
-from extproc.cost.tokens import exact, load
+from extproc.cost.tokens import borrow, exact, load
 from extproc.domain import Application, Rollout, Spec
 from extproc.release.plan import plan
 
@@ -79,6 +79,9 @@ def _sheet(spec: Spec, rollout: Rollout, given: Given) -> Sheet | Unpriced:
         Rate(model, load(spec.application, model, given.measured.get((rollout.name, model.name))), spec.application)
         for model in (spec.models[rollout.stable], spec.models[rollout.canary])
     )
+    both = stable.load, canary.load
+    stable = replace(stable, load=borrow(both[0], both[1], stable.model.tokens))
+    canary = replace(canary, load=borrow(both[1], both[0], canary.model.tokens))
     unknown = [rate.model.name for rate in (stable, canary) if not rate.known]
     if unknown:
         need = f"give {'it' if len(unknown) == 1 else 'them'} `prices`, or `serving` where you host by yourself"

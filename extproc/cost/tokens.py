@@ -31,6 +31,7 @@ class Known(StrEnum):
     ASSUMED = "assumed"
     WRITTEN = "written"
     MEASURED = "measured"
+    BORROWED = "assumed to be what the other model measures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,18 @@ def load(application: Application, model: Model, measured: Measured | None = Non
     if uncertainty is None:
         uncertainty = UNCERTAIN_WRITTEN if known is Known.WRITTEN else UNCERTAIN_ASSUMED
     return Load(read, read * share, output, reasoning, uncertainty, known)
+
+
+def borrow(own: Load, measured: Load, model: Tokens) -> Load:
+    """What is assumed of a model beside one that was measured: it is asked the same, and answers as much, reasoning apart.
+
+    `model`: what the Spec says of this model alone, which stays.
+    """
+    if own.known is not Known.ASSUMED or measured.known is not Known.MEASURED:
+        return own
+    read = own.input if model.input is not None else measured.input
+    output = own.output if model.output is not None else measured.output - measured.reasoning + own.reasoning
+    return replace(own, input=read, cached=own.cached / own.input * read if own.input else read, output=output, known=Known.BORROWED)
 
 
 def _output(level: Tokens, output: Decimal, reasoning: Decimal) -> tuple[Decimal, Decimal]:

@@ -14,7 +14,7 @@ from extproc.cost.rates import Rate, arrivals
 from extproc.cost.reckon import Case, Part, Span, reckon
 from extproc.cost.sheet import Sheet, Unpriced, sheets
 from extproc.cost.stopping import choices
-from extproc.cost.tokens import USUAL, Known, Load, Measured, load
+from extproc.cost.tokens import USUAL, Known, Load, Measured, borrow, load
 from extproc.domain import Application, ApplicationType, Judge, JudgeEndpoint, Model, Prices, Rubric, Serving, Tokens
 from tests.support.specs import model, rollout, spec
 
@@ -80,6 +80,25 @@ def test_reasoning_alone_comes_on_top() -> None:
     found = load(PLAIN, model("m", tokens=Tokens(reasoning=1000)))
     assert (found.output, found.reasoning) == (D(1300), D(1000))
     assert load(replace(PLAIN, tokens=Tokens(reasoning=50)), model("m", tokens=Tokens(reasoning=0))).output == D(300)
+
+
+def test_beside_a_measured_model_the_table_is_not_believed() -> None:
+    """A canary of which too little is known is asked what stable is asked, and answers as much; what it reasons comes on top."""
+    measured = load(PLAIN, model("m"), Measured(10_000, 160_000, 200_000))
+    plain = borrow(load(PLAIN, model("n")), measured, Tokens())
+    assert (plain.input, plain.cached, plain.output, plain.known) == (D(16), D("4.8"), D(20), Known.BORROWED)
+    assert plain.uncertainty == D("0.5")
+    thinks = Tokens(reasoning=100)
+    assert borrow(load(PLAIN, model("n", tokens=thinks)), measured, thinks).output == D(120)
+    said = Tokens(output=70)
+    assert borrow(load(PLAIN, model("n", tokens=said)), measured, said).output == D(70)
+    written = load(PLAIN, model("n", tokens=Tokens(input=5, output=6)))
+    assert borrow(written, measured, Tokens(input=5, output=6)) == written
+    given = spec(rollout(), models={name: model(name, prices=DEAR) for name in ("old", "new")})
+    (found,) = sheets(given, Given(measured={("new", "old"): Measured(10_000, 160_000, 200_000)}))
+    assert isinstance(found, Sheet)
+    assert found.canary.load.known is Known.BORROWED
+    assert (found.stable.load.known, found.middle.saving) == (Known.MEASURED, D(0))
 
 
 @pytest.mark.parametrize("counted", [Measured(99, 1000, 1000), Measured(1000, 0, 1000), Measured(1000, 1000, 0)])

@@ -17,7 +17,9 @@ class TokensBlock(Block):
     input: Annotated[TokenCount | None, Field(description="Read, from a cache or not.")] = None
     cached_share: Annotated[Percent | None, Field(description="Part of the input that comes from a cache.")] = None
     output: Annotated[TokenCount | None, Field(description="Written, reasoning included.")] = None
-    reasoning: Annotated[TokenCount | None, Field(description="Part of the output that nobody sees; without output here it comes on top.")] = None
+    reasoning: Annotated[TokenCount | None, Field(description="Part of the output that nobody sees; without output it comes on top.")] = (
+        None
+    )
     uncertainty: Annotated[
         Percent | None, Field(description="So much larger or smaller the means may be; 20% where input and output are written, 50% else.")
     ] = None
