@@ -94,6 +94,11 @@ def _quantities(*written: str) -> list[float]:
             found.append(read(text))
         except ValueError as error:
             problems.append(Problem("settings.value", option, f"{text!r} {error}"))
+    if not problems and (found[0] > 0) != (found[1] > 0):
+        message = "a shadow has a share and a duration: one of them is 0"
+        problems.append(
+            Problem("settings.shadow", "--shadow-share", message, "give both, such as --shadow-share 10% --shadow-duration 24h")
+        )
     if problems:
         raise SettingsError(problems)
     return found

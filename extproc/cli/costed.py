@@ -9,12 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from extproc.cost.given import Given
-from extproc.cost.money import change, hours, money
+from extproc.cost.money import change, hours, money, percent
 from extproc.cost.page import between, least, part, price_of, whole
 from extproc.cost.scaling import advice
 from extproc.cost.sentences import assumptions, headline, tokens_of
 from extproc.cost.sheet import Sheet, Unpriced
 from extproc.cost.stopping import choices
+from extproc.cost.tokens import exact
 
 
 def cost_picture(sheet: Sheet | Unpriced, given: Given) -> RenderableType:
@@ -71,7 +72,7 @@ def _stopping(sheet: Sheet, given: Given) -> Table:
         (one.name, change(one.remaining), money(one.stopping), money(one.going_on), least(one.least_chance))
         for one in choices(sheet.middle, given)
     ]
-    chance = f"at a chance of {given.chance:.0%}, {given.months} months"
+    chance = f"at a chance of {percent(exact(given.chance))}, {given.months} months"
     return _table(("before", "the rest costs", f"loss of stopping {chance}", "of going on", "going on is right above"), rows, 1)
 
 

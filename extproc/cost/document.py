@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 from extproc.cost.given import Given
+from extproc.cost.money import on
 from extproc.cost.rates import Rate
 from extproc.cost.reckon import Line, Reckoning
 from extproc.cost.scaling import advice, needs
@@ -114,5 +114,4 @@ def _line(line: Line) -> dict[str, Any]:
 
 def _when(days: Decimal | None, given: Given) -> dict[str, str | None]:
     """Days from the start, 0 from the first request on; and the date, where the start is known."""
-    on = None if days is None or given.start is None else (given.start + timedelta(days=float(days))).isoformat()
-    return {"days": _digits(days), "date": on}
+    return {"days": _digits(days), "date": None if days is None or given.start is None else on(days, given.start).isoformat()}

@@ -81,6 +81,15 @@ def hours(number: Decimal) -> str:
 
 
 def day(days: Decimal, start: date | None) -> str:
-    """When it is so many days after the start: `day 12`, or `2026-12-13 (day 12)`. The day on which it happens, counted from 1."""
-    number = int(days.to_integral_value(ROUND_CEILING)) or 1
-    return f"day {number:,}" if start is None else f"{start + timedelta(days=number - 1)} (day {number:,})"
+    """When it is so many days after the start: `day 12`, or `2026-12-13 (day 12)`."""
+    return f"day {_number(days):,}" if start is None else f"{on(days, start)} (day {_number(days):,})"
+
+
+def on(days: Decimal, start: date) -> date:
+    """The date of the day in which so many days since the start come to their end; the start is the first day."""
+    return start + timedelta(days=_number(days) - 1)
+
+
+def _number(days: Decimal) -> int:
+    """Counted from 1."""
+    return int(days.to_integral_value(ROUND_CEILING)) or 1

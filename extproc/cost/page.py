@@ -13,6 +13,7 @@ from extproc.cost.scaling import advice, needs
 from extproc.cost.sentences import assumptions, headline, tokens_of
 from extproc.cost.sheet import Sheet, Unpriced
 from extproc.cost.stopping import choices
+from extproc.cost.tokens import exact
 
 
 def page(application: str, found: Sequence[Sheet | Unpriced], pictures: Sequence[str], given: Given) -> str:
@@ -120,10 +121,8 @@ def _stopping(sheet: Sheet, given: Given) -> list[str]:
         (one.name, change(one.remaining), money(one.stopping), money(one.going_on), least(one.least_chance))
         for one in choices(sheet.middle, given)
     ]
-    said = (
-        f"In money alone, with a chance of {given.chance:.0%} that the canary passes and {given.months} months in which it serves. Harm to "
-        "users is not in here: the gates decide about that, whatever this table says."
-    )
+    assumed = f"with a chance of {percent(exact(given.chance))} that the canary passes and {given.months} months in which it serves"
+    said = f"In money alone, {assumed}. Harm to users is not in here: the gates decide about that, whatever this table says."
     header = (
         "before",
         "the rest still costs",

@@ -136,7 +136,9 @@ def test_what_may_go_either_way_is_told_as_such() -> None:
 
 def test_dates_where_the_start_is_known() -> None:
     """Counted from 1: what is paid back within the first day, is so on the day of the start."""
-    assert (day(D("0.2"), date(2026, 12, 1)), day(D("2.455"), None)) == ("2026-12-01 (day 1)", "day 3")
+    start = date(2026, 12, 1)
+    assert [day(D(one), start) for one in ("0", "0.2", "1", "1.01")] == ["2026-12-01 (day 1)"] * 3 + ["2026-12-02 (day 2)"]
+    assert day(D("2.455"), None) == "day 3"
     given = SPECS["api to gpus"]
     assert re.search(r"Break-even: 2026-12-\d\d \(day \d+\)", first(given, replace(SHADOW, start=date(2026, 12, 1))))
 
@@ -280,6 +282,8 @@ def test_options_that_are_none_are_told_together(given: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         run(given, "--shadow-share", "10", "--kept", "soon", "--chance", "120%")
     assert [one.path for one in caught.value.problems] == ["--shadow-share", "--kept", "--chance"]
+    with pytest.raises(SettingsError, match="give both"):
+        run(given, "--shadow-share", "10%")
     with pytest.raises(SettingsError, match="write it as 2026-12-01"):
         run(given, "--start", "tomorrow")
 
