@@ -69,7 +69,15 @@ def cost(
     loaded = specs.read(str(spec))
     share, lasts, keeps, passes = _quantities(shadow_share, shadow_duration, kept, chance)
     counted = tokens_told(loaded, Client(api, token_file).status()) if measured else {}
-    given = room.Given(share, lasts, keeps, passes, months, _day(start), counted)
+    given = room.Given(
+        shadow_share=share,
+        shadow_seconds=lasts,
+        kept_seconds=keeps,
+        chance=passes,
+        months=months,
+        start=_day(start),
+        measured=counted,
+    )
     found = room.sheets(loaded, given)
     if output is not None:
         _write(loaded, given, output)

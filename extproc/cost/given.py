@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
 from extproc.cost.tokens import Measured
@@ -19,6 +20,8 @@ class Given:
     shadow_share: float = 0.0
     """Share of stable's requests that are mirrored to the canary before its first phase."""
     shadow_seconds: float = 0.0
+    shadow_limit: Decimal | None = None
+    """USD that the canary's answers to mirrored requests may cost; None: no limit."""
     kept_seconds: float = DAY
     """From COMPLETED until Envoy's own default has moved everywhere: a day for people to do it. So long stable keeps everything."""
     chance: float = 0.8

@@ -44,6 +44,8 @@ class Span:
     hours: Decimal
     decided: bool = True
     """False: the plan cannot succeed there, and the time until a person is asked is counted."""
+    limit: Decimal | None = None
+    """USD that the canary's answers may cost; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,8 @@ def _lines(case: Case) -> Iterator[Line]:
             judged = bill(case.judge, each, requests, share, hours, left)
             left -= judged.usd
         stable = requests * (1 - moved) * case.stable.request + hours * case.stable.hour(Decimal(1))
-        canary = requests * share * case.canary.request + hours * case.canary.hour(share)
+        answers = requests * share * case.canary.request
+        canary = (answers if span.limit is None else min(answers, span.limit)) + hours * case.canary.hour(share)
         alone = _running(case, ZERO, ZERO, hours)
         everything, used = case.stable.replicas(Decimal(1)), case.stable.replicas(1 - moved)
         yield Line(

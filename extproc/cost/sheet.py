@@ -134,7 +134,7 @@ def _latest(days: Iterable[Decimal | None]) -> Decimal | None:
 
 def _spans(application: Application, rollout: Rollout, given: Given) -> Iterator[Span]:
     if given.shadow_share > 0 and given.shadow_seconds > 0:
-        yield Span(Part.SHADOW, "shadow", exact(given.shadow_share), _hours(given.shadow_seconds))
+        yield Span(Part.SHADOW, "shadow", exact(given.shadow_share), _hours(given.shadow_seconds), limit=given.shadow_limit)
     # Of nobody the planner cannot say when enough have come.
     asked = application.daily_requests > 0 and application.daily_units > 0
     planned = plan(application, rollout).phases if asked else (None,) * len(rollout.phases)

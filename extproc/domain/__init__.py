@@ -4,9 +4,9 @@ Four documents: **Spec** (what we want; `domain.spec`), **State** (where each ro
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
 them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
-samples of that (`domain.samples`), what requests are like and on which GPUs a model runs (`domain.serving`), what a judge reads and says
-(`domain.judging`, `domain.rating`), and the closed lists of words (`domain.words`). Everything is frozen and slotted; durations are
-seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
+samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
+(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
+USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict

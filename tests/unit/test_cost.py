@@ -130,6 +130,8 @@ def test_a_shadow_is_paid_beside_stable_and_comes_back() -> None:
     assert [line.extra for line in made.lines] == [D("10.75"), D("-3.3375"), D("-333.75")]
     assert made.lines[0].stable == D("387.5"), "stable still answers everybody"
     assert made.break_even == 2 + D("7.4125") / D("333.75")
+    limited = replace(day("0.2", part=Part.SHADOW), limit=D(5))
+    assert [line.extra for line in reckon(case(rate(100_000, DEAR), rate(100_000, CHEAP), limited)).lines] == [D(5)]
 
 
 def test_a_holdback_is_not_saved() -> None:
