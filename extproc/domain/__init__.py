@@ -57,6 +57,7 @@ from extproc.domain.selectors import (
     leaves,
     shown,
 )
+from extproc.domain.serving import Serving, Tokens
 from extproc.domain.shadow import Mirrored, Preferred, Shadow
 from extproc.domain.spec import (
     Affinity,
@@ -200,6 +201,7 @@ __all__ = [
     "Score",
     "Scored",
     "Selector",
+    "Serving",
     "Sessions",
     "Shadow",
     "Sla",
@@ -212,6 +214,7 @@ __all__ = [
     "Status",
     "Subject",
     "Tls",
+    "Tokens",
     "ToolCall",
     "Transcript",
     "Turn",

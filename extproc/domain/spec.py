@@ -11,6 +11,7 @@ from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
+from extproc.domain.serving import UNSAID, USUAL_PEAK, Serving, Tokens
 from extproc.domain.shadow import Shadow
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
@@ -48,6 +49,10 @@ class Application:
     infrastructure: Infrastructure
     watch_lease: float
     """Seconds without a heartbeat, or with decisions of which too few are heard of again, after which canary traffic goes to stable."""
+    peak: float = USUAL_PEAK
+    """Requests in the busiest minutes, as a multiple of the day's mean."""
+    tokens: Tokens = UNSAID
+    """Of requests to either model, unless the model says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +149,10 @@ class Model:
     send_model: str | None
     """The model name to write into the request's JSON body; None leaves bodies byte-identical."""
     prices: Prices | None
+    serving: Serving | None = None
+    """None: somebody else hosts it, and is paid by `prices`."""
+    tokens: Tokens = UNSAID
+    """Of requests to this model."""
 
 
 @dataclass(frozen=True, slots=True)

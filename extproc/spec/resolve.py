@@ -50,7 +50,7 @@ from extproc.domain import (
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
 from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
-from extproc.spec import gating, selecting
+from extproc.spec import gating, hosting, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.feedback import FeedbackBlock
@@ -185,7 +185,17 @@ def _attribute(block: AttributeBlock) -> Attribute:
 
 def _application(block: ApplicationBlock) -> Application:
     sla = Sla(block.sla.latency_p99, block.sla.ttft, block.sla.uptime)
-    return Application(block.name, block.type, block.daily_requests, block.daily_units, sla, block.infrastructure, block.watch_lease)
+    return Application(
+        name=block.name,
+        type=block.type,
+        daily_requests=block.daily_requests,
+        daily_units=block.daily_units,
+        sla=sla,
+        infrastructure=block.infrastructure,
+        watch_lease=block.watch_lease,
+        peak=block.peak,
+        tokens=hosting.tokens(block.tokens),
+    )
 
 
 def _listener(block: ListenerBlock) -> Listener:
@@ -218,6 +228,8 @@ def _model(name: str, block: ModelBlock) -> Model:
         credential=_credential(block.credential),
         send_model=block.send_model,
         prices=_prices(block.prices),
+        serving=hosting.serving(block.serving),
+        tokens=hosting.tokens(block.tokens),
     )
 
 

@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "spec": {"domain", "measures", "flags", "judge"},
     "assign": {"domain", "flags"},
     "release": {"domain", "measures"},
+    "cost": {"domain", "measures", "release"},
     "judge": {"domain", "measures", "contract", "wire", "credentials"},
     "transport": {"contract"},
     "store": {"domain", "pb"},
@@ -35,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
 FREE = {"demo", "cli", "__main__", "__init__"}
-PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "judge"}
+PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "cost", "render", "judge"}
 FILES = {
     PACKAGE / "spec" / "file.py",
     PACKAGE / "judge" / "shipped.py",

@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.domain import ApplicationType, Infrastructure, ListenerKind
+from extproc.domain.serving import USUAL_PEAK
 from extproc.spec.document.base import Block, Count, Country, Duration, GroupName, Header, Name, Percent, Port, Text, Texts, headers
+from extproc.spec.document.serving import TokensBlock
 
 
 class SlaBlock(Block):
@@ -36,6 +38,10 @@ class ApplicationBlock(Block):
             json_schema_extra={"default": "15s"},
         ),
     ] = 15.0
+    peak: Annotated[
+        float, Field(ge=1, le=1000, strict=False, description="Requests in the busiest minutes, as a multiple of the day's mean.")
+    ] = USUAL_PEAK
+    tokens: Annotated[TokensBlock, Field(description="Tokens of a mean request, for costs; by default those of the type.")] = TokensBlock()
 
 
 class GeoipBlock(Block):

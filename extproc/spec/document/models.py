@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.domain import AffinityPolicy
 from extproc.spec.document.base import Block, Dollars, Header, Name, Port, Text, printable
+from extproc.spec.document.serving import ServingBlock, TokensBlock
 
 
 def _tls(value: Any) -> Any:
@@ -112,6 +113,10 @@ class ModelBlock(Block):
         None
     )
     prices: Annotated[PricesBlock | None, Field(description="Prices per million tokens.")] = None
+    serving: Annotated[ServingBlock | None, Field(description="The GPUs that it runs on, where you host it yourself.")] = None
+    tokens: Annotated[TokensBlock, Field(description="Tokens of a mean request to this model; the application's by default.")] = (
+        TokensBlock()
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> ModelBlock:
