@@ -49,7 +49,7 @@ def plan(
     if check is not None:
         _check(check, made)
     elif output is not None:
-        _write(output, made, force)
+        typer.echo(write_folder(output, made, force))
 
 
 def _check(folder: Path, made: Mapping[str, str]) -> None:
@@ -74,13 +74,15 @@ def _lines(one: Drift) -> list[str]:
 
 
 def _shown(line: str | None) -> str:
-    if line is None:
-        return "(ends here)"
+    if not line:
+        return "(ends here)" if line is None else "(an empty line)"
     printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 1]}…"
 
 
-def _write(folder: Path, made: Mapping[str, str], force: bool) -> None:
+def write_folder(folder: Path, made: Mapping[str, str], force: bool) -> str:
+    """Write a folder, all of it or nothing, and say what was done; raises SettingsError where a person would lose a change, or where it
+    cannot be written."""
     from extproc.plan import blocking
 
     there = _there(folder, made)
@@ -99,7 +101,7 @@ def _write(folder: Path, made: Mapping[str, str], force: bool) -> None:
     except OSError as error:
         raise SettingsError(Problem("settings.write", str(folder), f"cannot be written: {error}", "nothing was changed")) from error
     removed = f", {len(gone)} removed" if gone else ""
-    typer.echo(f"{folder}: {len(made)} files, {len(differing)} of them written{removed}; begin with {folder / 'README.md'}")
+    return f"{folder}: {len(made)} files, {len(differing)} of them written{removed}; begin with {folder / 'README.md'}"
 
 
 def _told(one: Drift) -> str:

@@ -14,7 +14,10 @@ def lasting(seconds: float) -> str:
     whole = math.ceil(seconds)
     for (size, unit), (smaller, below) in pairwise(_UNITS):
         if whole >= size:
-            parts, rest = divmod(math.ceil(whole / smaller), size // smaller)
+            rounded = math.ceil(whole / smaller) * smaller
+            if rounded > whole:
+                return lasting(rounded)
+            parts, rest = divmod(rounded // smaller, size // smaller)
             return f"{parts} {unit} {rest} {below}" if rest else f"{parts} {unit}"
     return f"{whole} s"
 

@@ -111,9 +111,10 @@ def architecture(spec: Spec) -> Architecture:
 
 def _balancer(spec: Spec) -> Box:
     listener = spec.listener
-    lines = [f"sets {header}" for header in sorted(listener.set_by)]
-    if listener.trusted_hops:
-        lines.append(f"{listener.trusted_hops} hops are trusted")
+    headers = sorted(listener.set_by)
+    lines = [f"sets {header}" for header in headers[:2]]
+    if len(headers) > len(lines):
+        lines.append(f"and {len(headers) - len(lines)} more")
     return Box("balancer", "Load balancer", tuple(lines) or ("passes requests on",), Role.OUTSIDE)
 
 

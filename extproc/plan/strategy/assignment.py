@@ -95,9 +95,8 @@ def _isolation(spec: Spec, rollout: Rollout) -> Iterator[str]:
     slots = spec.layers.get(rollout.layer, {})
     if rollout.slot is not None and rollout.slot in slots:
         begin, end = slots[rollout.slot]
-        layer += (
-            f". Slot {code(rollout.slot)} has {percent(end - begin)} of the layer's units ({percent(begin)} to {percent(end)}), exclusively"
-        )
+        share = f"{percent(end - begin)} of the layer's units ({percent(begin)} to {percent(end)})"
+        layer += f". Slot {code(rollout.slot)} has {share}, exclusively; the figures above are for all of them"
     yield f"{layer}."
     others = [one for one in spec.rollouts.values() if one.layer == rollout.layer and one.name != rollout.name]
     if others:

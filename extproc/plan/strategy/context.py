@@ -100,7 +100,7 @@ def _noticed(spec: Spec) -> str:
 def _listener(spec: Spec) -> str:
     listener = spec.listener
     kind = "clients are strangers" if listener.kind is ListenerKind.EDGE else "clients are trusted"
-    hops = f", {listener.trusted_hops} trusted proxies in front" if listener.trusted_hops else ""
+    hops = f", trusted proxies in front: {listener.trusted_hops}" if listener.trusted_hops else ""
     otherwise = "get 404" if listener.default_model is None else f"go to {code(listener.default_model)}"
     where = code(f"{listener.address}:{listener.port}")
     return f"{where}, {listener.kind.value}: {kind}{hops}; requests that match no rollout {otherwise}"

@@ -38,9 +38,9 @@ def parts(rollout: Rollout, made: Plan) -> list[str]:
             "Whatever stable does: a canary above one is rolled back; where both are above it, the release is held and a person is paged.",
             table(("ceiling", *(prose(phase.name) for phase in rollout.phases)), ceilings),
         ]
-    metrics = [row for phase in rollout.phases for row in _metrics(phase)]
+    metrics = _alike((prose(phase.name), row) for phase in rollout.phases for row in _metrics(phase))
     if metrics:
-        found += ["### Metrics", table(("phase", "metric", "query", "bound", "where it is broken"), metrics)]
+        found += ["### Metrics", table(("phases", "metric", "query", "bound", "where it is broken"), metrics)]
     verdicts = ("phases", "a gate fails", "nothing is shown by the end of the longest time", "there is no data by then")
     return [*found, "### Verdicts", table(verdicts, _alike((prose(phase.name), _reactions(phase)) for phase in rollout.phases))]
 
@@ -112,7 +112,7 @@ def _metrics(phase: Phase) -> Iterator[tuple[str, ...]]:
     for one in phase.metrics:
         bound = f"{'at most' if one.more_is_worse else 'at least'} {one.bound:g}"
         reaction = REACTIONS[Reaction.ROLL_BACK] if one.rolls_back else "it is held, and a person is paged"
-        yield prose(phase.name), code(one.name), code(one.query), bound, reaction
+        yield code(one.name), code(one.query), bound, reaction
 
 
 def _reactions(phase: Phase) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ COLOURS: Final = (
     "classDef brain fill:#ece7fb,stroke:#5b3fa8,color:#2b1d55",
     "classDef stable fill:#def3e6,stroke:#14663a,color:#0b3a21",
     "classDef canary fill:#fdf0d2,stroke:#8a4b00,color:#4a2800",
+    "style place fill:none,stroke:#8894a6,stroke-dasharray:6 5",
 )
 _ENTITIES: Final = {"#": "#35;", '"': "#quot;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", ";": "#59;", "\\": "#92;"}
 """Mermaid's own form of entities, in which no character of a name ends a label."""

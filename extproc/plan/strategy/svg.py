@@ -21,7 +21,7 @@ STEP: Final = TALL + 18
 """From one model to the next."""
 TOP: Final = 64
 EDGE: Final = 24
-FITS: Final = 30
+FITS: Final = 29
 """Characters of a line that fit into a box."""
 STYLE: Final = """
 .arch text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif; fill: #1d2430; }
@@ -122,8 +122,8 @@ def _places(given: Architecture) -> dict[str, Place]:
 
 
 def _frame(name: str, inner: Sequence[Place]) -> str:
-    left, top = min(one.x for one in inner) - 20, min(one.y for one in inner) - 34
-    width, height = max(one.right for one in inner) + 20 - left, max(one.bottom for one in inner) + 20 - top
+    left, top = min(one.x for one in inner) - 14, min(one.y for one in inner) - 34
+    width, height = max(one.right for one in inner) + 14 - left, max(one.bottom for one in inner) + 20 - top
     return (
         f'<rect class="place" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="12"/>'
         f'<text class="soft" x="{left + 16:g}" y="{top + 22:g}">{escape(name)}</text>'
@@ -141,7 +141,7 @@ def _box(box: Box, at: Place) -> str:
     fits = int(FITS * at.width / WIDE)
     lines = [_short(line, fits) for line in box.lines]
     y = at.middle - 9 * len(lines) + 3
-    texts = [f'<text class="title" x="{at.x + 14:g}" y="{y:g}">{escape(_short(box.title, fits - 3))}</text>']
+    texts = [f'<text class="title" x="{at.x + 14:g}" y="{y:g}">{escape(_short(box.title, fits * 7 // 10))}</text>']
     texts += [f'<text class="soft" x="{at.x + 14:g}" y="{y + 19 * number:g}">{escape(line)}</text>' for number, line in enumerate(lines, 1)]
     whole = escape("\n".join((box.title, *box.lines)))
     shape = f'<rect class="box {box.role.value}" x="{at.x:g}" y="{at.y:g}" width="{at.width:g}" height="{at.height:g}" rx="8"/>'
@@ -165,7 +165,7 @@ def _arrows(given: Architecture, places: dict[str, Place]) -> list[str]:
         _line(Flow.REQUEST, [(balancer.right, users.middle), (envoy.x, users.middle)], labels["balancer", "envoy"]),
         _upright(Flow.ASSIGNMENT, router.x + third, envoy.bottom, router.y, labels["envoy", "router"], left=True),
         _upright(Flow.ASSIGNMENT, router.x + 2 * third, router.y, envoy.bottom, labels["router", "envoy"], left=False),
-        _upright(Flow.OUTCOME, controller.x + controller.width / 2, envoy.bottom, controller.y, labels["envoy", "controller"], left=False),
+        _upright(Flow.OUTCOME, controller.x + 48, envoy.bottom, controller.y, labels["envoy", "controller"], left=False),
         _upright(Flow.STATE, router.x + router.width / 2, store.y, router.bottom, labels["store", "router"], left=True),
     ]
     turn = controller.x + controller.width / 2
@@ -175,13 +175,14 @@ def _arrows(given: Architecture, places: dict[str, Place]) -> list[str]:
     for box in given.models:
         at = places[box.key]
         found += _to_model(envoy, at, labels["envoy", box.key])
-    trunk = controller.right + GAP / 2 + 12
+    trunk = controller.right + 24
     for box in given.around:
         at = places[box.key]
         inwards = (box.key, "controller") in said
-        way = [(controller.right, controller.middle), (trunk, controller.middle), (trunk, at.middle), (at.x, at.middle)]
+        y = controller.middle if inwards else controller.middle + 18
+        way = [(controller.right, y), (trunk, y), (trunk, at.middle), (at.x, at.middle)]
         label = labels[(box.key, "controller") if inwards else ("controller", box.key)]
-        found.append(_line(Flow.STATE if inwards else Flow.OUTCOME, way[::-1] if inwards else way, label, at.x - 24))
+        found.append(_line(Flow.STATE if inwards else Flow.OUTCOME, way[::-1] if inwards else way, label, (trunk + at.x) / 2))
     return found
 
 
