@@ -161,6 +161,9 @@ def begun(given: Given) -> tuple[str, tuple[str, ...]]:
     if people > requests:
         message = f"{people:,} users, and {requests:,} requests"
         raise SettingsError(Problem("settings.units", "--daily-units", message, "count those who make at least one request a day"))
+    if (given.stable or STABLE) == (given.canary or CANARY):
+        message = f"stable and canary are both {given.canary or CANARY!r}"
+        raise SettingsError(Problem("settings.same-model", "--canary", message, "a rollout goes from one model to another"))
     values = _values(given, requests, people)
     loaded = spec.load(_filled(values | _usual()))
     (rollout,) = loaded.rollouts.values()

@@ -99,7 +99,7 @@ def test_where_nothing_can_be_known_nothing_is_written(tmp_path: Path) -> None:
         (("--daily-requests", "10", "--daily-units", "11"), "settings.units"),
         (("--latency-p99", "soon"), "settings.duration"),
         (("--uptime", "often"), "spec.value"),
-        (("--stable", "same", "--canary", "same"), "spec.same-model"),
+        (("--stable", "same", "--canary", "same"), "settings.same-model"),
     ):
         with pytest.raises((SettingsError, SpecError)) as caught:
             CliRunner().invoke(app, ["init", str(tmp_path / "r.yaml"), *arguments], catch_exceptions=False)

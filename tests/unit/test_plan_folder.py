@@ -333,3 +333,11 @@ def test_headings_of_one_name_are_told_apart() -> None:
 def test_times_are_short(seconds: float, said: str) -> None:
     """Two units at most, rounded up."""
     assert lasting(seconds) == said
+
+
+def test_the_guide_names_every_file_and_every_kind_of_drift(made: dict[Path, dict[str, str]]) -> None:
+    """docs/plan.md says what is there, in the words of the command."""
+    guide = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(.*?)` \|", guide, re.MULTILINE)
+    kinds = [kind.value.partition(":")[0] for kind in DriftKind]
+    assert sorted(named) == sorted([*(path for path in made[EXAMPLE] if "/" not in path), *kinds])
