@@ -30,7 +30,7 @@ table { border-collapse: collapse; width: 100%; background: var(--sheet); border
 th, td { text-align: left; padding: 7px 12px; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { background: var(--tint); font-size: 13px; font-weight: 600; color: var(--quiet); } tr:last-child > td { border-bottom: 0; }
 th:empty { padding: 0; }
-td:first-child { min-width: 90px; }
+td:first-child { min-width: 90px; } td[style*="right"] { white-space: nowrap; }
 .picture { display: block; border: 1px solid var(--rule); border-radius: 10px; margin: 10px 0; background: var(--sheet); }
 .picture svg { display: block; width: 100%; min-width: 880px; height: auto; }
 @media print { nav { display: none; } body { background: none; } h3, table { break-inside: avoid; } }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from extproc import contract
 from extproc.domain import Infrastructure, ListenerKind, Model, Spec
 from extproc.release.sentences import percent
 
@@ -138,7 +139,8 @@ def _controller(spec: Spec) -> Box:
 
 
 def _model(spec: Spec, number: int, model: Model) -> Box:
-    ways = [rollout for rollout in spec.rollouts.values() if model.name in (rollout.stable, rollout.canary)]
+    ours = [rollout for rollout in spec.rollouts.values() if rollout.layer == contract.MODEL_LAYER]
+    ways = [rollout for rollout in ours if model.name in (rollout.stable, rollout.canary)]
     canary = next((rollout for rollout in ways if rollout.canary == model.name), None)
     if canary is not None:
         said = f"canary: {', '.join(percent(phase.share).rstrip('%') for phase in canary.phases)} %"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from extproc.domain import Application, ApplicationType, Infrastructure, ListenerKind, Model, Spec
+from extproc import contract
+from extproc.domain import ApplicationType, Infrastructure, ListenerKind, Model, Spec
 from extproc.measures import MEASURES
 from extproc.plan.markdown import code, prose, table
 from extproc.release.plan import DAY
@@ -65,7 +66,7 @@ def _rows(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "Traffic", f"{application.daily_requests:,} requests a day, {rate:,.3g} a second on average"
     each = application.daily_requests / application.daily_units
     yield "Units", f"{application.daily_units:,} distinct ones a day, with {each:,.3g} requests each"
-    yield from _service_levels(application)
+    yield from _service_levels(spec)
     yield "Runs on", PLACES[application.infrastructure]
     yield "Listener", _listener(spec)
     yield "Identity", _identity(spec)
@@ -75,26 +76,35 @@ def _rows(spec: Spec) -> Iterator[tuple[str, str]]:
     )
 
 
-def _service_levels(application: Application) -> Iterator[tuple[str, str]]:
-    sla = application.sla
+def _service_levels(spec: Spec) -> Iterator[tuple[str, str]]:
+    application, sla = spec.application, spec.application.sla
     counts = MINUTE.seconds + sla.latency_p99
     yield (
         "Latency",
         f"99 of 100 requests end within {sla.latency_p99:g} s. One that is still open then has failed; a request counts as evidence of "
         f"safety {counts:g} s after it began",
     )
-    yield "First token", f"within {sla.ttft:g} s"
+    told = ", ".join(code(name) for name in _gated(spec) if name.startswith("ttft"))
+    yield (
+        "First token",
+        f"within {sla.ttft:g} s; compared with stable by {told}" if told else f"within {sla.ttft:g} s; not compared with stable",
+    )
     budget = (1 - sla.uptime) * application.daily_requests
     yield "Uptime", f"{sla.uptime * 100:.6g}% of requests: {budget:,.4g} may fail a day (the error budget below)"
 
 
 def _noticed(spec: Spec) -> str:
     why, names = NOTICED[spec.application.type]
-    gated = {gate.measure for rollout in spec.rollouts.values() for phase in rollout.phases for gate in phase.gates}
+    gated = _gated(spec)
     watched = ", ".join(code(name) for name in names if name in gated) or "none of them"
     missed = ", ".join(f"{code(name)} ({MEASURES[name].sentence})" for name in names if name not in gated)
     said = f"{why}. Of what tells of that, compared here: {watched}"
     return f"{said}; not compared: {missed}" if missed else said
+
+
+def _gated(spec: Spec) -> list[str]:
+    """Measures that any phase of any rollout compares."""
+    return list(dict.fromkeys(gate.measure for rollout in spec.rollouts.values() for phase in rollout.phases for gate in phase.gates))
 
 
 def _listener(spec: Spec) -> str:
@@ -121,6 +131,7 @@ def _model(spec: Spec, model: Model) -> tuple[str, ...]:
     roles = [
         f"{role} of {code(rollout.name)}"
         for rollout in spec.rollouts.values()
+        if rollout.layer == contract.MODEL_LAYER
         for role, name in (("stable", rollout.stable), ("canary", rollout.canary))
         if name == model.name
     ]

@@ -28,7 +28,10 @@ def parts(rollout: Rollout, made: Plan) -> list[str]:
     found = ["### Gates", f"Canary and stable are compared among comparable units, over the same minutes, every second. {alpha}"]
     if names:
         head = ("measure", "part of that, each", "harm: worse by more than", *(prose(phase.name) for phase in rollout.phases))
-        found += [table(head, _alike((code(name), _margins(rollout, name)) for name in names)), listed(_whys(rollout, made, names))]
+        found += [
+            table(head, _alike((code(name), _margins(rollout, name)) for name in names), right=range(1, len(head))),
+            listed(_whys(rollout, made, names)),
+        ]
     else:
         found.append("No gate compares them: ceilings are all there is.")
     ceilings = _ceilings(rollout)
