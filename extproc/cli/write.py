@@ -43,7 +43,8 @@ def init(
     if path.exists() and not force:
         raise SettingsError(Problem("settings.exists", str(path), "is there already", "choose another name, or --force to overwrite it"))
     given = Given(application, kind, stable, canary, daily_requests, daily_units, latency_p99, ttft, uptime, infrastructure, hosting)
-    if given == Given() and sys.stdin.isatty():
+    # Where the output is caught, nobody sees a question.
+    if given == Given() and sys.stdin.isatty() and sys.stdout.isatty():
         given = asked()
     text, lost = begun(given)
     write_file(path, text)

@@ -19,6 +19,7 @@ from extproc.cli.begin import Given, Hosting, begun
 from extproc.domain import ApplicationType, Infrastructure, Spec
 from extproc.errors import SettingsError, SpecError
 from extproc.measures import ERRORS
+from extproc.plan import files
 from extproc.plan.proposal import LADDERS, LONGEST, MOST_MARGIN, propose
 from extproc.release.plan import WIDEST, plan
 from extproc.release.watched import is_guardrail
@@ -129,6 +130,18 @@ def test_each_answer_has_an_option(tmp_path: Path) -> None:
     assert (endpoint.host, endpoint.tls, written.models["new"].credential) == ("new.models.internal", None, None)
     assert "cost" not in {gate.measure for gate in rollout.phases[0].gates}, "nobody knows what a request costs there"
     assert CliRunner().invoke(app, ["timeline", str(path)], catch_exceptions=False).exit_code == 0
+
+
+@pytest.mark.parametrize(("requests", "hosting"), [(100, Hosting.CLOUD), (200_000, Hosting.SELF_HOSTED), (50_000_000, Hosting.CLOUD)])
+def test_what_init_writes_makes_a_whole_folder(requests: int, hosting: Hosting) -> None:
+    """A plan that can succeed, with the phases that were proposed."""
+    written, _, _ = loaded(daily_requests=requests, hosting=hosting)
+    text = files(written)["PLAN.md"]
+    assert " at best**" in text
+    assert "### What stands against it" not in text
+    (rollout,) = written.rollouts.values()
+    rows = text[text.index("### Phases") :].split("\n\n")[1].split("\n")[2:]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == [phase.name for phase in rollout.phases]
 
 
 @pytest.mark.parametrize("infrastructure", Infrastructure)

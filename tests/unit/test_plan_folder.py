@@ -193,6 +193,14 @@ def test_a_change_by_hand_is_told_before_another_spec(then: dict[str, str]) -> N
     assert {one.path for one in plan.blocking(now, then | {"moved.txt": "mine\n"})} == {"moved.txt"}
 
 
+def test_a_folder_that_was_left_half_written_is_finished(then: dict[str, str]) -> None:
+    """Killed between two files: those that are new already are no change of a person's, whichever they are."""
+    now = other(spec.read(str(EXAMPLE)))
+    for name in now.keys() - {MANIFEST}:
+        assert plan.blocking(now, then | {name: now[name]}) == ()
+    assert plan.blocking(now, then | {path: text for path, text in now.items() if path != MANIFEST}) == ()
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -299,6 +307,18 @@ def test_plan_wants_one_thing(arguments: tuple[str, ...], tmp_path: Path, monkey
     with pytest.raises(SettingsError):
         run(EXAMPLE, *arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_folder_and_a_folder_is_no_file(tmp_path: Path) -> None:
+    """Both are told, and left as they are."""
+    (tmp_path / "file").write_text("mine\n")
+    (tmp_path / "folder" / "PLAN.md").mkdir(parents=True)
+    for name in ("file", "folder"):
+        for option in ("-o", "--check"):
+            with pytest.raises(SettingsError) as caught:
+                run(EXAMPLE, option, tmp_path / name)
+            assert caught.value.problems[0].id == "settings.plan"
+    assert texts(tmp_path) == {"file": "mine\n"}
 
 
 # --------------------------------------------------------------------------------------------------------------------- writing

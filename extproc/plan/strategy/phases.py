@@ -5,7 +5,7 @@ from __future__ import annotations
 from extproc.domain import Phase, Rollout, Spec
 from extproc.plan.markdown import code, listed, prose, table
 from extproc.plan.said import lasting, waited
-from extproc.release.plan import DAY, PhasePlan, Plan
+from extproc.release.plan import DAY, Assumed, PhasePlan, Plan
 from extproc.release.sentences import percent
 
 _KINDS = ("user", "tenant", "conversation", "request")
@@ -24,6 +24,7 @@ def parts(spec: Spec, rollout: Rollout, made: Plan) -> list[str]:
     found = [
         "### Phases",
         table(head, [_phase(rollout, phase, one) for phase, one in pairs], right=(1, 2, 3, 6, 7)),
+        _assumed(),
         "### If the canary fails",
         "What a canary costs that fails every request, from its first one to the rollback, on an average day.",
         table(
@@ -35,6 +36,15 @@ def parts(spec: Spec, rollout: Rollout, made: Plan) -> list[str]:
     if made.problems:
         found += ["### What stands against it", listed(prose(f"{one.path}: {one.message}: {one.hint}") for one in made.problems)]
     return found
+
+
+def _assumed() -> str:
+    """What the numbers rest on."""
+    assumed = Assumed()
+    return (
+        f"Expected where the canary is as good as stable, {percent(assumed.errors)} of stable's requests fail, and the logarithm of "
+        f"latencies and costs has a standard deviation of {assumed.spread:g}. What traffic says in truth decides, not this table."
+    )
 
 
 def _phase(rollout: Rollout, phase: Phase, one: PhasePlan) -> tuple[str, ...]:
