@@ -29,9 +29,27 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, cost, demo, doctor, explain, exposures, health, judge, plan, render, run, samples, watch, write
+    from extproc.cli import (
+        act,
+        backup,
+        cost,
+        demo,
+        doctor,
+        explain,
+        exposures,
+        folder,
+        health,
+        judge,
+        plan,
+        render,
+        run,
+        samples,
+        watch,
+        write,
+    )
 
-    for room in (write, plan, cost, judge, render, run, backup, demo, explain, exposures, samples, watch, health, doctor, act):
+    rooms = (write, plan, cost, folder, judge, render, run, backup, demo, explain, exposures, samples, watch, health, doctor, act)
+    for room in rooms:
         room.register(app)
     try:
         app()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
 
+from extproc.cli.begin import Given, Hosting, asked, begun
+from extproc.domain import ApplicationType, Infrastructure
 from extproc.errors import Problem, SettingsError
 
 SpecArgument = Annotated[Path, typer.Argument(help="The Spec: one YAML file.", show_default=False)]
@@ -24,20 +26,31 @@ def register(app: typer.Typer) -> None:
 
 def init(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("release.yaml"),
-    application: Annotated[str, typer.Option(help="Name of the application.")] = "chat",
-    stable: Annotated[str, typer.Option(help="The model that serves today.")] = "gpt-4o",
-    canary: Annotated[str, typer.Option(help="The model that shall serve.")] = "gpt-5-mini",
+    application: Annotated[str | None, typer.Option(help="Name of the application; chat by default.")] = None,
+    kind: Annotated[ApplicationType | None, typer.Option("--type", help="What it does; chatbot by default.")] = None,
+    stable: Annotated[str | None, typer.Option(help="The model that serves today; gpt-4o by default.")] = None,
+    canary: Annotated[str | None, typer.Option(help="The model that shall serve; gpt-5-mini by default.")] = None,
+    daily_requests: Annotated[int | None, typer.Option(min=1, help="LLM requests on a usual day; 2000000 by default.")] = None,
+    daily_units: Annotated[int | None, typer.Option(min=1, help="Distinct users on a usual day; a fortieth of the requests.")] = None,
+    latency_p99: Annotated[str | None, typer.Option(metavar="TIME", help="In which 99 of 100 requests end; 8s by default.")] = None,
+    ttft: Annotated[str | None, typer.Option(metavar="TIME", help="To the first token; a quarter of that by default.")] = None,
+    uptime: Annotated[str | None, typer.Option(metavar="SHARE", help="Requests that must succeed; 99.9% by default.")] = None,
+    infrastructure: Annotated[Infrastructure | None, typer.Option(help="Where Envoy and extproc run; kubernetes by default.")] = None,
+    hosting: Annotated[Hosting | None, typer.Option(help="The models: a vendor's cloud, or self-hosted; cloud by default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a Spec to start from: 1, 5, 25, 50, 100 %; staff, one country, everyone."""
-    from extproc import spec
-
+    """Write a Spec to start from, with phases that your traffic can carry. On a terminal, and without options, it asks what it needs."""
     if path.exists() and not force:
         raise SettingsError(Problem("settings.exists", str(path), "is there already", "choose another name, or --force to overwrite it"))
-    text = filled_template(application, stable, canary)
-    spec.load(text)
+    given = Given(application, kind, stable, canary, daily_requests, daily_units, latency_p99, ttft, uptime, infrastructure, hosting)
+    # Where the output is caught, nobody sees a question.
+    if given == Given() and sys.stdin.isatty() and sys.stdout.isatty():
+        given = asked()
+    text, lost = begun(given)
     write_file(path, text)
     typer.echo(f"{path}: edit the listener, the models' endpoints and prices; then `extproc check {path}`")
+    for sentence in lost:
+        typer.echo(f"  {sentence}")
 
 
 def check(path: SpecArgument) -> None:
@@ -77,6 +90,5 @@ def write_file(path: Path, text: str) -> None:
 
 
 def filled_template(application: str, stable: str, canary: str) -> str:
-    """The Spec that `init` writes; envoy/release.yaml is this with the defaults."""
-    text = resources.files("extproc.spec").joinpath("template.yaml").read_text(encoding="utf-8")
-    return text.replace("{{application}}", application).replace("{{stable}}", stable).replace("{{canary}}", canary)
+    """The Spec that `init` writes for a large business; envoy/release.yaml is this with the defaults."""
+    return begun(Given(application=application, stable=stable, canary=canary))[0]
