@@ -69,7 +69,7 @@ def _rows(spec: Spec) -> Iterator[tuple[str, str]]:
     yield "Units", f"{application.daily_units:,} distinct ones a day, with {each:,.3g} requests each"
     yield (
         "Busiest",
-        f"{application.peak * rate:,.3g} requests a second: {application.peak:g} times the average; capacity is reckoned for that",
+        f"{application.peak * rate:,.3g} requests a second, {application.peak:g} times the average: capacity is for that",
     )
     yield "Tokens", _tokens(spec)
     yield from _service_levels(spec)
