@@ -1,0 +1,68 @@
+"""Markdown as the playbook and the post-mortem use it: headings and their anchors, commands with what they print, tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+PRINTS = "It prints:"
+"""Between a command and what it says when it has worked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Something to type, and what it prints when it has worked; empty where that is described in words."""
+
+    text: str
+    prints: str = ""
+
+
+def slug(title: str) -> str:
+    """The anchor that a heading has: lower case, spaces as hyphens, other marks gone."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def link(title: str) -> str:
+    """A link to the section with this heading."""
+    return f"[{title}](#{slug(title)})"
+
+
+def kebab(name: str) -> str:
+    """`ExtprocCanaryErrors` -> `extproc-canary-errors`: an alert's anchor."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).replace("_", "-").lower()
+
+
+def command(*commands: Command) -> list[str]:
+    """Each as a block that can be copied, and under it a block with what it prints."""
+    lines: list[str] = []
+    for one in commands:
+        lines += fence("sh", one.text)
+        lines += [PRINTS, "", *fence("text", one.prints)] if one.prints else []
+    return lines
+
+
+def fence(language: str, text: str) -> list[str]:
+    """A block of code."""
+    return [f"```{language}", *text.splitlines(), "```", ""]
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table; what would end a cell is escaped."""
+    head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return [*head, *("| " + " | ".join(_cell(one) for one in row) + " |" for row in rows), ""]
+
+
+def bullets(items: Iterable[str]) -> list[str]:
+    """A list."""
+    return [*(f"* {one}" for one in items), ""]
+
+
+def page(lines: Iterable[str]) -> str:
+    """Lines as a file: one empty line between paragraphs, none at the end."""
+    text = "\n".join(lines)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split()) or " "
