@@ -29,7 +29,23 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, judge, plan, postmortem, render, run, samples, watch, write
+    from extproc.cli import (
+        act,
+        backup,
+        demo,
+        doctor,
+        explain,
+        exposures,
+        health,
+        judge,
+        plan,
+        postmortem,
+        render,
+        run,
+        samples,
+        watch,
+        write,
+    )
 
     for room in (write, plan, judge, render, run, backup, demo, explain, exposures, samples, watch, postmortem, health, doctor, act):
         room.register(app)

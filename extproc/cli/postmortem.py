@@ -50,7 +50,9 @@ def postmortem(
         typer.echo(text, nl=False)
         return
     write_file(output, text)
-    typer.echo(f"{output}: {len(incident.entries)} lines of the Journal, {incident.impact.together().requests:,} requests that met the canary")
+    typer.echo(
+        f"{output}: {len(incident.entries)} lines of the Journal, {incident.impact.together().requests:,} requests that met the canary"
+    )
 
 
 def _incident(opened: Store, store: str, name: str, attempt: int | None, now: float) -> Incident:
@@ -66,7 +68,11 @@ def _incident(opened: Store, store: str, name: str, attempt: int | None, now: fl
     if not any(entry.action.value == "start" for entry in lines) or not entries:
         message = f"has no attempt {attempt}" if attempt is not None else "has not begun"
         raise SettingsError(Problem("settings.attempt", name, message, f"see extproc journal {name}"))
-    impact = Impact(prices_of(spec), spec.models[rollout.stable].prices if rollout.stable in spec.models else None, visit_before(entries, ending(entries)))
+    impact = Impact(
+        prices_of(spec),
+        spec.models[rollout.stable].prices if rollout.stable in spec.models else None,
+        visit_before(entries, ending(entries)),
+    )
     with closing(Listing(Path(contract.exposures_path(store)), Wanted(name, attempt=which), now)) as listing:
         for page in listing.pages():
             impact.add(page)

@@ -15,8 +15,8 @@ ALERTS: Final = "Alerts"
 
 
 def title(alert: str) -> str:
-    """`ExtprocControllerDown` -> `Extproc controller down`, whose anchor is `extproc-controller-down`."""
-    return kebab(alert).replace("-", " ").capitalize()
+    """`NoWatcher` -> `No watcher`, whose anchor is `no-watcher`."""
+    return kebab(alert).replace("-", " ").capitalize().replace("Sla ", "SLA ")
 
 
 def alerts(spec: Spec, place: Place) -> Iterator[str]:

@@ -31,7 +31,7 @@ def ending(entries: Sequence[JournalEntry]) -> JournalEntry | None:
     """The line that ended an attempt: its rollback, else the last that took something back; None where nothing did."""
     found = [entry for entry in entries if entry.action in ENDINGS]
     whole = [entry for entry in found if entry.action is Action.ROLL_BACK]
-    return (whole or found or [None])[-1]
+    return next(iter((whole or found)[-1:]), None)
 
 
 def visit_before(entries: Sequence[JournalEntry], end: JournalEntry | None) -> int:

@@ -26,7 +26,8 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
     yield from (f"## {CONCERNED}", "", "With or without a controller: the lists are read from the file beside the store.", "")
     yield from (f"### {LIST}", "")
     yield (
-        f"Every request that met the canary, how it ended, and whom it was of, as a hash; kept for {DAYS} days unless `--exposures-days` says "
+        f"Every request that met the canary, how it ended, and whom it was of, as a hash; kept for {DAYS} days unless "
+        "`--exposures-days` says "
         "otherwise. Take it before you do anything else. The summary and every gap are told on standard error."
     )
     yield ""
@@ -38,7 +39,8 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
     yield from _rerun(spec, rollouts)
     yield from (f"### {NOTICE}", "")
     yield (
-        "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each who met the "
+        "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each "
+        "who met the "
         "canary, and nobody else's."
     )
     yield ""
@@ -65,14 +67,20 @@ def _named(place: Place, rollout: Rollout) -> Command:
 
 def _ids(rollout: Rollout) -> str:
     kind, sources = rollout.unit.kind, [f"{source.kind.value.replace('_', ' ')} `{source.name}`" for source in rollout.unit.sources]
-    return f"an id is what names a {kind} in {', else '.join(sources)}" if sources else "every request is a unit of its own, and nobody is known"
+    return (
+        f"an id is what names a {kind} in {', else '.join(sources)}"
+        if sources
+        else "every request is a unit of its own, and nobody is known"
+    )
 
 
 def _rerun(spec: Spec, rollouts: tuple[Rollout, ...]) -> Iterator[str]:
     yield from (f"### {RERUN}", "")
     yield (
-        "extproc keeps no prompt and no answer of anybody who was not sampled: the application that asked has them. The column `request` of the "
-        f"list is the `{contract.REQUEST_ID_HEADER}` of Envoy's log and of yours. Send what failed once more to the same address, after the "
+        "extproc keeps no prompt and no answer of anybody who was not sampled: the application that asked has them. The column "
+        "`request` of the "
+        f"list is the `{contract.REQUEST_ID_HEADER}` of Envoy's log and of yours. Send what failed once more to the same address, "
+        "after the "
         "rollback; the same user meets stable now:"
     )
     yield ""
@@ -81,7 +89,10 @@ def _rerun(spec: Spec, rollouts: tuple[Rollout, ...]) -> Iterator[str]:
         f"`{one.name}`: {', '.join(f'`{path}`' for path in paths[one.name])} on port {spec.listener.port}, answered by `{one.stable}`"
         for one in rollouts
     )
-    yield "An answer that came with 200 and was wrong is in the list of all requests (without `--failed`) alone: what to do again there is for you to say."
+    yield (
+        "An answer that came with 200 and was wrong is in the list of all requests (without `--failed`) alone: what to do again "
+        "there is for you to say."
+    )
     yield ""
 
 
@@ -90,14 +101,18 @@ def _delete(spec: Spec, rollouts: tuple[Rollout, ...], place: Place) -> Iterator
     judged = [f"`{one.name}`" for one in rollouts if one.judging is not None]
     if not judged or spec.judge is None:
         yield (
-            f"Nothing of what was said is kept: no rollout here is judged. The list has hashes, which leave it after {DAYS} days; what the model's "
+            f"Nothing of what was said is kept: no rollout here is judged. The list has hashes, which leave it after {DAYS} days; "
+            "what the model's "
             "vendor keeps is for you to ask there."
         )
         yield ""
         return
     yield (
-        f"Answers of {' and '.join(judged)} were sampled for the judge, redacted. A person who asks for it is forgotten at once and for good "
+        f"Answers of {' and '.join(judged)} were sampled for the judge, redacted. A person who asks for it is forgotten at once "
+        "and for good "
         f"(write the ids into `forget.txt`); that the person met a canary stays in the list, as a hash, for {DAYS} days."
     )
     yield ""
     yield from command(Command(f"xargs --arg-file forget.txt --max-args 1 {place.extproc('forget')}"))
+    yield from ("To copy nothing more, from this moment on, until the key is removed or Envoy restarts:", "")
+    yield from command(place.switch(f"{contract.RUNTIME_SAMPLE}=0"))

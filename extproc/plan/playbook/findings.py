@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from extproc.measures import MEASURES
-from extproc.plan.playbook.markdown import table
+from extproc.plan.playbook.markdown import prose, table
 from extproc.release.sentences import e_value, value
 
 COLUMNS: Final = ("gate", "verdict", "canary", "stable", "samples", "harm E, of limit", "said")
@@ -23,7 +23,7 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
     samples = f"{one['canary_samples']:,} / {one['stable_samples']:,}"
     whose = f" ({one['cohort']})" if one.get("cohort") else ""
     values = (_value(gate, one["canary_value"]), _value(gate, one["stable_value"]))
-    return (gate + whose, str(one["verdict"]).replace("_", " "), *values, samples, _evidence(one), str(one["sentence"]))
+    return (prose(gate + whose), str(one["verdict"]).replace("_", " "), *values, samples, _evidence(one), prose(str(one["sentence"])))
 
 
 def _value(gate: str, number: float | None) -> str:

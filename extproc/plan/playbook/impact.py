@@ -142,9 +142,7 @@ class Impact:
 
 def prices_of(spec: Spec) -> dict[str, Prices]:
     """By Envoy's cluster; models without prices are left out."""
-    return {
-        backend.cluster: model.prices for model in spec.models.values() if model.prices is not None for backend in model.backends
-    }
+    return {backend.cluster: model.prices for model in spec.models.values() if model.prices is not None for backend in model.backends}
 
 
 def _usd(prices: Prices, line: Line) -> Decimal:

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from extproc import contract
-from extproc.domain import Rollout, Spec
+from extproc.domain import Infrastructure, Rollout, Spec
 from extproc.plan.playbook.markdown import Command, command, link
 from extproc.plan.playbook.place import Place, chooses_models
 
 WITH: Final = "Instant, with extproc"
 WITHOUT: Final = "Instant, without extproc"
 AGAIN: Final = "Another attempt"
+REVISION: Final = "The revision before"
 REASON: Final = "taken back by hand, see the incident"
 
 
@@ -33,9 +34,7 @@ def hand_over(rollout: Rollout) -> str:
 
 def rollback(rollout: Rollout, place: Place, *words: str) -> Command:
     """Take a rollout back, all of it."""
-    return Command(
-        place.extproc("rollback", rollout.name, *words, "--why", REASON), f"{rollout.name} is rolled back (generation N)"
-    )
+    return Command(place.extproc("rollback", rollout.name, *words, "--why", REASON), f"{rollout.name} is rolled back (generation N)")
 
 
 def instant(spec: Spec, place: Place) -> Iterator[str]:
@@ -51,13 +50,16 @@ def instant(spec: Spec, place: Place) -> Iterator[str]:
         yield from _with(spec, rollout, place)
     yield from (f"## {WITHOUT}", "")
     yield (
-        "Where `extproc status` does not answer, or an act is refused because the controller is silent. Without a heartbeat routers go back "
+        "Where `extproc status` does not answer, or an act is refused because the controller is silent. Without a heartbeat "
+        "routers go back "
         f"to stable by themselves after {spec.application.watch_lease:g} s (`watch_lease`); where no router answers either, Envoy serves "
         "stable at once. The switch does not wait for that. Not so after completion: then the canary stays, and the switch is the only way."
     )
     yield ""
     for rollout in spec.rollouts.values():
-        yield from _without(spec, rollout, place) if chooses_models(rollout) else _variant(rollout, place)
+        yield from _without(spec, rollout, place) if chooses_models(rollout) else _variant(spec, rollout)
+    if place.infrastructure is Infrastructure.CLOUD_RUN:
+        yield from _revision(place)
 
 
 def _with(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
@@ -71,7 +73,7 @@ def _with(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
 
 def _verify(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
     """That nobody meets the canary any more."""
-    if not chooses_models(rollout) or not place.has_admin:
+    if not chooses_models(rollout):
         yield from ("Verify: the share that is shown is 0 %, and the status `rolled back`.", "")
         yield from command(Command(place.extproc("status")))
         return
@@ -93,42 +95,46 @@ def _others(spec: Spec, rollout: Rollout) -> list[str]:
 
 def _without(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
     yield from (f"### {switch_off(rollout)}", "")
-    if not place.has_admin:
-        yield from _revision(rollout, place)
-        return
     canary, completed = (key.format(rollout=rollout.name) for key in (contract.RUNTIME_CANARY, contract.RUNTIME_COMPLETED))
-    yield from (f"Decided requests take the route of `{rollout.stable}`; so do undecided ones after completion. On each Envoy, which says OK to each:", "")
+    yield from (
+        f"Decided requests take the route of `{rollout.stable}`; so do undecided ones after completion. On each Envoy, which says "
+        "OK to each:",
+        "",
+    )
     yield from command(place.switch(f"{canary}=0", f"{completed}=0"))
     yield from _verify(spec, rollout, place)
     yield from (f"### {hand_over(rollout)}", "")
     yield (
-        "What Envoy was told this way is gone when it restarts. As soon as extproc answers: tell it, and only then undo the switch. Where it "
+        "What Envoy was told this way is gone when it restarts. As soon as extproc answers: tell it, and only then undo the "
+        "switch. Where it "
         "answers with `act.refused`, it has gone back already."
     )
     yield ""
     yield from command(rollback(rollout, place), place.switch(f"{canary}=100"))
 
 
-def _revision(rollout: Rollout, place: Place) -> Iterator[str]:
+def _revision(place: Place) -> Iterator[str]:
+    """Where no instance lets anybody in."""
+    revisions = f"gcloud run revisions list --service={place.application} --sort-by=~metadata.creationTimestamp --limit=2"
+    yield from (f"### {REVISION}", "")
     yield (
-        "Nobody can enter an instance here, so Envoy's switch is out of reach: send all traffic to the last revision that was good before "
-        "the release. It takes some seconds."
+        "Where the instance lets nobody in: all traffic goes to the revision before the present one, which takes some seconds. "
+        "It is the right "
+        "one if nothing but this release has been deployed since."
     )
     yield ""
-    revisions = f"gcloud run revisions list --service {place.namespace}"
-    back = f'gcloud run services update-traffic {place.namespace} --to-revisions "$(gcloud run services describe {place.namespace} --format'
-    yield from command(Command(revisions), Command(f"{back} 'value(status.traffic[1].revisionName)')=100\""))
-    yield from (f"`{rollout.name}` starts anew with the next deployment.", "")
+    before = f"$({revisions} --format='value(metadata.name)' | tail -n 1)"
+    yield from command(Command(f'gcloud run services update-traffic {place.application} --to-revisions="{before}=100"'))
 
 
-def _variant(rollout: Rollout, place: Place) -> Iterator[str]:
+def _variant(spec: Spec, rollout: Rollout) -> Iterator[str]:
     header = f"{contract.VARIANT_PREFIX}{rollout.layer}"
     yield from (f"### {switch_off(rollout)}", "")
     yield (
-        f"`{rollout.name}` chooses no model but a variant, which your application reads in the header `{header}`: Envoy has no switch for it. "
-        f"A request without a decision has no such header, and the application serves `{rollout.stable}`: stop the routers, all of them. "
-        f"That takes every other rollout back to its stable model, too."
+        f"`{rollout.name}` chooses no model but a variant, which your application reads in the header `{header}`: Envoy has no "
+        "switch for it. "
+        f"Stop the controller: without its heartbeat routers answer with `{rollout.stable}` after "
+        f"{spec.application.watch_lease:g} s. A request "
+        f"without a decision has no such header at all, and is meant to get `{rollout.stable}`, too."
     )
     yield ""
-    if place.has_admin and place.namespace and place.infrastructure.value == "kubernetes":
-        yield from command(Command(f"kubectl --namespace {place.namespace} scale deploy/extproc-router --replicas 0"))

@@ -29,8 +29,8 @@ def link(title: str) -> str:
 
 
 def kebab(name: str) -> str:
-    """`ExtprocCanaryErrors` -> `extproc-canary-errors`: an alert's anchor."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).replace("_", "-").lower()
+    """`NoWatcher` -> `no-watcher`: an alert's anchor, as the alerts' own links have it."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
 
 
 def command(*commands: Command) -> list[str]:
@@ -47,10 +47,15 @@ def fence(language: str, text: str) -> list[str]:
     return [f"```{language}", *text.splitlines(), "```", ""]
 
 
+def prose(text: str) -> str:
+    """Somebody's words as words: nothing in them is markup, and they are one line."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", " ", text).split()))
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table; what would end a cell is escaped."""
+    """A table of cells that are Markdown already."""
     head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return [*head, *("| " + " | ".join(_cell(one) for one in row) + " |" for row in rows), ""]
+    return [*head, *("| " + " | ".join(one or " " for one in row) + " |" for row in rows), ""]
 
 
 def bullets(items: Iterable[str]) -> list[str]:
@@ -62,7 +67,3 @@ def page(lines: Iterable[str]) -> str:
     """Lines as a file: one empty line between paragraphs, none at the end."""
     text = "\n".join(lines)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split()) or " "

@@ -20,14 +20,15 @@ def notices(spec: Spec, place: Place) -> Iterator[str]:
     """For each rollout: colleagues at once, users, and the end of it."""
     yield from (f"## {NOTICES}", "")
     yield (
-        "Read it before you send it; every name and number is this release's. Where several lines begin with a phase, keep the one that was reached "
+        "Read it before you send it; every name and number is this release's. Where several lines begin with a phase, keep the "
+        "one that was reached "
         "(`extproc status`, or the Journal), and delete the others. What is exact, and what it cost, says the post-mortem:"
     )
     yield ""
     for rollout in spec.rollouts.values():
         yield from command(Command(place.extproc("postmortem", rollout.name)))
         yield from (f"### To colleagues, at once, about {rollout.name}", "", *fence("text", _colleagues(spec, rollout)))
-        yield from (f"### To users, about {rollout.name}", "", *fence("text", _users(spec, rollout)))
+        yield from (f"### To users, about {rollout.name}", "", *fence("text", _users(spec)))
         yield from (f"### When {rollout.name} is over", "", *fence("text", _over(spec, rollout)))
 
 
@@ -56,7 +57,7 @@ def _colleagues(spec: Spec, rollout: Rollout) -> str:
     return "\n".join(lines)
 
 
-def _users(spec: Spec, rollout: Rollout) -> str:
+def _users(spec: Spec) -> str:
     lines = [
         f"Some answers of {spec.application.name} were given by a new version that did not meet our standards.",
         "We have switched it off; the version that you know answers again, and you do not need to do anything.",

@@ -7,7 +7,7 @@ from extproc.plan.playbook.alerts import alerts
 from extproc.plan.playbook.concerned import concerned
 from extproc.plan.playbook.glance import glance
 from extproc.plan.playbook.instant import instant
-from extproc.plan.playbook.markdown import page
+from extproc.plan.playbook.markdown import command, page
 from extproc.plan.playbook.notices import notices
 from extproc.plan.playbook.partial import again, part
 from extproc.plan.playbook.place import Place
@@ -22,6 +22,7 @@ def playbook(spec: Spec) -> str:
         "",
         f"For whoever is called. Every command is for this release as it is in Spec {spec.digest}: copy it as it is. {place.typed}",
         "",
+        *(command(place.enter) if place.enter is not None else ()),
         "What an act means, and why it is made this way, is in extproc's guide `docs/rollback.md`; this page has the commands.",
         "",
         *tree(spec),

@@ -27,23 +27,42 @@ def several_cohorts(rollout: Rollout) -> bool:
 def part(spec: Spec, place: Place) -> Iterator[str]:
     """Each act that moves some, or nobody; mildest first."""
     rollouts = tuple(spec.rollouts.values())
-    yield from (f"## {PART}", "", "Each of these keeps the release alive, and moves within 100 ms.", "")
+    yield from (
+        f"## {PART}",
+        "",
+        "Each of these keeps the release alive, and moves within 100 ms. What is printed names the phase in which it stands; "
+        "here it is the last.",
+        "",
+    )
     yield from (f"### {PAUSE}", "", "The share stays. A paused rollout is watched: bad evidence still rolls it back.", "")
     for one in rollouts:
         name = one.name
         pause = Command(place.extproc("pause", name, "--why", "somebody looks at it"), f"{name} is paused at {_last(one)} (generation N)")
-        resume = Command(place.extproc("resume", name, "--why", "it was something else"), f"{name} is progressing at {_last(one)} (generation N)")
+        resume = Command(
+            place.extproc("resume", name, "--why", "it was something else"), f"{name} is progressing at {_last(one)} (generation N)"
+        )
         yield from command(pause)
         yield from ("To go on:", "")
         yield from command(resume)
     cohorts = [one for one in rollouts if several_cohorts(one)]
     if cohorts:
-        yield from (f"### {COHORT}", "", "Its people meet stable, their open conversations too; nobody else is moved. The others' dwell begins anew.", "")
+        yield from (
+            f"### {COHORT}",
+            "",
+            "Its people meet stable, their open conversations too; nobody else is moved. The others' dwell begins anew. Where "
+            "one is left, take all of it back instead.",
+            "",
+        )
         for one in cohorts:
             yield from _cohorts(one, place)
     returning = [one for one in rollouts if len(one.phases) > 1]
     if returning:
-        yield from (f"### {PHASE}", "", "Those who came later go back to stable; nobody is new to the canary. It climbs again by itself: pause it if it shall not.", "")
+        yield from (
+            f"### {PHASE}",
+            "",
+            "Those who came later go back to stable; nobody is new to the canary. It climbs again by itself: pause it if it shall not.",
+            "",
+        )
         for one in returning:
             yield from _phases(one, place)
     draining = [one for one in rollouts if one.conversation is not None]
@@ -66,7 +85,8 @@ def again(spec: Spec, place: Place) -> Iterator[str]:
         yield from command(Command(place.extproc("start", one.name, "--retry", "--why", "mended"), said))
     yield from (f"## {OVER}", "")
     yield (
-        "Where stable breaks a ceiling as well, the release is held and a person is paged: rolling back would not help. It stays held after "
+        "Where stable breaks a ceiling as well, the release is held and a person is paged: rolling back would not help. It stays "
+        "held after "
         "the incident, until somebody has looked. Nobody is moved by this; where nothing is held it is refused."
     )
     yield ""
@@ -80,7 +100,9 @@ def _last(rollout: Rollout) -> str:
 
 def _cohorts(rollout: Rollout, place: Place) -> Iterator[str]:
     for number, cohort in enumerate(rollout.cohorts):
-        shares = ", ".join(percent(share) for share in dict.fromkeys(rollout.share_of(cohort, index) for index in range(len(rollout.phases))))
+        shares = ", ".join(
+            percent(share) for share in dict.fromkeys(rollout.share_of(cohort, index) for index in range(len(rollout.phases)))
+        )
         tried = "" if number else ", asked first"
         yield from (f"`{cohort.name}` of `{rollout.name}`{tried}; its share of the canary goes {shares}:", "")
         said = f"cohort {cohort.name} is on stable; for everybody else {rollout.name} is progressing at {_last(rollout)} (generation N)"

@@ -1,17 +1,16 @@
 """Where commands are typed, and how they reach extproc and Envoy: on a machine, in Kubernetes, on Cloud Run.
 
 On a machine everything is on loopback. In Kubernetes `extproc` runs in the controller's container, and Envoy's admin interface, which
-listens inside of its pod alone, is reached by a forwarded port: that needs no tool in Envoy's image. On Cloud Run nobody can enter an
-instance: people act through the revisions of the service.
+listens inside of its pod alone, is reached by a forwarded port: that needs no tool in Envoy's image. On Cloud Run people enter the
+instance once, and from there on everything is on loopback; the image has no curl, so Python asks in its place.
 """
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import Infrastructure, Model, Rollout, Spec
@@ -21,8 +20,30 @@ LOOK_TWICE: Final = 5
 """Seconds between two looks at a counter that must not grow."""
 FORWARDED: Final = 20_000
 """The first local port for Envoy's admin interface in a pod; the next pod has the next one."""
-ENVOYS: Final = "app.kubernetes.io/component=envoy"
-"""Label of pods in which an Envoy runs."""
+CONTAINER: Final = "controller"
+
+
+@dataclass(frozen=True, slots=True)
+class Pods:
+    """How one way to run it in Kubernetes names things."""
+
+    component: str
+    """Label of the pods in which Envoy runs."""
+    brain: str
+    """End of the name of the controller's Deployment; empty: somebody else names it, and its pod is found by its label."""
+    admin_port: int = 0
+    """Of Envoy's admin interface; 0: the Spec says it."""
+
+
+EDGE: Final = "edge"
+OVERLAYS: Final = {
+    EDGE: Pods("edge", "edge"),
+    "sidecar": Pods("application", "app"),
+    "scaled": Pods("envoy", "brain"),
+    "istio": Pods("istio", "istio", 15_000),
+    "envoy-gateway": Pods("gateway", "", 19_000),
+}
+"""By overlay; the two gateways' Envoys have admin ports of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,76 +51,101 @@ class Place:
     """Of one Spec."""
 
     infrastructure: Infrastructure
+    application: str
+    """Name of the application; of the service on Cloud Run."""
     admin_port: int
-    namespace: str
-    """Of Kubernetes; the name of the service on Cloud Run."""
+    namespace: str = ""
+    """Of Kubernetes, as the next one."""
+    pods: Pods = OVERLAYS[EDGE]
 
     @classmethod
     def of(cls, spec: Spec) -> Place:
-        """Where this Spec runs."""
-        return cls(spec.application.infrastructure, spec.listener.admin_port, re.sub(r"[._]+", "-", spec.application.name).strip("-"))
+        """Where this Spec runs; of several ways to run it in Kubernetes the first that the Spec names."""
+        name, port = spec.application.name, spec.listener.admin_port
+        if spec.application.infrastructure is not Infrastructure.KUBERNETES:
+            return cls(spec.application.infrastructure, name, port)
+        deploy: Any = getattr(spec, "deploy", None)
+        pods = OVERLAYS[deploy.overlays[0].value if deploy is not None and deploy.overlays else EDGE]
+        return cls(Infrastructure.KUBERNETES, name, pods.admin_port or port, name if deploy is None else deploy.namespace, pods)
+
+    @property
+    def entered(self) -> bool:
+        """True where a container is entered for each command: its files and its loopback are not on this side."""
+        return self.infrastructure is Infrastructure.KUBERNETES
 
     @property
     def typed(self) -> str:
         """Where commands are typed, as a sentence."""
         match self.infrastructure:
             case Infrastructure.KUBERNETES:
-                return f"Type them where `kubectl` may enter pods of the namespace `{self.namespace}`."
+                return f"Type them in `bash`, where `kubectl` may enter pods of the namespace `{self.namespace}` and forward their ports."
             case Infrastructure.CLOUD_RUN:
-                return "Type them where `gcloud` may change the service; what says `extproc` runs where the controller runs."
-            case _:
+                return "Enter the instance first; what is written to a file there ends with the instance, so copy it."
+            case Infrastructure.VM:
                 return (
-                    f"Type them on the machine that runs extproc and Envoy, as the user of extproc: the API's token is "
+                    "Type them on the machine that runs extproc and Envoy, as the user of extproc: the API's token is in "
                     f"`{contract.DEFAULT_STORE.partition(':')[2]}.token`, or in `${contract.TOKEN_ENVIRONMENT}`. Another address of the "
                     f"API goes into `${contract.API_ENVIRONMENT}`, another store into `${contract.STORE_ENVIRONMENT}`."
                 )
 
+    @property
+    def enter(self) -> Command | None:
+        """What is typed once, before everything else; None: nothing."""
+        if self.infrastructure is not Infrastructure.CLOUD_RUN:
+            return None
+        return Command(f"gcloud beta run services ssh {self.application} --container={CONTAINER}")
+
     def extproc(self, *words: str, fed: bool = False) -> str:
         """The command `extproc` with these words; `fed`: it reads standard input."""
         said = shlex.join(("extproc", *words))
-        if self.infrastructure is Infrastructure.KUBERNETES:
-            enter = "exec --stdin" if fed else "exec"
-            return f"kubectl --namespace {self.namespace} {enter} deploy/extproc-controller --container controller -- {said}"
-        return said
+        if not self.entered:
+            return said
+        brain = f"deploy/{self.application}-{self.pods.brain}" if self.pods.brain else f"$({self._listed} | head -n 1)"
+        return f"{self._kubectl} {'exec --stdin' if fed else 'exec'} {brain} --container {CONTAINER} -- {said}"
+
+    @property
+    def _kubectl(self) -> str:
+        return f"kubectl --namespace {self.namespace}"
+
+    @property
+    def _listed(self) -> str:
+        """All pods in which an Envoy runs."""
+        labels = f"app.kubernetes.io/instance={self.application},app.kubernetes.io/component={self.pods.component}"
+        return f"{self._kubectl} get pods --selector {labels} --output name"
 
     def switch(self, *settings: str) -> Command:
         """Set runtime keys (`KEY=PERCENT`) of every Envoy; needs neither router nor controller."""
-        asked = [self._curl(f"/runtime_modify?{one}", "-X POST ") for one in settings]
+        asked = [self._asked(f"/runtime_modify?{one}", posts=True) for one in settings]
         return Command(self._on_each(asked), "\n".join("OK" for _ in settings))
 
     def counted(self, model: Model) -> Command:
         """Requests that a model's clusters have had, twice: equal numbers are what is wanted."""
         clusters = "|".join(backend.cluster.replace(".", r"\.") for backend in model.backends)
-        look = self._curl(f"/stats?filter=^cluster\\.({clusters})\\.upstream_rq_total$")
+        look = self._asked(f"/stats?filter=^cluster\\.({clusters})\\.upstream_rq_total$")
         return Command(self._on_each([look, f"sleep {LOOK_TWICE}", look]))
 
-    @property
-    def entered(self) -> bool:
-        """True where extproc runs in a container that is entered for each command: its files are not on this side."""
-        return self.infrastructure is Infrastructure.KUBERNETES
-
-    @property
-    def has_admin(self) -> bool:
-        """True where a person can reach Envoy's admin interface."""
-        return self.infrastructure is not Infrastructure.CLOUD_RUN
-
-    def _curl(self, path: str, how: str = "") -> str:
+    def _asked(self, path: str, posts: bool = False) -> str:
         """A question to an Envoy's admin interface."""
-        if not self.entered:
-            return f"curl -s {how}'http://127.0.0.1:{self.admin_port}{path}'"
-        return f'curl -s {how}--retry 10 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$port{path}"'
+        how = "-X POST " if posts else ""
+        match self.infrastructure:
+            case Infrastructure.KUBERNETES:
+                return f'curl -s {how}--retry 10 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$port{path}"'
+            case Infrastructure.CLOUD_RUN:
+                asked = f"Request(r'http://127.0.0.1:{self.admin_port}{path}', method='{'POST' if posts else 'GET'}')"
+                return f'python -c "from urllib.request import *; print(urlopen({asked}).read().decode().strip())"'
+            case Infrastructure.VM:
+                return f"curl -s {how}'http://127.0.0.1:{self.admin_port}{path}'"
 
     def _on_each(self, commands: Sequence[str]) -> str:
         """These for every Envoy; where there are several, at the same time."""
         if not self.entered:
             return "\n".join(commands)
-        kubectl = f"kubectl --namespace {self.namespace}"
         return "\n".join(
             (
                 f"port={FORWARDED}",
-                f"for pod in $({kubectl} get pods --selector {ENVOYS} --output name); do",
+                f"for pod in $({self._listed}); do",
                 "  port=$((port + 1))",
-                f'  ( {kubectl} port-forward "$pod" "$port:{self.admin_port}" > /dev/null & forward=$!',
+                f'  ( {self._kubectl} port-forward "$pod" "$port:{self.admin_port}" > /dev/null & forward=$!',
                 *(f"    {one}" for one in commands),
                 '    kill "$forward" ) &',
                 "done; wait",

@@ -12,7 +12,7 @@ from extproc.plan.playbook.attempts import ending
 from extproc.plan.playbook.findings import findings
 from extproc.plan.playbook.glance import allowed_failures
 from extproc.plan.playbook.impact import Cell, Impact
-from extproc.plan.playbook.markdown import bullets, page, table
+from extproc.plan.playbook.markdown import bullets, page, prose, table
 from extproc.plan.playbook.questions import questions
 from extproc.release.sentences import percent
 
@@ -53,7 +53,8 @@ def postmortem(one: Incident, now: float) -> str:
     end = ending(one.entries)
     lines = [f"# Post-mortem: {one.rollout.name}, attempt {one.attempt}", ""]
     lines += [
-        f"`{one.spec.application.name}`, from `{one.rollout.stable}` to `{one.rollout.canary}`. Made at {moment(now)} from the Journal and the "
+        f"`{one.spec.application.name}`, from `{one.rollout.stable}` to `{one.rollout.canary}`. Made at {moment(now)} from the "
+        "Journal and the "
         f"list of exposures up to {moment(one.as_of)}; Spec {one.spec.digest}. All times are UTC.",
         "",
         *_short(one, end),
@@ -80,7 +81,7 @@ def _after(seconds: float) -> str:
 
 
 def _actor(entry: JournalEntry) -> str:
-    return "extproc, by itself" if entry.actor == "extproc" else entry.actor
+    return "extproc itself" if entry.actor == "extproc" else prose(entry.actor)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- in short
@@ -98,10 +99,11 @@ def _short(one: Incident, end: JournalEntry | None) -> Iterator[str]:
     else:
         at = end.numbers.get("from", {}).get("phase", "")
         cohort = f" ({end.numbers['cohort']})" if end.action is Action.ROLL_BACK_COHORT else ""
-        yield f"**{one.rollout.name} {_ENDED[end.action]}{cohort} at {moment(end.at)}, in phase {at}, by {_actor(end)}: {end.why}.**"
+        yield f"**{one.rollout.name} {_ENDED[end.action]}{cohort} at {moment(end.at)}, in phase {at}, by {_actor(end)}: {prose(end.why)}.**"
     yield ""
     yield (
-        f"{whole.requests:,} requests of {one.units:,} {one.rollout.unit.kind}s met `{one.rollout.canary}`, and {whole.failed:,} of them failed. "
+        f"{whole.requests:,} requests of {one.units:,} {one.rollout.unit.kind}s met `{one.rollout.canary}`, and {whole.failed:,} "
+        "of them failed. "
         f"It is {one.state.status.value.replace('_', ' ')} now."
     )
     yield ""
@@ -127,7 +129,7 @@ def _impact(one: Incident) -> Iterator[str]:
     for title, place in (("phase", 1), ("cohort", 2)):
         yield from table(
             (title, "requests", "failed", "share", "first", "last"),
-            [(name or "(nobody decided)", *_cell(cell)) for name, cell in one.impact.by(place).items()],
+            [(prose(name) or "nobody decided", *_cell(cell)) for name, cell in one.impact.by(place).items()],
         )
 
 
@@ -195,7 +197,15 @@ def _journal(one: Incident) -> Iterator[str]:
     yield from (f"## {JOURNAL}", "")
     start = one.entries[0].at
     rows = [
-        (moment(entry.at), f"+{_after(entry.at - start)}", _what(entry), _share(entry.numbers), _actor(entry), str(entry.generation), entry.why)
+        (
+            moment(entry.at),
+            f"+{_after(entry.at - start)}",
+            _what(entry),
+            _share(entry.numbers),
+            _actor(entry),
+            str(entry.generation),
+            prose(entry.why),
+        )
         for entry in one.entries
     ]
     yield from table(("at", "after", "what", "share", "by", "generation", "why"), rows)
@@ -219,7 +229,7 @@ def _seen(entry: JournalEntry) -> Iterator[str]:
 
 
 def _unknown(one: Incident) -> Iterator[str]:
-    said = [f"{gap}." for gap in one.gaps]
+    said = [f"{prose(gap)}." for gap in one.gaps]
     if one.open:
         said.append(f"Of {one.open:,} requests no end was heard of.")
     if one.undecided:
