@@ -210,7 +210,7 @@ def store(tmp_path: Path) -> str:
     list_of = ExposureFile(Path(contract.exposures_path(url)), Keep(), T0, 0.0)
     batch = Batch()
     batch.add([outcome(number, T0 + number, rollout="new", generation=1, failed=number == 2) for number in range(3)])
-    list_of.write(batch.lines, (), [("new", 1, 1, T0)], T0 + 60, 5.0, T0 + 60)
+    list_of.write(batch.lines, (), (("new", 1, 1, T0),), T0 + 60, 5.0, T0 + 60)
     list_of._release()
     return url
 

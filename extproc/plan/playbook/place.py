@@ -16,6 +16,8 @@ from extproc import contract
 from extproc.domain import Infrastructure, Model, Rollout, Spec
 from extproc.plan.playbook.markdown import Command
 
+FOLLOWS: Final = 1
+"""Seconds before the first look: routers follow within a tenth of that."""
 LOOK_TWICE: Final = 5
 """Seconds between two looks at a counter that must not grow."""
 FORWARDED: Final = 20_000
@@ -122,7 +124,7 @@ class Place:
         """Requests that a model's clusters have had, twice: equal numbers are what is wanted."""
         clusters = "|".join(backend.cluster.replace(".", r"\.") for backend in model.backends)
         look = self._asked(f"/stats?filter=^cluster\\.({clusters})\\.upstream_rq_total$")
-        return Command(self._on_each([look, f"sleep {LOOK_TWICE}", look]))
+        return Command(self._on_each([f"sleep {FOLLOWS}", look, f"sleep {LOOK_TWICE}", look]))
 
     def _asked(self, path: str, posts: bool = False) -> str:
         """A question to an Envoy's admin interface."""
