@@ -315,7 +315,7 @@ def test_forgetting_is_done_for_each_id(tmp_path: Path) -> None:
 def test_each_way_to_run_it_in_kubernetes_has_its_names() -> None:
     """The controller's container is entered where it is; a gateway that names its own pods is found by label."""
     base = Place.of(SPECS["kubernetes"])
-    entered = {name: replace(base, pods=pods).extproc("status") for name, pods in OVERLAYS.items()}
+    entered = {name: replace(base, overlay=name).extproc("status") for name in OVERLAYS}
     assert "deploy/chat-edge " in entered["edge"]
     assert "deploy/chat-app " in entered["sidecar"]
     assert "deploy/chat-brain " in entered["scaled"]

@@ -57,8 +57,9 @@ class Place:
     """Name of the application; of the service on Cloud Run."""
     admin_port: int
     namespace: str = ""
-    """Of Kubernetes, as the next one."""
-    pods: Pods = OVERLAYS[EDGE]
+    """Of Kubernetes, as the next one is."""
+    overlay: str = EDGE
+    """The way to run it in Kubernetes."""
 
     @classmethod
     def of(cls, spec: Spec) -> Place:
@@ -67,8 +68,14 @@ class Place:
         if spec.application.infrastructure is not Infrastructure.KUBERNETES:
             return cls(spec.application.infrastructure, name, port)
         deploy: Any = getattr(spec, "deploy", None)
-        pods = OVERLAYS[deploy.overlays[0].value if deploy is not None and deploy.overlays else EDGE]
-        return cls(Infrastructure.KUBERNETES, name, pods.admin_port or port, name if deploy is None else deploy.namespace, pods)
+        overlay = str(deploy.overlays[0].value) if deploy is not None and deploy.overlays else EDGE
+        admin_port = OVERLAYS[overlay].admin_port or port
+        return cls(Infrastructure.KUBERNETES, name, admin_port, name if deploy is None else deploy.namespace, overlay)
+
+    @property
+    def pods(self) -> Pods:
+        """How things are named in Kubernetes."""
+        return OVERLAYS[self.overlay]
 
     @property
     def entered(self) -> bool:
@@ -80,14 +87,23 @@ class Place:
         """Where commands are typed, as a sentence."""
         match self.infrastructure:
             case Infrastructure.KUBERNETES:
-                return f"Type them in `bash`, where `kubectl` may enter pods of the namespace `{self.namespace}` and forward their ports."
+                return (
+                    f"Names are those of the overlay `{self.overlay}`. Type the commands in `bash`, where `kubectl` may enter pods of the "
+                    f"namespace `{self.namespace}` and forward their ports."
+                )
             case Infrastructure.CLOUD_RUN:
-                return "Enter the instance first; what is written to a file there ends with the instance, so copy it."
+                return (
+                    f"Enter the instance first, and put your name into `${contract.ACTOR_ENVIRONMENT}`: the Journal has it. What "
+                    "is written to a "
+                    "file there ends with the instance, so copy it."
+                )
             case Infrastructure.VM:
                 return (
                     "Type them on the machine that runs extproc and Envoy, as the user of extproc: the API's token is in "
                     f"`{contract.DEFAULT_STORE.partition(':')[2]}.token`, or in `${contract.TOKEN_ENVIRONMENT}`. Another address of the "
-                    f"API goes into `${contract.API_ENVIRONMENT}`, another store into `${contract.STORE_ENVIRONMENT}`."
+                    f"API goes into `${contract.API_ENVIRONMENT}`, another store into `${contract.STORE_ENVIRONMENT}`, your name, "
+                    "where the user "
+                    f"does not say it, into `${contract.ACTOR_ENVIRONMENT}`."
                 )
 
     @property
@@ -103,7 +119,9 @@ class Place:
         if not self.entered:
             return said
         brain = f"deploy/{self.application}-{self.pods.brain}" if self.pods.brain else f"$({self._listed} | head -n 1)"
-        return f"{self._kubectl} {'exec --stdin' if fed else 'exec'} {brain} --container {CONTAINER} -- {said}"
+        # In the image everybody has the same name: who acts says his own.
+        named = f'env "{contract.ACTOR_ENVIRONMENT}=$USER" ' if "--why" in words else ""
+        return f"{self._kubectl} {'exec --stdin' if fed else 'exec'} {brain} --container {CONTAINER} -- {named}{said}"
 
     @property
     def _kubectl(self) -> str:
