@@ -90,6 +90,8 @@ RUNTIME_CANARY = "extproc.{rollout}.canary"
 """Envoy runtime key, percent of decided canary requests that may reach the canary: 0 is a rollback without any router or controller."""
 RUNTIME_COMPLETED = "extproc.{rollout}.completed"
 """Envoy runtime key, percent: 100 makes the canary the default for requests that carry no decision."""
+RUNTIME_SHADOW = "extproc.{rollout}.shadow"
+"""Envoy runtime key, percent of the requests to be mirrored that are: 0 stops the shadow at once, without router and controller."""
 RUNTIME_SAMPLE = "extproc.sample"
 """Envoy runtime key: of a million requests of canary and control, how many are copied for the judge; 0 stops that at once."""
 

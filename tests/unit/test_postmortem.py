@@ -176,6 +176,14 @@ def test_an_attempt_that_still_runs() -> None:
     assert "Nothing of this attempt was taken back: it is paused." in text
 
 
+def test_a_shadow_that_ended() -> None:
+    """Nobody had met the canary, and the text says where it was."""
+    back = entry(Action.ROLL_BACK, 3, 1, numbers={"attempt": 1, "from": {"status": "shadow", "phase": "1%"}})
+    text = postmortem(incident(entries=(entry(Action.START, 2, 1), back), impact=impact([]), units=0), T0)
+    assert "in its shadow, by extproc itself" in text
+    assert "0 requests of 0 users met `new`" in text
+
+
 def test_a_cohort_that_went_back_alone() -> None:
     """Its own last request counts, not that of others who go on."""
     out = entry(Action.ROLL_BACK_COHORT, 3, 1, at=9.5)

@@ -1,13 +1,13 @@
-"""One section for each alert: what it means, where to look, which section to go to. The heading is the alert's name in kebab case, as
-words: an alert's link leads there."""
+"""One section for each alert: what it means, where to look, which section to go to. Its anchor is the alert's name in kebab case."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from extproc.domain import Spec
-from extproc.plan.playbook.advice import Advice, advice
+from extproc.plan.playbook.advice import Advice, advice, names
 from extproc.plan.playbook.markdown import Command, bullets, command, kebab, link
 from extproc.plan.playbook.place import Place
 
@@ -15,8 +15,14 @@ ALERTS: Final = "Alerts"
 
 
 def title(alert: str) -> str:
-    """`NoWatcher` -> `No watcher`, whose anchor is `no-watcher`."""
-    return kebab(alert).replace("-", " ").capitalize().replace("Sla ", "SLA ")
+    """`RolloutNeedsAPerson` -> `Rollout needs a person`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", alert)
+    return words.capitalize().replace("Sla ", "SLA ")
+
+
+def anchors(spec: Spec) -> dict[str, str]:
+    """Heading -> the name to which the alert's link leads."""
+    return {title(name): kebab(name) for name in names(spec)}
 
 
 def alerts(spec: Spec, place: Place) -> Iterator[str]:

@@ -102,6 +102,9 @@ def _without(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
         "",
     )
     yield from command(place.switch(f"{canary}=0", f"{completed}=0"))
+    if getattr(rollout, "shadow", None) is not None:
+        yield from ("In its shadow nobody gets the canary's answers; to stop the copies of requests, too:", "")
+        yield from command(place.switch(f"{contract.RUNTIME_SHADOW.format(rollout=rollout.name)}=0"))
     yield from _verify(spec, rollout, place)
     yield from (f"### {hand_over(rollout)}", "")
     yield (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 PRINTS = "It prints:"
@@ -31,6 +31,18 @@ def link(title: str) -> str:
 def kebab(name: str) -> str:
     """`NoWatcher` -> `no-watcher`: an alert's anchor, as the alerts' own links have it."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
+
+
+def anchored(text: str, named: Mapping[str, str]) -> str:
+    """Names before all headings but the first, so that links work whoever shows the page. `named`: of a heading, where it is not `slug`."""
+    lines: list[str] = []
+    code = False
+    for line in text.split("\n"):
+        code ^= line.startswith("```")
+        if not code and (found := re.fullmatch("##+ (.*)", line)):
+            lines += [f'<a id="{named.get(found[1], slug(found[1]))}"></a>', ""]
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def command(*commands: Command) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from extproc.domain import Spec
-from extproc.plan.playbook.alerts import alerts
+from extproc.plan.playbook.alerts import alerts, anchors
 from extproc.plan.playbook.concerned import concerned
 from extproc.plan.playbook.glance import glance
 from extproc.plan.playbook.instant import instant
-from extproc.plan.playbook.markdown import command, page
+from extproc.plan.playbook.markdown import anchored, command, page
 from extproc.plan.playbook.notices import notices
 from extproc.plan.playbook.partial import again, part
 from extproc.plan.playbook.place import Place
@@ -36,4 +36,4 @@ def playbook(spec: Spec) -> str:
         "",
         *alerts(spec, place),
     ]
-    return page(lines)
+    return anchored(page(lines), anchors(spec))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from extproc.domain import Action, JournalEntry, Rollout, RolloutState, Spec
+from extproc.domain import Action, JournalEntry, Rollout, RolloutState, Spec, Status
 from extproc.plan.playbook.attempts import ending
 from extproc.plan.playbook.findings import findings
 from extproc.plan.playbook.glance import allowed_failures
@@ -97,9 +97,10 @@ def _short(one: Incident, end: JournalEntry | None) -> Iterator[str]:
     if end is None:
         yield f"Nothing of this attempt was taken back: it is {one.state.status.value.replace('_', ' ')}."
     else:
-        at = end.numbers.get("from", {}).get("phase", "")
+        before = end.numbers.get("from", {})
+        at = "its shadow" if before.get("status") == Status.SHADOW else f"phase {before.get('phase', '')}"
         cohort = f" ({end.numbers['cohort']})" if end.action is Action.ROLL_BACK_COHORT else ""
-        yield f"**{one.rollout.name} {_ENDED[end.action]}{cohort} at {moment(end.at)}, in phase {at}, by {_actor(end)}: {prose(end.why)}.**"
+        yield f"**{one.rollout.name} {_ENDED[end.action]}{cohort} at {moment(end.at)}, in {at}, by {_actor(end)}: {prose(end.why)}.**"
     yield ""
     yield (
         f"{whole.requests:,} requests of {one.units:,} {one.rollout.unit.kind}s met `{one.rollout.canary}`, and {whole.failed:,} "
