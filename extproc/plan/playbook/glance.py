@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from extproc.domain import Application, Phase, Rollout, Spec
+from extproc.domain import Application, Infrastructure, Phase, Rollout, Spec
 from extproc.plan.playbook.markdown import table
 from extproc.plan.playbook.place import chooses_models
 from extproc.release.sentences import duration, percent
 
 GLANCE: Final = "What is released"
 DAY: Final = 86_400.0
+RUNS_ON: Final = {Infrastructure.KUBERNETES: "Kubernetes", Infrastructure.CLOUD_RUN: "Cloud Run", Infrastructure.VM: "machines of its own"}
 
 
 def allowed_failures(application: Application) -> int:
@@ -31,7 +32,7 @@ def glance(spec: Spec) -> Iterator[str]:
     yield from (f"## {GLANCE}", "")
     yield (
         f"`{application.name}` has {application.daily_requests:,} requests of {application.daily_units:,} users on a usual day, on "
-        f"{application.infrastructure.value.replace('_', ' ')}, behind Envoy on port {spec.listener.port} (its admin interface: "
+        f"{RUNS_ON[application.infrastructure]}, behind Envoy on port {spec.listener.port} (its admin interface: "
         f"{spec.listener.admin_port}, loopback). A request fails that is open after {sla.latency_p99:g} s; the first token is due after "
         f"{sla.ttft:g} s; {percent(sla.uptime)} uptime allows {allowed_failures(application):,} failed requests a day."
     )
