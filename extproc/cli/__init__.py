@@ -41,6 +41,7 @@ def main() -> None:
         health,
         judge,
         plan,
+        postmortem,
         render,
         run,
         samples,
@@ -48,7 +49,25 @@ def main() -> None:
         write,
     )
 
-    rooms = (write, plan, cost, folder, judge, render, run, backup, demo, explain, exposures, samples, watch, health, doctor, act)
+    rooms = (
+        write,
+        plan,
+        cost,
+        folder,
+        judge,
+        render,
+        run,
+        backup,
+        demo,
+        explain,
+        exposures,
+        samples,
+        watch,
+        postmortem,
+        health,
+        doctor,
+        act,
+    )
     for room in rooms:
         room.register(app)
     try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from extproc import contract
 from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
 from extproc.errors import Problem, SettingsError
 
+AUTOMATION: Final = "extproc"
+"""Actor of every decision that no person made; the API takes it from nobody."""
 RolloutArgument = Annotated[str, typer.Argument(help="Name of the rollout.", show_default=False)]
 WhyOption = Annotated[str, typer.Option("--why", help="The reason, for the Journal.", show_default=False)]
 
@@ -123,10 +127,16 @@ def _stands(answer: dict[str, Any]) -> str:
 
 
 def _do(rollout: str, action: str, why: str, api: str, token_file: Path | None, **options: str) -> dict[str, Any]:
-    return Client(api, token_file).act(rollout, action, why, _who(), **options)
+    return Client(api, token_file).act(rollout, action, why, who(), **options)
 
 
-def _who() -> str:
+def who() -> str:
+    """Who acts, for the Journal. In the image everybody is the user `extproc`, which is the automation's name: that one is told apart."""
+    name = os.environ.get(contract.ACTOR_ENVIRONMENT) or os.environ.get("SUDO_USER") or _user()
+    return f"somebody as {name}" if name == AUTOMATION else name
+
+
+def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without an entry in passwd

@@ -25,7 +25,8 @@ class Client:
     """One controller."""
 
     def __init__(self, address: str, token_file: Path | None) -> None:
-        token = os.environ.get(contract.TOKEN_ENVIRONMENT) or read_token(token_file or token_path(contract.DEFAULT_STORE))
+        store = os.environ.get(contract.STORE_ENVIRONMENT) or contract.DEFAULT_STORE
+        token = os.environ.get(contract.TOKEN_ENVIRONMENT) or read_token(token_file or token_path(store))
         self._address = address.rstrip("/")
         self._http = httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False)
 

@@ -12,7 +12,7 @@ from extproc.router.settings import RouterSettings
 from extproc.transport import Security, TransportName
 
 SpecOption = Annotated[Path, typer.Option("--spec", help="The Spec: one YAML file.", show_default=False)]
-StoreOption = Annotated[str, typer.Option(help="Where State and Journal live.")]
+StoreOption = Annotated[str, typer.Option(envvar=contract.STORE_ENVIRONMENT, help="Where State and Journal live.")]
 ListenOption = Annotated[str, typer.Option(help="unix:PATH (recommended) or HOST:PORT; each worker gets its own endpoint from it.")]
 WorkersOption = Annotated[int, typer.Option(min=1, max=256, help="Worker processes, one endpoint each.")]
 TransportOption = Annotated[TransportName, typer.Option(help="How gRPC is spoken: natively, or by the reference library.")]

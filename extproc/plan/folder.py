@@ -8,7 +8,7 @@ from typing import Final
 
 from extproc import cost
 from extproc.domain import Spec
-from extproc.plan import manifest, strategy
+from extproc.plan import manifest, playbook, strategy
 from extproc.plan.about import about
 from extproc.plan.manifest import MANIFEST, is_inside
 from extproc.plan.markdown import code, link, prose, table
@@ -28,6 +28,7 @@ class Part:
 
 PARTS: Final[tuple[Part, ...]] = (
     Part("The strategy: phases, cohorts, gates, who approves", strategy.files),
+    Part("When it goes wrong", playbook.files),
     Part("Money: what the release costs, and when that has come back", cost.files),
 )
 """In the order in which people read them."""
