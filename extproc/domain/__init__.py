@@ -1,15 +1,16 @@
 """The nouns of extproc, and its glossary: every other room speaks in these words.
 
-Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a
-request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
-small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
-them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
-samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
-(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
-USD as Decimal. This room imports nothing of extproc.
+Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a request
+meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the small nouns
+that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
+(`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
+of that (`domain.samples`), where it runs (`domain.deploy`), what a judge reads and says (`domain.judging`, `domain.rating`), and the
+closed lists of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are
+Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
+from extproc.domain.deploy import Colour, Deploy, Overlay, ServedModel, Server
 from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.judging import (
@@ -131,12 +132,14 @@ __all__ = [
     "Ceiling",
     "ChangeWindow",
     "Cohort",
+    "Colour",
     "Comparison",
     "Conversation",
     "Cookie",
     "Credential",
     "Criterion",
     "Decision",
+    "Deploy",
     "Dialect",
     "Ending",
     "Endpoint",
@@ -172,6 +175,7 @@ __all__ = [
     "Not",
     "OnFailure",
     "Outcome",
+    "Overlay",
     "Overrides",
     "PathRewrite",
     "PathStarts",
@@ -195,6 +199,8 @@ __all__ = [
     "Score",
     "Scored",
     "Selector",
+    "ServedModel",
+    "Server",
     "Sessions",
     "Sla",
     "Source",
