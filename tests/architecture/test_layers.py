@@ -31,11 +31,12 @@ ALLOWED: dict[str, set[str]] = {
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
     "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
     | {"runtime", "logs", "credentials"},
+    "plan": {"domain", "measures", "contract", "release", "render", "flags", "cost"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
 FREE = {"demo", "cli", "__main__", "__init__"}
-PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "judge"}
+PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "judge", "plan"}
 FILES = {
     PACKAGE / "spec" / "file.py",
     PACKAGE / "judge" / "shipped.py",

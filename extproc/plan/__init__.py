@@ -1,0 +1,1 @@
+"""The release folder: files made of one Spec for one application, its models, its volume and its infrastructure. Pure."""

@@ -1,0 +1,38 @@
+"""What every way to run it shares: namespace, account, the store's volume, the Spec."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from extproc.domain import Spec
+from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustomization, labels, manifest, text
+from extproc.plan.kubernetes.pods import account_name, release_name, store_name
+
+RELEASE: Final = "release.yaml"
+
+
+def base(spec: Spec, models: Files) -> Files:
+    """kubernetes/base; `models` are the files of models that we serve ourselves."""
+    deploy = deploy_of(spec)
+    namespace: Document = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        # Pod Security: nothing of ours asks for a privilege. Models with GPUs keep to it as well.
+        "metadata": {"name": deploy.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    }
+    account = manifest(spec, "v1", "ServiceAccount", account_name(spec), "account", automountServiceAccountToken=False)
+    claim: Document = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": deploy.storage}}}
+    if deploy.storage_class:
+        claim["storageClassName"] = deploy.storage_class
+    store = manifest(spec, "v1", "PersistentVolumeClaim", store_name(spec), "store", spec=claim)
+    # Without a hash in its name: the controller reads a changed Spec by itself, and no pod has to begin anew.
+    generated = {"name": release_name(spec), "files": [RELEASE], "options": {"disableNameSuffixHash": True, "labels": labels(spec, "spec")}}
+    resources = ["namespace.yaml", "account.yaml", "store.yaml", *models]
+    files = {
+        "namespace.yaml": text(spec, namespace),
+        "account.yaml": text(spec, account),
+        "store.yaml": text(spec, store),
+        **models,
+        "kustomization.yaml": kustomization(spec, resources, configMapGenerator=[generated]),
+    }
+    return {f"kubernetes/base/{name}": content for name, content in files.items()}
