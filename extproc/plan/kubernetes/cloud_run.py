@@ -16,9 +16,9 @@ from extproc.plan.kubernetes.base import RELEASE
 from extproc.plan.kubernetes.capacity import envoy_cores, peak, workers
 from extproc.plan.kubernetes.containers import LOOPBACK, SPEC_PATH, STORE, STORE_MOUNT
 from extproc.plan.kubernetes.documents import Document, Files, text
-from extproc.plan.kubernetes.envoy import CONFIG, document
+from extproc.plan.kubernetes.envoy import CONFIG
 from extproc.plan.kubernetes.mounts import keys_of
-from extproc.render import EnvoySettings
+from extproc.render import EnvoySettings, envoy_document
 from extproc.render.settings import RenderError
 from extproc.render.yamltext import dump
 
@@ -45,7 +45,7 @@ def files(spec: Spec, deploy: Deploy) -> Files:
     endpoints = contract.endpoints(LOOPBACK.router, workers(spec))
     settings = EnvoySettings(endpoints, LOOPBACK.collector, sampler=LOOPBACK.sampler, feedback=LOOPBACK.feedback)
     # Without comments and indentation of the readable one: a secret has a size.
-    config = dump(document(spec, settings), f"Made from Spec {spec.digest}; edit the Spec, not this file.")
+    config = dump(envoy_document(spec, settings), f"Made from Spec {spec.digest}; edit the Spec, not this file.")
     if len(config.encode()) > LARGEST_SECRET:
         message = f"Envoy's configuration has {len(config.encode()):,} bytes, and a secret at most {LARGEST_SECRET:,}"
         raise RenderError(

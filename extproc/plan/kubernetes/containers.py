@@ -107,16 +107,16 @@ def _envoy_args(config: str, cores: int) -> list[str]:
 
 
 def _extproc(spec: Spec, role: str, command: list[str], port: int, resources: Document, mounts: list[Document]) -> Document:
-    health = {"exec": {"command": ["extproc", "health", "--url", f"http://127.0.0.1:{port}/healthz"]}, "timeoutSeconds": 5}
+    health = {"exec": {"command": ["extproc", "health", "--url", f"http://127.0.0.1:{port}/healthz"]}, "timeoutSeconds": 10}
     made: Document = {
         "name": role,
         "image": deploy_of(spec).image,
         "args": command,
         "env": [*environment(spec, role), {"name": contract.LOG_FORMAT_ENVIRONMENT, "value": "json"}],
-        "startupProbe": {**health, "periodSeconds": 2, "failureThreshold": 60},
-        # Each one starts an interpreter: seldom enough to cost little.
-        "readinessProbe": {**health, "periodSeconds": 30},
-        "livenessProbe": {**health, "periodSeconds": 30, "failureThreshold": 3},
+        # Each one starts an interpreter, a second of CPU: seldom enough to cost little. Hung workers are replaced by the router itself, in
+        # seconds; and that the pod is ready asks for no more than that they have begun.
+        "startupProbe": {**health, "periodSeconds": 5, "failureThreshold": 30},
+        "livenessProbe": {**health, "periodSeconds": 60, "failureThreshold": 3},
         "resources": resources,
         "securityContext": dict(LOCKED),
         "volumeMounts": [

@@ -6,12 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-import yaml
-
 from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.kubernetes.documents import MADE_BY, Document
-from extproc.render import EnvoySettings, envoy_yaml
+from extproc.render import EnvoySettings, envoy_document
 from extproc.render.yamltext import dump, typed
 
 METRICS_PORT: Final = 9464
@@ -24,20 +22,15 @@ _EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - a pod's address is not known befo
 _SERIES: Final = {"controller": contract.DEFAULT_API_PORT, "router": contract.DEFAULT_METRICS_PORT}
 
 
-def document(spec: Spec, settings: EnvoySettings) -> Document:
-    """The rendered configuration as data, comments left out. Raises RenderError as `envoy_yaml` does."""
-    loaded: Document = yaml.safe_load(envoy_yaml(spec, settings, MADE_BY))
-    return loaded
-
-
-def for_pod(spec: Spec, settings: EnvoySettings, *, address: str = _EVERYWHERE, tls: bool = False) -> str:
-    """A whole configuration: the listener on `address`, behind clients' TLS where asked for, and a listener for Prometheus."""
+def for_pod(spec: Spec, settings: EnvoySettings, *, address: str = _EVERYWHERE, tls: bool = False, alone: bool = False) -> str:
+    """A whole configuration: the listener on `address`, behind clients' TLS where asked for, and a listener for Prometheus, with the series
+    of router and controller unless Envoy is alone in its pod. Raises RenderError as `envoy_yaml` does."""
     spec = replace(spec, listener=replace(spec.listener, address=address))
-    made = document(spec, settings)
+    made = envoy_document(spec, settings)
     resources = made["static_resources"]
     if tls:
         resources["listeners"][0]["filter_chains"][0]["transport_socket"] = _clients_tls()
-    roles = {**_SERIES, "envoy": spec.listener.admin_port}
+    roles = {**({} if alone else _SERIES), "envoy": spec.listener.admin_port}
     resources["listeners"].append(_series_listener(roles))
     resources["clusters"] += [_series_cluster(role, port) for role, port in roles.items()]
     return dump(made, f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file.")

@@ -15,7 +15,7 @@ from extproc.render.routes import EXT_PROC
 GROUP: Final = "gateway.envoyproxy.io"
 LISTENER: Final = "clients"
 _TYPES: Final = "type.googleapis.com/envoy.config"
-_MANAGER: Final = "..filters[?(@.name=='envoy.filters.network.http_connection_manager')].typed_config"
+_MANAGER: Final = "$..filters[?(@.name=='envoy.filters.network.http_connection_manager')].typed_config"
 _COMPLETED: Final = ("forward_rules", "mutation_rules", "route_cache_action", "disable_immediate_response")
 """Fields of the decision's filter that EnvoyExtensionPolicy has no words for."""
 _PROTECTED: Final = ("connect_timeout", "lb_policy", "common_lb_config", "circuit_breakers", "health_checks", "outlier_detection")

@@ -10,8 +10,7 @@ from extproc.domain import Spec
 from extproc.plan.kubernetes.capacity import workers
 from extproc.plan.kubernetes.containers import Places
 from extproc.plan.kubernetes.documents import MADE_BY, Document
-from extproc.plan.kubernetes.envoy import document
-from extproc.render import EnvoySettings, Profile
+from extproc.render import EnvoySettings, Profile, envoy_document
 from extproc.render.yamltext import dump, typed
 
 KEYS_MOUNT: Final = "/etc/extproc-keys"
@@ -55,7 +54,7 @@ def parts(spec: Spec, places: Places) -> Parts:
     """
     endpoints = contract.endpoints(places.router, workers(spec))
     settings = EnvoySettings(endpoints, places.collector, Profile.CORE, sampler=places.sampler, feedback=places.feedback)
-    made = document(spec, settings)
+    made = envoy_document(spec, settings)
     resources = made["static_resources"]
     manager = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     host = manager["route_config"]["virtual_hosts"][0]

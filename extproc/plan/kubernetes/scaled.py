@@ -48,15 +48,15 @@ def files(spec: Spec) -> Files:
         [secret, config_volume("series-config", f"{brain_name}-series"), *store_volumes(spec)], annotations=scraped(),
     )  # fmt: skip
     return {
-        "envoy.yaml": text(spec, outside, front(spec, front_name, ENVOY), budget(spec, front_name, ENVOY, maxUnavailable=1)),
+        "proxies.yaml": text(spec, outside, front(spec, front_name, ENVOY), budget(spec, front_name, ENVOY, maxUnavailable=1)),
         "brain.yaml": text(spec, inside, _brain_service(spec, brain_name)),
         "autoscaler.yaml": text(spec, _autoscaler(spec, front_name, least, most)),
         "network.yaml": text(spec, *_policies(spec, front_name, brain_name)),
-        **{f"config/{name}": content for name, content in config_files(spec, for_pod(spec, _settings(spec), tls=tls)).items()},
+        **{f"config/{name}": content for name, content in config_files(spec, for_pod(spec, _settings(spec), tls=tls, alone=True)).items()},
         f"config/{METRICS_CONFIG}": for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
-            ["../../base", "envoy.yaml", "brain.yaml", "autoscaler.yaml", "network.yaml"],
+            ["../../base", "proxies.yaml", "brain.yaml", "autoscaler.yaml", "network.yaml"],
             configMapGenerator=[
                 {"name": f"{front_name}-config", "files": [f"config/{CONFIG}", *([f"config/{SDS}"] if tls else [])]},
                 {"name": f"{brain_name}-series", "files": [f"config/{METRICS_CONFIG}"]},
