@@ -62,7 +62,8 @@ def _inject(model: Model, credential: Credential, profile: Profile) -> list[Bloc
     filters: list[Block] = [{"name": "envoy.filters.http.credential_injector", "typed_config": injector}]
     if profile is Profile.CORE:
         script = _PREFIX_SCRIPT.format(header=lua_string(credential.header), prefix=lua_string(credential.prefix))
-        filters.append(lua_filter("envoy.filters.http.lua", script))
+        # Under a name of its own: what a route says to `envoy.filters.http.lua` would reach this one too, and replace it (seen on 1.36).
+        filters.append(lua_filter("extproc.key_prefix", script))
     return filters
 
 

@@ -52,6 +52,16 @@ def patched(made: dict[str, str], overlay: str, one: Any) -> Document:
     return with_policies(base("envoy-gateway", RESOURCE=resource, DOMAIN=one.deploy.domain), found)
 
 
+def keys_files(made: dict[str, str], overlay: str, directory: Path) -> list[Path]:
+    """The files through which an overlay's Envoy finds keys, written."""
+    found = []
+    for path, text in made.items():
+        if path.startswith(f"kubernetes/overlays/{overlay}/keys/"):
+            found.append(directory / path.rpartition("/")[2])
+            found[-1].write_text(text)
+    return found
+
+
 def configurations() -> list[tuple[str, str]]:
     """(example, path of a configuration, or the overlay whose patches make one)."""
     found = []
@@ -81,10 +91,7 @@ def test_envoy_accepts_it(name: str, which: str, tmp_path: Path, certificates: F
         "/etc/extproc-tls/tls.crt": certificates.client,
         "/etc/extproc-tls/tls.key": certificates.client_key,
     }
-    for path in ("keys.yaml", "tls.yaml"):
-        if f"kubernetes/overlays/{which}/{path}" in made:
-            mounted[f"/etc/extproc-keys/{path}"] = tmp_path / path
-            (tmp_path / path).write_text(made[f"kubernetes/overlays/{which}/{path}"])
+    mounted |= {f"/etc/extproc-keys/{path.name}": path for path in keys_files(made, which, tmp_path)}
     if f"{which.rpartition('/')[0]}/tls.yaml" in made:
         mounted["/etc/envoy/tls.yaml"] = tmp_path / "tls.yaml"
         (tmp_path / "tls.yaml").write_text(made[f"{which.rpartition('/')[0]}/tls.yaml"])
@@ -185,7 +192,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
     if overlay in ("istio", "envoy-gateway"):
         config = yaml.safe_load(here(yaml.safe_dump(patched(made, overlay, one)), "client"))
         config["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": one.listener.admin_port}}}
-        (directory / "keys" / "keys.yaml").write_text(made[f"kubernetes/overlays/{overlay}/keys.yaml"])
+        keys_files(made, overlay, directory / "keys")
         envoy: Path | None = OLD_ENVOY
     else:
         folder = "kubernetes/overlays/edge" if overlay == "edge" else "kubernetes/overlays/scaled/config"

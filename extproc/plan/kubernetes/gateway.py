@@ -16,7 +16,7 @@ from extproc.plan.kubernetes.edge import scraped
 from extproc.plan.kubernetes.envoy import METRICS_CONFIG, for_series
 from extproc.plan.kubernetes.gateway_patches import GROUP, LISTENER
 from extproc.plan.kubernetes.mounts import environment, file_mounts
-from extproc.plan.kubernetes.parts import KEYS, KEYS_MOUNT, keys_file, parts
+from extproc.plan.kubernetes.parts import KEYS_MOUNT, keys_files, parts
 from extproc.plan.kubernetes.pods import config_volume, envoy_volumes, store_volumes
 
 COMPONENT: Final = "gateway"
@@ -47,13 +47,16 @@ def files(spec: Spec) -> Files:
         "patch-policy.yaml": text(spec, patches),
         "network.yaml": text(spec, allowed),
         "helm-values.yaml": text(spec, _values()),
-        KEYS: keys_file(spec, found),
+        **keys_files(spec, found),
         METRICS_CONFIG: for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
             ["../../base", "gateway.yaml", "extension-policy.yaml", "patch-policy.yaml", "network.yaml"],
             # EnvoyProxy is no kind whose references kustomize knows: these keep their names.
-            configMapGenerator=[{"name": f"{name}-keys", "files": [KEYS]}, {"name": f"{name}-series", "files": [METRICS_CONFIG]}],
+            configMapGenerator=[
+                {"name": f"{name}-keys", "files": [*keys_files(spec, found)]},
+                {"name": f"{name}-series", "files": [METRICS_CONFIG]},
+            ],
             generatorOptions={"disableNameSuffixHash": True},
         ),
     }

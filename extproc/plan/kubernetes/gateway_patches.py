@@ -80,6 +80,9 @@ def _listener(resource: str, decision: str, found: Parts) -> list[Document]:
         *(patch(f"/{key}", value) for key, value in found.manager.items()),
         patch("/early_header_mutation_extensions", found.early),
         *(patch("/access_log/-", one) for one in found.access_log),
+        # Envoy Gateway lets it sleep except on routes that wake it; which filters sleep is settled before a body has been read, and with it
+        # the route of a request that names its model there.
+        patch("/disabled", False, before_decision),
         *(patch(f"/typed_config/{key}", completed[key], before_decision) for key in _COMPLETED if key in completed),
         patch("/typed_config/grpc_service/retry_policy", completed["grpc_service"]["retry_policy"], before_decision),
         # `add` at a place of a list puts before what is there.
@@ -91,18 +94,14 @@ def _listener(resource: str, decision: str, found: Parts) -> list[Document]:
 def _routes(resource: str, decision: str, found: Parts) -> list[Document]:
     host = "/virtual_hosts/0"
     patches: list[tuple[str, Any]] = [(f"{host}/request_body_buffer_limit", found.body_limit)]
-    patches += [(f"{host}/routes/{index}", _asking(route, decision)) for index, route in enumerate(found.routes)]
+    patches += [(f"{host}/routes/{index}", _renamed(route, decision)) for index, route in enumerate(found.routes)]
     return [_patch("route.v3.RouteConfiguration", resource, {"op": "add", "path": path, "value": value}) for path, value in patches]
 
 
-def _asking(route: Document, decision: str) -> Document:
-    """The policy's filter sleeps except on routes that wake it: on those where the rendered one would have been asked."""
-    settings = dict(route.get("typed_per_filter_config", {}))
-    asked = settings.pop(EXT_PROC, None) is None
-    if asked:
-        settings[decision] = {"@type": f"{_TYPES}.route.v3.FilterConfig", "config": {}}
-    rest = {key: value for key, value in route.items() if key != "typed_per_filter_config"}
-    return {**rest, **({"typed_per_filter_config": settings} if settings else {})}
+def _renamed(route: Document, decision: str) -> Document:
+    """A route that asks nobody says so to the filter by its name, which is the policy's."""
+    settings = {decision if key == EXT_PROC else key: value for key, value in route.get("typed_per_filter_config", {}).items()}
+    return {**route, **({"typed_per_filter_config": settings} if settings else {})}
 
 
 def _clusters(router: str, found: Parts) -> list[Document]:

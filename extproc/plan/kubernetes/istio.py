@@ -15,7 +15,7 @@ from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustom
 from extproc.plan.kubernetes.edge import scraped
 from extproc.plan.kubernetes.envoy import METRICS_CONFIG, for_series
 from extproc.plan.kubernetes.mounts import environment, file_mounts
-from extproc.plan.kubernetes.parts import KEYS, KEYS_MOUNT, Parts, keys_file, parts
+from extproc.plan.kubernetes.parts import KEYS_MOUNT, Parts, keys_files, parts
 from extproc.plan.kubernetes.pods import budget, config_volume, deployment, envoy_volumes, service, store_volumes
 from extproc.render.yamltext import typed
 
@@ -54,14 +54,14 @@ def files(spec: Spec) -> Files:
         "network.yaml": text(spec, allowed),
         "gateway.yaml": text(spec, _gateway(spec, name), _virtual_service(spec, name)),
         "envoy-filter.yaml": text(spec, envoy_filter(spec, name, found)),
-        KEYS: keys_file(spec, found),
+        **keys_files(spec, found),
         METRICS_CONFIG: for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
             [
                 "../../base", "deployment.yaml", "service.yaml", "budget.yaml", "network.yaml", "gateway.yaml", "envoy-filter.yaml",
             ],
-            configMapGenerator=[{"name": keys, "files": [KEYS]}, {"name": f"{name}-series", "files": [METRICS_CONFIG]}],
+            configMapGenerator=[{"name": keys, "files": [*keys_files(spec, found)]}, {"name": f"{name}-series", "files": [METRICS_CONFIG]}],
         ),
     }  # fmt: skip
 

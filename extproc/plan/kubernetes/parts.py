@@ -9,12 +9,12 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.kubernetes.capacity import workers
 from extproc.plan.kubernetes.containers import Places
-from extproc.plan.kubernetes.documents import MADE_BY, Document
+from extproc.plan.kubernetes.documents import MADE_BY, Document, Files
 from extproc.render import EnvoySettings, Profile, envoy_document
 from extproc.render.yamltext import dump, typed
 
 KEYS_MOUNT: Final = "/etc/extproc-keys"
-KEYS: Final = "keys.yaml"
+KEYS: Final = "keys"
 _INJECTOR: Final = "envoy.filters.http.credential_injector"
 _OF_MANAGER: Final = (
     "use_remote_address",
@@ -44,7 +44,7 @@ class Parts:
     body_limit: int
     clusters: list[Any]
     secrets: list[Any]
-    """Models' keys by reference, for `keys_file`."""
+    """Models' keys by reference, for `keys_files`."""
 
 
 def parts(spec: Spec, places: Places) -> Parts:
@@ -72,15 +72,18 @@ def parts(spec: Spec, places: Places) -> Parts:
     )
 
 
-def keys_file(spec: Spec, found: Parts) -> str:
-    """The file that models' keys are found through: names of environment variables and files, no value."""
-    resources = [{**typed("transport_sockets.tls.v3.Secret"), **secret} for secret in found.secrets]
-    return dump({"resources": resources}, f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file.")
+def keys_files(spec: Spec, found: Parts) -> Files:
+    """keys/<secret>.yaml: through these models' keys are found; names of environment variables and files, no value. One secret a file:
+    Envoy refuses several (seen on 1.36 and 1.40)."""
+    heading = f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file."
+    secrets = {secret["name"]: {**typed("transport_sockets.tls.v3.Secret"), **secret} for secret in found.secrets}
+    return {f"{KEYS}/{name}.yaml": dump({"resources": [secret]}, heading) for name, secret in secrets.items()}
 
 
 def _keys_from_file(cluster: Document) -> None:
-    source = {"path_config_source": {"path": f"{KEYS_MOUNT}/{KEYS}"}, "resource_api_version": "V3"}
     for options in cluster.get("typed_extension_protocol_options", {}).values():
         for one in options.get("http_filters", []):
             if one["name"] == _INJECTOR:
-                one["typed_config"]["credential"]["typed_config"]["credential"]["sds_config"] = source
+                reference = one["typed_config"]["credential"]["typed_config"]["credential"]
+                path = f"{KEYS_MOUNT}/{reference['name']}.yaml"
+                reference["sds_config"] = {"path_config_source": {"path": path}, "resource_api_version": "V3"}
