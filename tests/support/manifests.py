@@ -118,5 +118,5 @@ def templates(found: list[Document]) -> list[Document]:
         ours = deployment["patch"]["value"]["spec"]["template"]["spec"]["containers"]
         pod = deployment["pod"]
         container = {"name": "envoy", **deployment["container"]}
-        made.append({"metadata": {"labels": pod["labels"]}, "spec": {"containers": [container, *ours], "volumes": pod["volumes"]}})
+        made.append({"metadata": {"labels": pod["labels"]}, "spec": {**pod, "containers": [container, *ours]}})
     return made

@@ -1,4 +1,7 @@
-"""What every way to run it shares: namespace, account, the store's volume, the Spec."""
+"""What every way to run it shares: account, the store's volume, the Spec.
+
+The namespace is not among them: `kubectl delete -k` would delete it, and with it what others have in it.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,6 @@ RELEASE: Final = "release.yaml"
 def base(spec: Spec, models: Files) -> Files:
     """kubernetes/base; `models` are the files of models that we serve ourselves."""
     deploy = deploy_of(spec)
-    namespace: Document = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        # Pod Security: nothing of ours asks for a privilege. Models with GPUs keep to it as well.
-        "metadata": {"name": deploy.namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    }
     account = manifest(spec, "v1", "ServiceAccount", account_name(spec), "account", automountServiceAccountToken=False)
     claim: Document = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": deploy.storage}}}
     if deploy.storage_class:
@@ -27,9 +24,8 @@ def base(spec: Spec, models: Files) -> Files:
     store = manifest(spec, "v1", "PersistentVolumeClaim", store_name(spec), "store", spec=claim)
     # Without a hash in its name: the controller reads a changed Spec by itself, and no pod has to begin anew.
     generated = {"name": release_name(spec), "files": [RELEASE], "options": {"disableNameSuffixHash": True, "labels": labels(spec, "spec")}}
-    resources = ["namespace.yaml", "account.yaml", "store.yaml", *models]
+    resources = ["account.yaml", "store.yaml", *models]
     files = {
-        "namespace.yaml": text(spec, namespace),
         "account.yaml": text(spec, account),
         "store.yaml": text(spec, store),
         **models,

@@ -16,8 +16,8 @@ from extproc.plan.kubernetes.edge import scraped
 from extproc.plan.kubernetes.envoy import METRICS_CONFIG, for_series
 from extproc.plan.kubernetes.gateway_patches import GROUP, LISTENER
 from extproc.plan.kubernetes.mounts import environment, file_mounts
-from extproc.plan.kubernetes.parts import KEYS_MOUNT, keys_files, parts
-from extproc.plan.kubernetes.pods import config_volume, envoy_volumes, store_volumes
+from extproc.plan.kubernetes.parts import Parts, key_maps, key_mounts, key_volumes, keys_files, parts
+from extproc.plan.kubernetes.pods import SECURITY, config_volume, envoy_volumes, store_volumes
 
 COMPONENT: Final = "gateway"
 API: Final = f"{GROUP}/v1alpha1"
@@ -32,7 +32,7 @@ def files(spec: Spec) -> Files:
     """The overlay's files."""
     name, found = f"{spec.application.name}-gateway", parts(spec, UNIX)
     objects = [
-        manifest(spec, API, "EnvoyProxy", name, COMPONENT, spec=_proxy(spec, name)),
+        manifest(spec, API, "EnvoyProxy", name, COMPONENT, spec=_proxy(spec, name, found)),
         manifest(spec, f"{STANDARD}/v1", "Gateway", name, COMPONENT, spec=_gateway(spec, name)),
         manifest(spec, f"{STANDARD}/v1", "HTTPRoute", name, COMPONENT, spec=_route(spec, name)),
         manifest(spec, API, "HTTPRouteFilter", f"{name}-unmatched", COMPONENT, spec={"directResponse": {"statusCode": 404}}),
@@ -54,7 +54,7 @@ def files(spec: Spec) -> Files:
             ["../../base", "gateway.yaml", "extension-policy.yaml", "patch-policy.yaml", "network.yaml"],
             # EnvoyProxy is no kind whose references kustomize knows: these keep their names.
             configMapGenerator=[
-                {"name": f"{name}-keys", "files": [*keys_files(spec, found)]},
+                *key_maps(spec, name, found),
                 {"name": f"{name}-series", "files": [METRICS_CONFIG]},
             ],
             generatorOptions={"disableNameSuffixHash": True},
@@ -62,15 +62,15 @@ def files(spec: Spec) -> Files:
     }
 
 
-def _proxy(spec: Spec, name: str) -> Document:
-    volumes = [config_volume("model-keys", f"{name}-keys"), config_volume("series-config", f"{name}-series")]
+def _proxy(spec: Spec, name: str, found: Parts) -> Document:
+    volumes = [*key_volumes(name, found), config_volume("series-config", f"{name}-series")]
     volumes += [*_envoy_files(spec), *store_volumes(spec)]
     ours = [router(spec, UNIX), controller(spec, UNIX), series(spec)]
     for one in ours:
         # In a pod of theirs each container says itself who it is.
         one["securityContext"] |= {"runAsUser": USER, "runAsGroup": USER, "runAsNonRoot": True}
     container: Document = {
-        "volumeMounts": [{"name": "model-keys", "mountPath": KEYS_MOUNT, "readOnly": True}, dict(SOCKETS), *file_mounts(spec, "envoy")],
+        "volumeMounts": [*key_mounts(found), dict(SOCKETS), *file_mounts(spec, "envoy")],
     }
     if environment(spec, "envoy"):
         container["env"] = environment(spec, "envoy")
@@ -88,7 +88,7 @@ def _proxy(spec: Spec, name: str) -> Document:
         "pod": {
             "labels": labels(spec, COMPONENT),
             "annotations": scraped(),
-            "securityContext": {"fsGroup": USER, "fsGroupChangePolicy": "OnRootMismatch"},
+            "securityContext": {key: SECURITY[key] for key in ("fsGroup", "fsGroupChangePolicy", "seccompProfile")},
             "volumes": volumes,
         },
         "container": container,

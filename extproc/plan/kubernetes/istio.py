@@ -15,7 +15,7 @@ from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustom
 from extproc.plan.kubernetes.edge import scraped
 from extproc.plan.kubernetes.envoy import METRICS_CONFIG, for_series
 from extproc.plan.kubernetes.mounts import environment, file_mounts
-from extproc.plan.kubernetes.parts import KEYS_MOUNT, Parts, keys_files, parts
+from extproc.plan.kubernetes.parts import Parts, key_maps, key_mounts, key_volumes, keys_files, parts
 from extproc.plan.kubernetes.pods import budget, config_volume, deployment, envoy_volumes, service, store_volumes
 from extproc.render.yamltext import typed
 
@@ -30,15 +30,14 @@ STATUS_PORT: Final = 15021
 def files(spec: Spec) -> Files:
     """The overlay's files."""
     name, found = f"{spec.application.name}-istio", parts(spec, LOOPBACK)
-    keys = f"{name}-keys"
     proxy: Document = {
         # Istio's injector fills in image, command and probes.
         "name": "istio-proxy",
         "image": "auto",
         "env": environment(spec, "envoy"),
-        "volumeMounts": [{"name": "model-keys", "mountPath": KEYS_MOUNT, "readOnly": True}, *file_mounts(spec, "envoy")],
+        "volumeMounts": [*key_mounts(found), *file_mounts(spec, "envoy")],
     }
-    volumes = [config_volume("model-keys", keys), config_volume("series-config", f"{name}-series"), *_envoy_files(spec)]
+    volumes = [*key_volumes(name, found), config_volume("series-config", f"{name}-series"), *_envoy_files(spec)]
     pods = deployment(
         spec, name, COMPONENT, [proxy, router(spec, LOOPBACK), controller(spec, LOOPBACK), series(spec)], [*volumes, *store_volumes(spec)],
         annotations={"inject.istio.io/templates": "gateway", **scraped()},
@@ -61,7 +60,7 @@ def files(spec: Spec) -> Files:
             [
                 "../../base", "deployment.yaml", "service.yaml", "budget.yaml", "network.yaml", "gateway.yaml", "envoy-filter.yaml",
             ],
-            configMapGenerator=[{"name": keys, "files": [*keys_files(spec, found)]}, {"name": f"{name}-series", "files": [METRICS_CONFIG]}],
+            configMapGenerator=[*key_maps(spec, name, found), {"name": f"{name}-series", "files": [METRICS_CONFIG]}],
         ),
     }  # fmt: skip
 

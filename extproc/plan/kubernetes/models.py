@@ -23,6 +23,9 @@ LOADING: Final = 180
 """Times ten seconds that a model may take to load its weights."""
 
 
+_HOME: Final = {"HOME": "/tmp", "HF_HOME": "/tmp/hf", "USER": "model"}  # noqa: S108 - a volume of the pod's own
+
+
 def served(spec: Spec) -> Files:
     """File name -> text, one file for each model."""
     return {f"model-{_service(spec, name)}.yaml": _model(spec, name, model) for name, model in deploy_of(spec).models.items()}
@@ -120,8 +123,8 @@ def _container(spec: Spec, name: str, model: ServedModel, server: Server) -> Doc
         "name": "model",
         "image": server.image,
         "args": list(server.args),
-        # Servers of models write caches below their home; the image itself is read-only.
-        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "HF_HOME", "value": "/tmp/hf"}],  # noqa: S108 - as above
+        # Servers of models write caches below their home, as a user whom the image does not know; the image itself is read-only.
+        "env": [{"name": name, "value": value} for name, value in _HOME.items()],
         "ports": [{"name": "http", "containerPort": port}],
         "startupProbe": {**ready, "failureThreshold": LOADING},
         "readinessProbe": ready,

@@ -87,3 +87,18 @@ def _keys_from_file(cluster: Document) -> None:
                 reference = one["typed_config"]["credential"]["typed_config"]["credential"]
                 path = f"{KEYS_MOUNT}/{reference['name']}.yaml"
                 reference["sds_config"] = {"path_config_source": {"path": path}, "resource_api_version": "V3"}
+
+
+def key_maps(spec: Spec, name: str, found: Parts) -> list[Document]:
+    """The ConfigMap of those files, for kustomize to make; none where no model has a key. The same for the two below."""
+    return [{"name": f"{name}-keys", "files": list(keys_files(spec, found))}] if found.secrets else []
+
+
+def key_volumes(name: str, found: Parts) -> list[Document]:
+    """Its volume."""
+    return [{"name": "model-keys", "configMap": {"name": f"{name}-keys"}}] if found.secrets else []
+
+
+def key_mounts(found: Parts) -> list[Document]:
+    """Where it is in Envoy's container."""
+    return [{"name": "model-keys", "mountPath": KEYS_MOUNT, "readOnly": True}] if found.secrets else []
