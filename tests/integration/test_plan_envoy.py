@@ -4,6 +4,7 @@ through it, past the real router and controller with the manifests' own flags.""
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,7 +116,8 @@ class Running:
     client: httpx.Client
     models: dict[str, Model]
     series: str
-    config: Document
+    api: str
+    router: subprocess.Popen[bytes]
 
     def answered(self, **headers: str) -> str:
         """Who answers."""
@@ -197,7 +199,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
     else:
         folder = "kubernetes/overlays/edge" if overlay == "edge" else "kubernetes/overlays/scaled/config"
         config, envoy = yaml.safe_load(here(made[f"{folder}/envoy.yaml"], "client")), None
-    _patient(config, ports)
+    _patient(config)
     written = directory / "envoy.yaml"
     written.write_text(yaml.safe_dump(config))
     roles = {role: [here(word, "server") for word in flags_of(made, overlay, path, role)] for role in ("router", "controller")}
@@ -212,14 +214,16 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
             log = directory / f"{role}.log"
             process = stack.enter_context(running([sys.executable, "-m", "extproc", *roles[role]], log))
             wait_for(lambda log=log, ready=ready: ready in log.read_bytes(), process, log)
+        # The last one that was started.
+        router = process
         keys = dict.fromkeys(("OPENAI_API_KEY", "OPENAI_CANARY_API_KEY"), SECRET)
         stack.enter_context(running_envoy(written, one.listener.admin_port, envoy, keys))
         port = config["static_resources"]["listeners"][0]["address"]["socket_address"]["port_value"]
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10.0))
-        yield Running(client, models, f"http://127.0.0.1:{ports['9464']}", config)
+        yield Running(client, models, f"http://127.0.0.1:{ports['9464']}", f"http://127.0.0.1:{ports['9970']}", router)
 
 
-def _patient(config: Document, ports: dict[str, str]) -> None:
+def _patient(config: Document) -> None:
     """A busy machine must not look like a wrong answer; and there is one worker."""
     router = next(one for one in config["static_resources"]["clusters"] if one["name"].endswith((contract.ROUTER_CLUSTER, "/extproc/0")))
     endpoints = router["load_assignment"]["endpoints"][0]
@@ -230,7 +234,6 @@ def _patient(config: Document, ports: dict[str, str]) -> None:
     for one in chain["filters"][0]["typed_config"]["http_filters"]:
         if one["name"].startswith("envoy.filters.http.ext_proc"):
             one["typed_config"]["message_timeout"] = "2s"
-    assert ports
 
 
 PLACES = {
@@ -259,15 +262,24 @@ def test_requests_find_their_model(overlay: Overlay, tmp_path: Path, certificate
         assert stand.models["gpt-4o"].requests[-1].header("authorization") == f"Bearer {SECRET}"
         assert stand.client.get("/extproc/healthz").text == "ok"
         assert stand.client.get("/elsewhere").status_code == 404
+        _told(f"{stand.api}/metrics", deadline)
         if overlay is Overlay.EDGE:
             _series_are_shown(stand, deadline)
+        os.killpg(stand.router.pid, signal.SIGKILL)
+        stand.router.wait()
+        assert stand.answered(x_user_id="u1", x_geo_country="DE") == "gpt-4o"
+
+
+def _told(url: str, deadline: float) -> None:
+    """The controller has heard of requests."""
+    while "extproc_outcomes_total{" not in httpx.get(url, trust_env=False).text:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def _series_are_shown(stand: Running, deadline: float) -> None:
     with httpx.Client(base_url=stand.series, trust_env=False, timeout=10.0) as client:
-        while "extproc_outcomes_total{" not in client.get("/metrics/controller").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        _told(f"{stand.series}/metrics/controller", deadline)
         assert "extproc_decisions_total" in client.get("/metrics/router").text
         assert "envoy_cluster_upstream_rq" in client.get("/metrics/envoy").text
         assert client.post("/metrics/controller").status_code == 404

@@ -24,9 +24,9 @@ COLLECTOR_PORT: Final = 9090
 FEEDBACK_PORT: Final = 9972
 ROUTER_TLS: Final = "/etc/extproc-tls"
 _ANY: Final = "0.0.0.0"  # noqa: S104 - mutual TLS, and a policy, stand before it
-BUSY: Final = 60
-"""Per cent of the CPU that an Envoy asks for, from which on another one is wanted. Two cores carry twice ENVOY requests per second
-(`capacity`), of which half is planned; above 60 per cent that is passed."""
+BUSY: Final = 80
+"""Per cent of the CPU that an Envoy asks for, from which on another one is wanted. It asks for half of its threads' time, which is what is
+planned for at the peak (`capacity.FULL`): so more come before that is reached."""
 
 
 def files(spec: Spec) -> Files:
