@@ -25,10 +25,11 @@ from extproc.demo.processes import free_port
 from extproc.domain import Overlay
 from extproc.plan import kubernetes
 from extproc.plan.kubernetes.mounts import keys_of
+from extproc.store import open_store
 from tests.support.certificates import Files
 from tests.support.certificates import write as make_files
 from tests.support.envoy_stand import OLD_ENVOY, Model, running, running_envoy, wait_for
-from tests.support.manifests import EXAMPLES, Document, documents, files, loaded
+from tests.support.manifests import EXAMPLES, Document, documents, files, loaded, templates
 from tests.support.patched import base, with_envoy_filter, with_policies
 
 SECRET = "a-key-of-a-test"
@@ -284,3 +285,47 @@ def _series_are_shown(stand: Running, deadline: float) -> None:
         assert "envoy_cluster_upstream_rq" in client.get("/metrics/envoy").text
         assert client.post("/metrics/controller").status_code == 404
         assert client.get("/v1/status").status_code == 404
+
+
+# ----------------------------------------------------------------------------------------------------------------------------- copies
+def test_the_copy_of_the_store_comes_back(tmp_path: Path) -> None:
+    """Cloud Run's own scripts: the copy is made while the store is in use, the container ends when told, and the next instance begins with
+    the copy, but never writes it over a store that is there."""
+    service = documents(files("search")["cloud-run/service.yaml"])[0]
+    containers = {one["name"]: one for one in service["spec"]["template"]["spec"]["containers"]}
+    places = {"/var/lib/extproc": "store", "/backup": "bucket", "/tmp/extproc.db": "scratch/extproc.db"}
+    scripts = {name: containers[name]["args"][0] for name in ("backup", "controller")}
+    for inside, outside in places.items():
+        (tmp_path / outside.partition("/")[0]).mkdir()
+        scripts = {name: script.replace(inside, str(tmp_path / outside)) for name, script in scripts.items()}
+    store, copy = tmp_path / "store" / "extproc.db", tmp_path / "bucket" / "extproc.db"
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    log = tmp_path / "backup.log"
+    writer = open_store(f"sqlite:{store}", writer=True)
+    try:
+        script = scripts["backup"].replace("sleep 60", "sleep 0.1")
+        with running(["/bin/sh", "-c", script], log, {"PATH": path}) as process:
+            wait_for(copy.exists, process, log)
+            process.terminate()
+            assert process.wait(timeout=20) == 0
+    finally:
+        writer.close()
+    restore = scripts["controller"].partition("exec ")[0]
+    for left in (store, *store.parent.glob("extproc.db-*")):
+        left.unlink(missing_ok=True)
+    subprocess.run(["/bin/sh", "-c", restore], check=True, timeout=20)
+    assert store.read_bytes() == copy.read_bytes()
+    open_store(f"sqlite:{store}", writer=True).close()
+    store.write_bytes(b"of a container that was started again")
+    subprocess.run(["/bin/sh", "-c", restore], check=True, timeout=20)
+    assert store.read_bytes() == b"of a container that was started again"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_script_is_one(name: str) -> None:
+    """The shell reads each of them."""
+    for template in (one for text in files(name).values() if "kind:" in text for one in templates(documents(text))):
+        for container in template["spec"]["containers"]:
+            words = [*container.get("command", ()), *container.get("args", ())]
+            if words[:2] == ["/bin/sh", "-c"]:
+                subprocess.run(["/bin/sh", "-n", "-c", words[2]], check=True, timeout=10)

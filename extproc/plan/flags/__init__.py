@@ -23,7 +23,7 @@ def files(spec: Spec) -> dict[str, str]:
     for rollout in spec.rollouts.values():
         made, lines = _rollout(spec, rollout)
         written |= made
-        said += [f"\n## {rollout.name}, at phase {rollout.phases[0].name}\n", *lines]
+        said += [f"\n## {rollout.name}, at phase {rollout.phases[0].name}\n", *lines, *_later(rollout)]
     written["flags/README.md"] = "\n".join(said) + "\n"
     return written
 
@@ -31,7 +31,7 @@ def files(spec: Spec) -> dict[str, str]:
 _HEADING: Final = """\
 # Flags of {application}
 
-Made from Spec {digest}; edit the Spec, not these files. A later phase: `extproc render flags release.yaml -o flags --phase 25%`."""
+Made from Spec {digest}; edit the Spec, not these files."""
 
 
 def _rollout(spec: Spec, rollout: Rollout) -> tuple[dict[str, str], list[str]]:
@@ -57,3 +57,11 @@ def _rollout(spec: Spec, rollout: Rollout) -> tuple[dict[str, str], list[str]]:
     lines += [f"* not in the flag: {line}" for line in unseen(rollout)]
     lines += [f"* not written: {', '.join(names)}: {said}" for said, names in refused.items()]
     return made, lines
+
+
+def _later(rollout: Rollout) -> list[str]:
+    """How to write the flag of the next phase, where there is one."""
+    if len(rollout.phases) < 2:
+        return []
+    command = f"extproc render flags release.yaml -o flags --rollout {rollout.name} --phase {rollout.phases[1].name}"
+    return [f"* at the next phase: `{command}`"]
