@@ -14,7 +14,7 @@ import yaml
 
 from extproc import spec
 from extproc.cli.flags import flags as render_flags
-from extproc.domain import Spec
+from extproc.domain import Overlay, Spec
 from extproc.plan import flags, kubernetes
 from extproc.plan.kubernetes.capacity import DECISIONS, OUTCOMES, envoys, peak, workers
 from extproc.plan.kubernetes.mounts import keys_of_all
@@ -392,6 +392,33 @@ def test_a_virtual_machine_has_no_manifests() -> None:
 
     one: Spec = changed("chatbot", on_a_machine)
     assert (kubernetes.files(one), kubernetes.spec_paths(one)) == ({}, ())
+
+
+def test_what_deploy_leaves_out_is_made_from_the_application() -> None:
+    """Namespace and Secret have its name; one overlay is written."""
+    deploy = loaded("search").deploy
+    assert deploy is not None
+    assert (deploy.namespace, deploy.secret, deploy.overlays, deploy.envoy_image) == (
+        "search", "search-keys", (Overlay.EDGE,), "envoyproxy/envoy:v1.40.0",
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------------------------------------- guide
+def test_the_guide_speaks_of_what_is_there() -> None:
+    """Its block is a Spec's, its paths are made, its names are those of the files."""
+    guide = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    block = re.search(r"```yaml\n(deploy:.*?)```", guide, re.DOTALL)
+    assert block is not None
+    assert kubernetes.files(changed("chatbot", lambda values: values.update(yaml.safe_load(block[1]))))
+    made = {path for name in EXAMPLES for path in files(name)}
+    folders = {path.rpartition("/")[0] for path in made}
+    for path in re.findall(r"release/((?:kubernetes|cloud-run)[a-z0-9/.-]*)", guide):
+        assert path in made | folders | {"kubernetes", "cloud-run"}, path
+    objects = {one["metadata"]["name"] for name in EXAMPLES for path in files(name) if path.endswith(".yaml")
+               for one in documents(files(name)[path]) if "metadata" in one}  # fmt: skip
+    for name in re.findall(r"deployment/([a-z0-9-]+)", guide):
+        assert name in objects, name
+    assert {"chat-keys", "chat-brain.chat.svc"} <= set(re.findall(r"chat-[a-z.]+[a-z]", guide))
 
 
 # --------------------------------------------------------------------------------------------------------------------------------- flags

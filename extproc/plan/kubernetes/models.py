@@ -19,8 +19,10 @@ HEALTH: Final = "/health"
 """Where vLLM, SGLang and TGI say that they are ready."""
 IN_FLIGHT: Final = "vllm_num_requests_running"
 """What the autoscaler looks at: vLLM's own count of requests under way, as prometheus-adapter names it."""
+EVERY: Final = 10
+"""Seconds between two probes."""
 LOADING: Final = 180
-"""Times ten seconds that a model may take to load its weights."""
+"""Probes that a model may need to load its weights."""
 
 
 _HOME: Final = {"HOME": "/tmp", "HF_HOME": "/tmp/hf", "USER": "model"}  # noqa: S108 - a volume of the pod's own
@@ -96,6 +98,9 @@ def _deployment(spec: Spec, name: str, model: ServedModel, colour: Colour, serve
     if model.gpus:
         pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     body: Document = {
+        # As long as loading may take; Kubernetes would call it failed after ten minutes.
+        "progressDeadlineSeconds": LOADING * EVERY + 600,
+        # GPUs for one more are seldom free.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
         "selector": {"matchLabels": mine},
         "template": {"metadata": {"labels": mine}, "spec": pod},
@@ -108,7 +113,7 @@ def _deployment(spec: Spec, name: str, model: ServedModel, colour: Colour, serve
 
 def _container(spec: Spec, name: str, model: ServedModel, server: Server) -> Document:
     port = _endpoint(spec, name).port
-    ready = {"httpGet": {"path": HEALTH, "port": "http"}, "periodSeconds": 10, "timeoutSeconds": 5}
+    ready = {"httpGet": {"path": HEALTH, "port": "http"}, "periodSeconds": EVERY, "timeoutSeconds": 5}
     amounts: dict[str, Any] = {"cpu": model.cpu, "memory": model.memory}
     limits: dict[str, Any] = {"memory": model.memory}
     if model.gpus:

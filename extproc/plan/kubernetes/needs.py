@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
-from extproc.domain import Deploy, Infrastructure, Overlay, Spec
+from extproc.domain import Deploy, Infrastructure, OnFailure, Overlay, Spec
 from extproc.errors import Problem
 from extproc.plan.kubernetes.documents import deploy_of
 from extproc.plan.kubernetes.mounts import databases, files_of_all, keys_of_all, problems_of_files
 from extproc.render.settings import RenderError, routed_models
 
-_CORE = (Overlay.ISTIO, Overlay.ENVOY_GATEWAY)
+_CORE: Final = (Overlay.ISTIO, Overlay.ENVOY_GATEWAY)
 """Overlays on an Envoy that others build: 1.36 and newer is what we rely on there."""
 
 
@@ -50,7 +51,7 @@ def _overlays(spec: Spec, deploy: Deploy) -> Iterator[Problem]:
     if Overlay.SCALED in deploy.overlays and spec.judge is not None:
         message = "copies for the judge never leave a machine, and in overlay scaled Envoy is on another one"
         yield Problem("plan.scaled-judge", "deploy.overlays", message, "leave scaled out, or the judge")
-    failing = [one.name for one in spec.rollouts.values() if one.on_canary_failure.value == "stable"]
+    failing = [one.name for one in spec.rollouts.values() if one.on_canary_failure is OnFailure.STABLE]
     for overlay in _CORE:
         if overlay in deploy.overlays and failing:
             message = (
