@@ -4,6 +4,7 @@ through it, past the real router and controller with the manifests' own flags.""
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from tests.support.envoy_stand import OLD_ENVOY, Model, running, running_envoy, 
 from tests.support.manifests import EXAMPLES, Document, documents, files, loaded, templates
 from tests.support.patched import base, with_envoy_filter, with_policies
 
+CLOUD_RUN = "cloud-run"
 SECRET = "a-key-of-a-test"
 """What the environment variables of keys hold here."""
 
@@ -128,7 +130,7 @@ class Running:
         return str(answer.json()["model"])
 
 
-def release(models: dict[str, Model]) -> Any:
+def release(models: dict[str, Model], infrastructure: str) -> Any:
     """The chatbot's Spec for this machine: its models here, without a judge, everything in front internal and the canary for everybody in
     one country."""
     values = yaml.safe_load(EXAMPLES["chatbot"].read_text(encoding="utf-8"))
@@ -136,7 +138,8 @@ def release(models: dict[str, Model]) -> Any:
     values["listener"] = {"kind": "internal", "port": free_port(), "admin_port": free_port()}
     for name, model in models.items():
         values["models"][name]["endpoint"] = model.endpoint
-    values["deploy"] |= {"overlays": ["edge", "scaled", "istio", "envoy-gateway"], "router_tls": "router-tls"}
+    values["application"]["infrastructure"] = infrastructure
+    values["deploy"] |= {"overlays": ["edge", "scaled", "istio", "envoy-gateway"], "router_tls": "router-tls", "backup_bucket": "copies"}
     rollout = values["rollouts"]["gpt-5-mini"]
     rollout |= {"cohorts": [{"name": "germany", "country": ["DE"]}], "phases": rollout["phases"][-1:], "windows": []}
     del rollout["approval_above"]
@@ -145,6 +148,10 @@ def release(models: dict[str, Model]) -> Any:
 
 def flags_of(made: dict[str, str], overlay: str, path: str, role: str) -> list[str]:
     """The arguments of a role's container in a manifest."""
+    if overlay == CLOUD_RUN:
+        containers = documents(made[path])[0]["spec"]["template"]["spec"]["containers"]
+        args = next(one["args"] for one in containers if one["name"] == role)
+        return list(args) if len(args) > 1 else shlex.split(args[0].partition("exec extproc ")[2])
     for document in documents(made[f"kubernetes/overlays/{overlay}/{path}"]):
         proxy = document["spec"].get("provider", {}).get("kubernetes", {}).get("envoyDeployment", {}).get("patch", {}).get("value")
         pod = (proxy or document)["spec"].get("template", {}).get("spec", {})
@@ -158,7 +165,7 @@ def flags_of(made: dict[str, str], overlay: str, path: str, role: str) -> list[s
 def running_overlay(overlay: str, path: str, directory: Path, certificates: Files) -> Iterator[Running]:
     """Router, controller and Envoy as the manifests say, paths and ports of a pod replaced by some of this machine."""
     models = {name: Model(name) for name in ("gpt-4o", "gpt-5-mini")}
-    values = release(models)
+    values = release(models, "cloud_run" if overlay == CLOUD_RUN else "kubernetes")
     one = spec.load(orjson.dumps(values).decode())
     made = kubernetes.files(one)
     host = f"{one.application.name}-brain.{one.deploy.namespace}.svc" if one.deploy is not None else ""
@@ -198,7 +205,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
         keys_files(made, overlay, directory / "keys")
         envoy: Path | None = OLD_ENVOY
     else:
-        folder = "kubernetes/overlays/edge" if overlay == "edge" else "kubernetes/overlays/scaled/config"
+        folder = {Overlay.EDGE: "kubernetes/overlays/edge", Overlay.SCALED: "kubernetes/overlays/scaled/config"}.get(overlay, CLOUD_RUN)
         config, envoy = yaml.safe_load(here(made[f"{folder}/envoy.yaml"], "client")), None
     _patient(config)
     written = directory / "envoy.yaml"
@@ -206,7 +213,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
     roles = {role: [here(word, "server") for word in flags_of(made, overlay, path, role)] for role in ("router", "controller")}
     # One worker is enough here, and ports follow each other.
     roles["router"][roles["router"].index("--workers") + 1] = "1"
-    roles["router"] += ["--metrics-port", ports["9971"]]
+    roles["router"] += ["--metrics-port", ports["9971"]]  # the last one counts
     roles["controller"] += ["--api-port", ports["9970"]]
     with ExitStack() as stack:
         for model in models.values():
@@ -238,6 +245,7 @@ def _patient(config: Document) -> None:
 
 
 PLACES = {
+    CLOUD_RUN: "cloud-run/service.yaml",
     Overlay.EDGE: "deployment.yaml",
     Overlay.SCALED: "brain.yaml",
     Overlay.ISTIO: "deployment.yaml",
@@ -246,10 +254,10 @@ PLACES = {
 
 
 @pytest.mark.parametrize("overlay", PLACES)
-def test_requests_find_their_model(overlay: Overlay, tmp_path: Path, certificates: Files) -> None:
+def test_requests_find_their_model(overlay: str, tmp_path: Path, certificates: Files) -> None:
     """The cohort meets the canary, with the canary's name and key; everybody else, and everybody without a router, stable with its key;
     what is said of routes from outside is not heard; the controller is told of it."""
-    with running_overlay(overlay.value, PLACES[overlay], tmp_path, certificates) as stand:
+    with running_overlay(overlay, PLACES[overlay], tmp_path, certificates) as stand:
         deadline = time.monotonic() + 30
         # The canary is met as soon as the controller has begun the rollout and Envoy has found the worker.
         while stand.answered(x_user_id="u1", x_geo_country="DE") != "gpt-5-mini":
@@ -264,7 +272,7 @@ def test_requests_find_their_model(overlay: Overlay, tmp_path: Path, certificate
         assert stand.client.get("/extproc/healthz").text == "ok"
         assert stand.client.get("/elsewhere").status_code == 404
         _told(f"{stand.api}/metrics", deadline)
-        if overlay is Overlay.EDGE:
+        if overlay == Overlay.EDGE:
             _series_are_shown(stand, deadline)
         os.killpg(stand.router.pid, signal.SIGKILL)
         stand.router.wait()
