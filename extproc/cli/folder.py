@@ -45,7 +45,7 @@ def plan(
         raise SettingsError(Problem("settings.plan", "--output", "name a folder to write or one to check", "-o DIR, or --check DIR"))
     if force and check is not None:
         raise SettingsError(Problem("settings.plan", "--force", "a check overwrites nothing", "leave it out, or write with -o DIR"))
-    made = room.files(specs.read(str(spec)))
+    made = room.files(specs.read(str(spec)), text=specs.read_text(str(spec)))
     if check is not None:
         _check(check, made)
     elif output is not None:

@@ -4,12 +4,13 @@ Four documents: **Spec** (what we want; `domain.spec`), **State** (where each ro
 meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the small nouns
 that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
 (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
-of that (`domain.samples`), copies of requests (`domain.shadow`), what a judge reads and says (`domain.judging`, `domain.rating`), and the
-closed lists of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are
-Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
+of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), what a judge reads and says
+(`domain.judging`, `domain.rating`), and the closed lists of words (`domain.words`). Everything is frozen and slotted; durations are
+seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
+from extproc.domain.deploy import Colour, Deploy, Overlay, ServedModel, Server
 from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
 from extproc.domain.judging import (
@@ -135,12 +136,14 @@ __all__ = [
     "Ceiling",
     "ChangeWindow",
     "Cohort",
+    "Colour",
     "Comparison",
     "Conversation",
     "Cookie",
     "Credential",
     "Criterion",
     "Decision",
+    "Deploy",
     "Dialect",
     "Ending",
     "Endpoint",
@@ -177,6 +180,7 @@ __all__ = [
     "Not",
     "OnFailure",
     "Outcome",
+    "Overlay",
     "Overrides",
     "PathRewrite",
     "PathStarts",
@@ -201,6 +205,8 @@ __all__ = [
     "Score",
     "Scored",
     "Selector",
+    "ServedModel",
+    "Server",
     "Serving",
     "Sessions",
     "Shadow",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from extproc.domain.deploy import Deploy
 from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
@@ -381,6 +382,8 @@ class Spec:
     """Seconds in which the same request of the same unit is a retry."""
     feedback: FeedbackTerms | None = None
     """None: nobody listens to users, and no answer has a name."""
+    deploy: Deploy | None = None
+    """None: no manifests can be made."""
 
     @property
     def prices(self) -> dict[str, Prices]:

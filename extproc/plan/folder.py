@@ -8,7 +8,7 @@ from typing import Final
 
 from extproc import cost
 from extproc.domain import Spec
-from extproc.plan import manifest, playbook, strategy
+from extproc.plan import flags, kubernetes, manifest, playbook, strategy
 from extproc.plan.about import about
 from extproc.plan.manifest import MANIFEST, is_inside
 from extproc.plan.markdown import code, link, prose, table
@@ -26,17 +26,27 @@ class Part:
     """Path inside the folder -> whole text; the same Spec gives the same bytes. Empty where this Spec has no use for it."""
 
 
+def _manifests(spec: Spec) -> Mapping[str, str]:
+    """None without `deploy`: nobody knows then where it runs."""
+    return kubernetes.files(spec) if spec.deploy is not None else {}
+
+
 PARTS: Final[tuple[Part, ...]] = (
     Part("The strategy: phases, cohorts, gates, who approves", strategy.files),
     Part("When it goes wrong", playbook.files),
+    Part("Where it runs: manifests of Kubernetes or Cloud Run", _manifests),
+    Part("Feature flags that follow the release", flags.files),
     Part("Money: what the release costs, and when that has come back", cost.files),
 )
 """In the order in which people read them."""
 
 
-def files(spec: Spec, parts: Sequence[Part] = PARTS) -> dict[str, str]:
-    """Every file of the folder: path -> whole text, sorted by path; README and manifest are among them."""
+def files(spec: Spec, parts: Sequence[Part] = PARTS, text: str = "") -> dict[str, str]:
+    """Every file of the folder: path -> whole text, sorted by path; README and manifest are among them. `text`: the Spec as it is written,
+    for files that mount it."""
     made = {part.title: dict(part.make(spec)) for part in parts}
+    if text and spec.deploy is not None:
+        made["The Spec itself"] = dict.fromkeys(kubernetes.spec_paths(spec), text)
     found: dict[str, str] = {}
     for own in made.values():
         for path, text in own.items():

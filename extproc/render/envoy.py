@@ -13,7 +13,7 @@ from extproc.render.routes import BODY_LIMIT, feedback_routes, rollout_routes, v
 from extproc.render.settings import EnvoySettings, Profile
 from extproc.render.shadow import bootstrap_extensions, shadow_clusters, shadow_listeners
 from extproc.render.upstream import secrets
-from extproc.render.yamltext import Block, dump, typed
+from extproc.render.yamltext import Block, dump, plain, typed
 
 IDLE_TIMEOUT: Final = "300s"
 """A stream without a byte for so long has died; the only limit, since answers may stream for minutes."""
@@ -26,6 +26,13 @@ def envoy_yaml(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
     """
     refuse_what_cannot_work(spec, settings.profile, snippet=False)
     return dump(_bootstrap(spec, settings), _heading(spec, settings, made_by, "Run it: envoy --config-path THIS_FILE"))
+
+
+def envoy_document(spec: Spec, settings: EnvoySettings) -> Block:
+    """The same configuration as data, without comments, for those who build on it. Raises RenderError as `envoy_yaml` does."""
+    refuse_what_cannot_work(spec, settings.profile, snippet=False)
+    found: Block = plain(_bootstrap(spec, settings))
+    return found
 
 
 def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:

@@ -35,3 +35,12 @@ def dump(document: Block, heading: str) -> str:
     text = yaml.dump(document, Dumper=_Plain, sort_keys=False, width=1_000_000, allow_unicode=True)
     head = "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())
     return head + _COMMENT.sub(lambda found: found["indent"] + found["text"].replace("''", "'"), text)
+
+
+def plain(value: Any) -> Any:
+    """Builders' data without comments: what a YAML parser would read from the text."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items() if not (inner is None and key.startswith("# "))}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value if not (isinstance(inner, str) and inner.startswith("# "))]
+    return value

@@ -30,6 +30,14 @@ from extproc.spec.document.base import (
     ORIGIN_PATTERN,
     REGION_PATTERN,
 )
+from extproc.spec.document.deploy import (
+    ACCOUNT_PATTERN,
+    BUCKET_PATTERN,
+    DOMAIN_PATTERN,
+    IMAGE_PATTERN,
+    LABEL_PATTERN,
+    QUANTITY_PATTERN,
+)
 from extproc.spec.resolve import resolve
 from extproc.spec.units import show_duration, show_share
 from extproc.spec.yamltext import Lines, Path, parse, show
@@ -69,6 +77,12 @@ _PATTERNS = {
     "^/": "must start with /",
     "^https://": "must start with https://",
     "^https?://": "must start with http:// or https://",
+    LABEL_PATTERN: "must be a name of Kubernetes: lower-case letters, digits and dashes, at most 63",
+    IMAGE_PATTERN: "must be an image with a tag or a digest, such as registry.acme.test/extproc:0.1.0",
+    DOMAIN_PATTERN: "must be a domain in lower case, such as chat.acme.test",
+    QUANTITY_PATTERN: "must be a quantity of Kubernetes, such as 500m, 4 or 32Gi",
+    BUCKET_PATTERN: "must be the name of a bucket",
+    ACCOUNT_PATTERN: "must be the address of a service account, such as chat@acme.iam.gserviceaccount.com",
     KEY_PATTERN: "must be a key of the request's body: letters, digits and underscore, at most 64",
 }
 

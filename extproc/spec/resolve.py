@@ -50,7 +50,7 @@ from extproc.domain import (
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
 from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
-from extproc.spec import gating, hosting, selecting
+from extproc.spec import deploying, gating, hosting, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.feedback import FeedbackBlock
@@ -117,6 +117,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         sessions=sessions,
         asked_again=(document.retries or RetriesBlock()).within,
         feedback=feedback,
+        deploy=deploying.deploy(document.deploy, document.application.name) if document.deploy is not None else None,
     )
 
 

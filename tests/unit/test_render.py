@@ -255,3 +255,21 @@ def test_tokens_have_one_header() -> None:
     many = {name: a_rollout("50%", {"paths": [f"/{name}/"]}, **more) for name, more in (("a", header), ("b", other), ("c", cookie))}
     assert refused(a_spec(**many)) == [("render.conversation-headers", "rollouts.b.conversation.header")]
     assert "x-a" in str(parts(a_spec(a=many["a"], c=many["c"]))["http_filters"])
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_what_a_route_says_to_a_filter_reaches_no_filter_of_a_cluster(profile: Profile) -> None:
+    """Envoy hands a route's configuration to filters of that name on both sides: the model's name would be written where the key's prefix
+    belongs."""
+    given = a_spec(models={"new": {**ENDPOINT, "send_model": "new-1", "credential": {"env": "KEY"}}})
+    made = parts(given, profile)
+    told = {name for route in made["routes"] for name in route.get("typed_per_filter_config", {})}
+    of_clusters = {
+        one["name"]
+        for cluster in made["clusters"]
+        for options in cluster["typed_extension_protocol_options"].values()
+        for one in options.get("http_filters", ())
+    }
+    assert told
+    assert of_clusters
+    assert not told & of_clusters

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from extproc import contract
 from extproc.domain import Infrastructure, Model, Rollout, Spec
@@ -67,7 +67,7 @@ class Place:
         name, port = spec.application.name, spec.listener.admin_port
         if spec.application.infrastructure is not Infrastructure.KUBERNETES:
             return cls(spec.application.infrastructure, name, port)
-        deploy: Any = getattr(spec, "deploy", None)
+        deploy = spec.deploy
         overlay = str(deploy.overlays[0].value) if deploy is not None and deploy.overlays else EDGE
         admin_port = OVERLAYS[overlay].admin_port or port
         return cls(Infrastructure.KUBERNETES, name, admin_port, name if deploy is None else deploy.namespace, overlay)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from extproc.spec.checks import calendar, cohorts, files, flags, gates, judge, layers, models, rollouts, shadow
+from extproc.spec.checks import calendar, cohorts, deploy, files, flags, gates, judge, layers, models, rollouts, shadow
 from extproc.spec.checks.tools import Found, did_you_mean, mapping
 
 __all__ = ["Found", "check", "did_you_mean"]
@@ -23,6 +23,7 @@ def check(values: Any, contents: Mapping[str, str]) -> Iterator[Found]:
     yield from flags.check(document, contents)
     yield from judge.check(document, contents)
     yield from layers.check(document)
+    yield from deploy.check(document)
     for name, written in mapping(document.get("rollouts")).items():
         yield from rollouts.check(document, ("rollouts", name), mapping(written))
         yield from gates.check(document, ("rollouts", name), mapping(written))

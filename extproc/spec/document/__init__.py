@@ -11,6 +11,7 @@ from pydantic import Field
 
 from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
 from extproc.spec.document.base import Block, Name, Percent
+from extproc.spec.document.deploy import DeployBlock
 from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
@@ -41,4 +42,5 @@ class Document(Block):
     feedback: Annotated[FeedbackBlock | None, Field(description="Who listens to users; without this block nobody does.")] = None
     sessions: Annotated[SessionsBlock | None, Field(description="Where session ids are; without this block nobody counts sessions.")] = None
     retries: Annotated[RetriesBlock | None, Field(description="What counts as asking again.")] = None
+    deploy: Annotated[DeployBlock | None, Field(description="Where it runs; manifests are made from it.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
