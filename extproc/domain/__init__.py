@@ -4,11 +4,12 @@ Four documents: **Spec** (what we want; `domain.spec`), **State** (where each ro
 request meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the
 small nouns that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of
 them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`),
-samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words
-(`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds, money is
-USD as Decimal. This room imports nothing of extproc.
+samples of that (`domain.samples`), what a judge reads and says (`domain.judging`, `domain.rating`), who is told
+(`domain.alerts`), and the closed lists of words (`domain.words`). Everything is frozen and slotted;
+durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
+from extproc.domain.alerts import Alerts, Email, Receiver, Slack, Webhook
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
 from extproc.domain.gates import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase
@@ -114,6 +115,7 @@ __all__ = [
     "Action",
     "Affinity",
     "AffinityPolicy",
+    "Alerts",
     "AllOf",
     "Among",
     "Anchor",
@@ -138,6 +140,7 @@ __all__ = [
     "Criterion",
     "Decision",
     "Dialect",
+    "Email",
     "Ending",
     "Endpoint",
     "Exhibit",
@@ -185,6 +188,7 @@ __all__ = [
     "Rating",
     "Reaction",
     "Reason",
+    "Receiver",
     "Regions",
     "Role",
     "RollbackPolicy",
@@ -197,6 +201,7 @@ __all__ = [
     "Selector",
     "Sessions",
     "Sla",
+    "Slack",
     "Source",
     "SourceKind",
     "Spec",
@@ -213,6 +218,7 @@ __all__ = [
     "Unit",
     "Unscored",
     "Verdict",
+    "Webhook",
     "claims",
     "compares",
     "fact_of",

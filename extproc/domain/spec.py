@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from extproc.domain.alerts import Alerts
 from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
@@ -369,3 +370,5 @@ class Spec:
     """Seconds in which the same request of the same unit is a retry."""
     feedback: FeedbackTerms | None = None
     """None: nobody listens to users, and no answer has a name."""
+    alerts: Alerts | None = None
+    """None: alerts are shown where they are made, and nobody is told."""

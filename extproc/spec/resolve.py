@@ -49,7 +49,7 @@ from extproc.domain import (
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
 from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
-from extproc.spec import gating, selecting
+from extproc.spec import alerting, gating, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.feedback import FeedbackBlock
@@ -115,6 +115,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         sessions=sessions,
         asked_again=(document.retries or RetriesBlock()).within,
         feedback=feedback,
+        alerts=alerting.alerts(document.alerts) if document.alerts is not None else None,
     )
 
 

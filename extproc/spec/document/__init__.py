@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from extproc.spec.document.alerts import AlertsBlock
 from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
 from extproc.spec.document.base import Block, Name, Percent
 from extproc.spec.document.feedback import FeedbackBlock
@@ -41,4 +42,5 @@ class Document(Block):
     feedback: Annotated[FeedbackBlock | None, Field(description="Who listens to users; without this block nobody does.")] = None
     sessions: Annotated[SessionsBlock | None, Field(description="Where session ids are; without this block nobody counts sessions.")] = None
     retries: Annotated[RetriesBlock | None, Field(description="What counts as asking again.")] = None
+    alerts: Annotated[AlertsBlock | None, Field(description="Who is told when something is wrong, for `extproc plan`.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
