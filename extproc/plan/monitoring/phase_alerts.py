@@ -21,6 +21,8 @@ from extproc.release.sentences import duration, percent
 
 RATINGS: Final = 50
 """Answers of each arm of which something is said, below which that is not compared."""
+WAIT: Final = 5 * MINUTE
+"""For which a canary must be slower, dearer or worse before somebody is told: none of that is an emergency."""
 FEW: Final = 5
 """Failures below which no budget burns: one alone can be a user's own."""
 RECORDED: Final = "extproc:phase_failures:ratio_rate"
@@ -108,8 +110,8 @@ def _burn(place: _Place) -> Alert:
         f"and on() sum(increase({failed}[{place.window}])) >= {FEW}"
     )
     said = (
-        f"More than {percent(threshold)} of the canary's requests failed over {duration(burn.long)} and over {duration(burn.short)}. With all "
-        f"requests on it that would be {burn.pace:.3g} times the pace at which the budget of {percent(1 - uptime)} lasts a month. "
+        f"More than {percent(threshold)} of the canary's requests failed over {duration(burn.long)} and over {duration(burn.short)}. "
+        f"With all requests on it a month's budget of {percent(1 - uptime)} would be spent {burn.pace:.3g} times too fast. "
         f"A phase of {percent(place.rollout.phases[place.index].share)} is exposed."
     )
     bad = world.outcomes(place.rollout, place.index, Arm.CANARY, 0.0, place.pace)
@@ -120,11 +122,10 @@ def _slow_start(place: _Place) -> Alert:
     ttft = place.spec.application.sla.ttft
     asked = Quantile(contract.METRIC_TTFT, of(place.rollout.name, Arm.CANARY, place.name), share=SLA_TTFT)
     expr = f"{asked.promql(place.window)} > {ttft:.10g}\nand on() {_enough(place)}"
-    said = f"The p{SLA_TTFT * 100:.0f} of the canary's time to the first token over {duration(place.look.window)} is above the SLA's {ttft:g} s."
+    over = duration(place.look.window)
+    said = f"The p{SLA_TTFT * 100:.0f} of the canary's time to the first token over {over} is above the SLA's {ttft:g} s."
     bad = world.seconds(contract.METRIC_TTFT, place.rollout, place.index, Arm.CANARY, place.pace, 200.0, "+Inf")
-    return place.alert(
-        "CanaryTimeToFirstTokenAboveSla", expr, Severity.TICKET, 5 * MINUTE, "first tokens come too late for the SLA", said, bad
-    )
+    return place.alert("CanaryTimeToFirstTokenAboveSla", expr, Severity.TICKET, WAIT, "first tokens come late for the SLA", said, bad)
 
 
 def _comparisons(place: _Place, gates: dict[str, Gate]) -> Iterator[Alert]:
@@ -154,14 +155,15 @@ def _larger(place: _Place, gate: Gate, word: str, metric: str) -> Alert:
         where = of(place.rollout.name, arm, place.name)
         return cost(where) if metric == contract.METRIC_COST else mean(metric, where)
 
-    expr = f"({one(Arm.CANARY).promql(place.window)})\n/ ({one(Arm.CONTROL).promql(place.window)}) > {1 + gate.margin:.10g}\nand on() {_enough(place)}"
-    what = MEASURES[gate.measure].sentence
-    said = f"Over {duration(place.look.window)} the canary's {what} was above control's by more than the gate's margin of {percent(gate.margin)}."
+    canary, control = one(Arm.CANARY).promql(place.window), one(Arm.CONTROL).promql(place.window)
+    expr = f"({canary})\n/ ({control}) > {1 + gate.margin:.10g}\nand on() {_enough(place)}"
+    what, over = MEASURES[gate.measure].sentence, duration(place.look.window)
+    said = f"Over {over} the canary's {what} was above control's by more than the gate's margin of {percent(gate.margin)}."
     worse = place.pace * 2 * (1 + gate.margin)
     key = metric if metric == contract.METRIC_COST else f"{metric}_sum"
     bad = {world.arm_series(key, place.rollout, place.index, Arm.CANARY): world.rising(worse)}
     summary = {"Cost": "is dearer than control"}.get(word, "is slower than control")
-    return place.alert(f"Canary{word}WorseThanControl", expr, Severity.TICKET, 5 * MINUTE, summary, said, bad)
+    return place.alert(f"Canary{word}WorseThanControl", expr, Severity.TICKET, WAIT, summary, said, bad)
 
 
 def _said_worse(place: _Place, gate: Gate, word: str) -> Alert:
@@ -171,11 +173,10 @@ def _said_worse(place: _Place, gate: Gate, word: str) -> Alert:
         return f"max({contract.METRIC_RATED_MEAN}{{{inner},arm={quoted(arm.value)}}})"
 
     expr = f"{one(Arm.CONTROL)} - {one(Arm.CANARY)} > {gate.margin:.10g}\nand on() min({contract.METRIC_RATED}{{{inner}}}) >= {RATINGS}"
-    said = f"In this phase the canary has less than control by more than the gate's margin of {gate.margin:g}: {MEASURES[gate.measure].sentence}."
+    what = MEASURES[gate.measure].sentence
+    said = f"In this phase the canary has less than control by more than the gate's margin of {gate.margin:g}: {what}."
     bad = world.rated(place.rollout, gate.measure, Arm.CANARY, 0.8 - 2 * gate.margin)
-    return place.alert(
-        f"Canary{word}WorseThanControl", expr, Severity.TICKET, 5 * MINUTE, f"has less {gate.measure} than control", said, bad
-    )
+    return place.alert(f"Canary{word}WorseThanControl", expr, Severity.TICKET, WAIT, f"has less {gate.measure} than control", said, bad)
 
 
 def _judge_silent(place: _Place) -> Alert:

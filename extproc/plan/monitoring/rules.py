@@ -14,16 +14,14 @@ from extproc.plan.monitoring.alerts import Group, groups
 from extproc.plan.monitoring.windows import MINUTE, written
 
 RULES: Final = "rules.yaml"
-STEADY: Final = 20
+STEADY: Final = 8
 """Minutes of a test after which rates are what they are, before an alert begins to wait."""
 
 
 def rules(spec: Spec) -> str:
     """Recording and alerting rules, a group for each phase."""
-    written_out = [
-        {"name": group.name, "rules": [*group.recordings, *(_rule(spec, alert) for alert in group.alerts)]} for group in groups(spec)
-    ]
-    return _dumped({"groups": written_out})
+    made = [{"name": one.name, "rules": [*one.recordings, *(_rule(spec, alert) for alert in one.alerts)]} for one in groups(spec)]
+    return _dumped({"groups": made})
 
 
 def _rule(spec: Spec, alert: Alert) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def _expected(alert: Alert, expected: list[dict[str, Any]]) -> dict[str, Any]:
 class _Plain(yaml.SafeDumper):
     """Says everything again where it is said twice, and long expressions in lines of their own."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 

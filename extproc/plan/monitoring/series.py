@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from extproc import contract
@@ -55,10 +55,6 @@ class Series:
         """As Datadog selects and keeps them apart."""
         inner = " AND ".join(_tag(*one) for one in self.where) or "*"
         return f"{{{inner}}}" + (f" by {{{','.join(self.by)}}}" if self.by else "")
-
-    def narrowed(self, label: str, value: str) -> Series:
-        """Those of them that have this label."""
-        return replace(self, where=(*self.where, (label, "=", value)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,11 @@ def application_alerts(spec: Spec) -> Iterator[Alert]:
 
 def _burning(spec: Spec, name: str, severity: Severity, wait: float, burns: Sequence[Burn], bad: Values) -> Alert:
     uptime = spec.application.sla.uptime
-    expr = "\nor on() ".join(
-        f"({RECORDED}{written(burn.long)} > {burn.threshold(uptime):.10g} and on() {RECORDED}{written(burn.short)} > {burn.threshold(uptime):.10g})"
-        for burn in burns
-    )
+
+    def above(window: float, burn: Burn) -> str:
+        return f"{RECORDED}{written(window)} > {burn.threshold(uptime):.10g}"
+
+    expr = "\nor on() ".join(f"({above(burn.long, burn)} and on() {above(burn.short, burn)})" for burn in burns)
     paces = ", or ".join(f"more than {percent(burn.threshold(uptime))} of all requests over {duration(burn.long)}" for burn in burns)
     said = f"Failed have {paces}. The SLA's {percent(uptime)} leave {percent(1 - uptime)}."
     return Alert(name, expr, wait, severity, f"{spec.application.name} burns the error budget of its SLA", said, bad)
@@ -91,7 +92,7 @@ def _fail_open(bad: Values) -> Alert:
     ended = f"sum(rate({contract.METRIC_UNDECIDED}[5m]))"
     unmatched = f'sum(rate({contract.METRIC_DECISIONS}{{reason="no_match"}}[5m]))'
     expr = f"({ended} - {unmatched})\n/ ({ended} + sum(rate({contract.METRIC_OUTCOMES}[5m]))) > {FAIL_OPEN:g}"
-    said = f"More than {percent(FAIL_OPEN)} of the requests were answered by stable because no decision came in time: routers are down or too slow."
+    said = f"Of more than {percent(FAIL_OPEN)} of the requests no decision came in time, and stable answered: are routers down, or slow?"
     return Alert("FailOpen", expr, 2 * MINUTE, Severity.PAGE, "Envoy serves stable without a decision", said, bad)
 
 
@@ -111,7 +112,7 @@ def rollout_alerts(rollout: Rollout) -> Iterator[Alert]:
     yield Alert("RolloutBlind", f"max({contract.METRIC_BLIND}{only}) == 1", MINUTE, Severity.PAGE, f"{name} is blind", said, blind, name)
     held = {f"{contract.METRIC_PAGE}{only}": world.constant(1)}
     waits = f"max({contract.METRIC_PAGE}{only}) == 1\nor on() max({status(Status.AWAITING_APPROVAL)}) == 1"
-    said = f"It is held, or waits for an approval, until somebody has looked: `extproc status` says why, `extproc journal {name}` what was done."
+    said = "It is held, or waits for an approval, until somebody has looked: `extproc status` says why."
     yield Alert("RolloutNeedsAPerson", waits, MINUTE, Severity.PAGE, f"{name} waits for a person", said, held, name)
     back = status(Status.ROLLED_BACK)
     rolled = {back: world.constant(1)}
