@@ -117,7 +117,7 @@ def _rollout(alert: Alert) -> _Asked | None:
     match alert.name:
         case "RolloutBlind":
             asked = Gauge(contract.METRIC_BLIND, here)
-        case "RolloutNeedsAPerson":
+        case "RolloutNeedsSomebody":
             asked = Gauge(contract.METRIC_PAGE, here)
         case "CanaryRolledBack":
             asked = Gauge(contract.METRIC_STATUS, (*here, ("status", "=", Status.ROLLED_BACK.value)))

@@ -56,14 +56,14 @@ def _expected(alert: Alert, expected: list[dict[str, Any]]) -> dict[str, Any]:
     return {"eval_time": f"{minutes}m", "alertname": alert.name, "exp_alerts": expected}
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.CSafeDumper):
     """Says everything again where it is said twice, and long expressions in lines of their own."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 

@@ -113,7 +113,7 @@ def rollout_alerts(rollout: Rollout) -> Iterator[Alert]:
     held = {f"{contract.METRIC_PAGE}{only}": world.constant(1)}
     waits = f"max({contract.METRIC_PAGE}{only}) == 1\nor on() max({status(Status.AWAITING_APPROVAL)}) == 1"
     said = "It is held, or waits for an approval, until somebody has looked: `extproc status` says why."
-    yield Alert("RolloutNeedsAPerson", waits, MINUTE, Severity.PAGE, f"{name} waits for a person", said, held, name)
+    yield Alert("RolloutNeedsSomebody", waits, MINUTE, Severity.PAGE, f"{name} waits for a person", said, held, name)
     back = status(Status.ROLLED_BACK)
     rolled = {back: world.constant(1)}
     newly = f"max({back}) == 1\nunless on() max({back} offset {written(HOUR)}) == 1"

@@ -8,6 +8,7 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import Arm, Rollout, Spec, Status
+from extproc.plan.monitoring.panels import priced
 from extproc.plan.monitoring.series import quoted
 from extproc.plan.monitoring.windows import look
 
@@ -86,7 +87,8 @@ def _arms(spec: Spec, rollout: Rollout, index: int) -> Iterator[tuple[str, str]]
         yield from outcomes(rollout, index, arm, each, 0.0).items()
         for metric in (contract.METRIC_TTFT, contract.METRIC_DURATION):
             yield from seconds(metric, rollout, index, arm, each, 0.05, "0.05").items()
-        yield arm_series(contract.METRIC_COST, rollout, index, arm), rising(each * 0.001)
+        if priced(spec, rollout):
+            yield arm_series(contract.METRIC_COST, rollout, index, arm), rising(each * 0.001)
         for measure in rollout.matures:
             yield from rated(rollout, measure, arm, 0.8).items()
 
