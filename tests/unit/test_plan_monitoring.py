@@ -213,3 +213,14 @@ def test_what_ended_is_counted_by_cohort_arm_and_phase() -> None:
     assert value("gen_ai_server_request_duration_seconds_sum") == made.duration
     assert value("gen_ai_server_request_duration_seconds_bucket", le="+Inf") == 1
     assert value("gen_ai_client_token_usage_sum", gen_ai_token_type="output") == made.output_tokens
+
+
+def test_the_guide_names_every_alert_and_shows_a_block_that_is_good() -> None:
+    """docs/monitoring.md: no alert without its line, none that is gone, and the block can be copied."""
+    guide = (ROOT / "docs" / "monitoring.md").read_text()
+    block = next(text for text in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL) if text.startswith("alerts:"))
+    document = deepcopy(DOCUMENTS["judge and feedback"]) | yaml.safe_load(block)
+    for phase in document["rollouts"]["gpt-5-mini"]["phases"]:
+        phase["gates"] = phase.get("gates", {}) | {"ttft_mean": {}}
+    known = set(names(load(document)))
+    assert {name for row in re.findall(r"^\| (`[A-Z][^|]*)\|", guide, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)} == known

@@ -31,7 +31,7 @@ def alertmanager(spec: Spec) -> str:
             **({"routes": routes} if routes else {}),
         },
         # While nobody watches, what is measured of the canary says nothing.
-        "inhibit_rules": [{"source_matchers": ['alertname="ControllerSilent"'], "target_matchers": ['alertname=~"Canary.*|JudgeSilent"']}],
+        "inhibit_rules": [{"source_matchers": ['alertname="ControllerSilent"'], "target_matchers": ['alertname=~"Canary.*"']}],
         "receivers": [{"name": severity.value, **_receiver(one)} for severity, one in told.items()] or [{"name": NOBODY}],
     }
     return yaml.safe_dump(document, sort_keys=False, width=1000)
