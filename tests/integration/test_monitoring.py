@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from extproc import contract
 from extproc import spec as spec_room
 from extproc.domain import Spec
 from extproc.plan import monitoring
 from extproc.plan.monitoring.series import INTERVAL
+from extproc.plan.monitoring.world import named
 from tests.support.monitored import Watched, watched
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,29 @@ def test_each_alert_fires_on_a_bad_series_and_stays_quiet_on_a_good_one(run: Wat
     fires = {one["alertname"] for one in outcomes if one["exp_alerts"]}
     quiet = {one["alertname"] for one in outcomes if not one["exp_alerts"]}
     assert fires == quiet == set(monitoring.alerts.names(run.spec))
+
+
+def test_an_alert_with_two_reasons_fires_for_the_other_one_too(run: Watched, tmp_path: Path) -> None:
+    """A router behind its controller, a controller that nobody can scrape, a rollout that waits for an approval."""
+    where = written(run.spec, tmp_path) / "prometheus"
+    made = yaml.safe_load((where / "rules-test.yaml").read_text())
+    (rollout,) = run.spec.rollouts
+    waits = named(contract.METRIC_STATUS, rollout=rollout, status="awaiting_approval")
+    others: dict[str, tuple[str, str | None]] = {
+        "SnapshotStale": (named(contract.METRIC_GENERATION, worker="0"), "6x120"),
+        "ControllerSilent": (contract.METRIC_CONTROLLER_UP, None),
+        "RolloutNeedsSomebody": (waits, "1x120"),
+    }
+    tests = []
+    for name, (series, values) in others.items():
+        test = deepcopy(next(one for one in made["tests"] if one["name"].endswith(f"{name} fires")))
+        quiet = next(one for one in made["tests"] if one["name"] == test["name"].replace(f"{name} fires", "all is well"))
+        kept = [one for one in quiet["input_series"] if one["series"] != series]
+        assert len(kept) == len(quiet["input_series"]) - 1
+        test["input_series"] = [*kept, *([{"series": series, "values": values}] if values is not None else [])]
+        tests.append(test)
+    (where / "others.yaml").write_text(yaml.safe_dump({**made, "tests": tests}))
+    assert "SUCCESS" in promtool("test", "rules", where / "others.yaml")
 
 
 def test_the_configuration_of_prometheus_is_valid(run: Watched, tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ async def _traffic(processes: Processes, made: Mapping[str, Any], ports: stand.P
     await child.tell(asdict(settings))
     while not (line := await child.line(PATIENCE)).get("final"):
         pass
+    await processes.stop(child)
     return line
 
 

@@ -56,11 +56,20 @@ def _unpriced() -> dict[str, Any]:
     return document
 
 
+def _two() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "envoy" / "release.yaml").read_text())
+    (first,) = document["rollouts"].values()
+    prompt = {**deepcopy(first), "layer": "prompt", "stable": "plain", "canary": "polite", "match": {"paths": ["/v1/chat"]}}
+    document["rollouts"]["prompt.v2"] = prompt
+    return document
+
+
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "chat": yaml.safe_load((ROOT / "envoy" / "release.yaml").read_text()),
     "demo": stand.template(),
     "judge and feedback": _judged(),
     "without prices": _unpriced(),
+    "two layers": _two(),
 }
 
 

@@ -16,7 +16,7 @@ from extproc.measures import ERRORS, JUDGE, MEASURES, SAMPLED, THUMBS
 from extproc.plan.monitoring import world
 from extproc.plan.monitoring.alert import Alert, Severity, Values
 from extproc.plan.monitoring.series import Quantile, Ratio, cost, failures, mean, of, quoted
-from extproc.plan.monitoring.windows import MINUTE, Look, look, written
+from extproc.plan.monitoring.windows import HOUR, MINUTE, Look, look, written
 from extproc.release.sentences import duration, percent
 
 RATINGS: Final = 50
@@ -182,7 +182,7 @@ def _said_worse(place: _Place, gate: Gate, word: str) -> Alert:
 def _judge_silent(place: _Place) -> Alert:
     judge = place.spec.judge
     assert judge is not None
-    wait = max(5 * MINUTE, judge.within)
+    wait = min(HOUR, max(WAIT, judge.within))
     said = f"For {duration(wait)} the judge has said less than it might; the gates on its scores have no data, and the phase does not end."
     bad = {contract.METRIC_JUDGE_SILENT: world.constant(1)}
     return place.alert("JudgeSilent", f"max({contract.METRIC_JUDGE_SILENT}) == 1", Severity.TICKET, wait, "nobody judges", said, bad)
