@@ -49,5 +49,7 @@ class Alerts:
     """For what cannot wait."""
     ticket: Receiver
     """For what can wait for the next working day."""
+    alertmanager: str
+    """HOST:PORT at which Prometheus finds the Alertmanager."""
     datadog: str
     """Whom a Datadog monitor names, such as `@pagerduty-llm`; empty: nobody."""

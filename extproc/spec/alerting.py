@@ -10,7 +10,7 @@ def alerts(block: AlertsBlock) -> Alerts:
     """Those of a checked block."""
     page = _receiver(block.page)
     ticket = _receiver(block.ticket) if block.ticket is not None else page
-    return Alerts((block.runbooks or "").rstrip("/"), page, ticket, block.datadog or "")
+    return Alerts((block.runbooks or "").rstrip("/"), page, ticket, block.alertmanager, block.datadog or "")
 
 
 def _receiver(block: ReceiverBlock) -> Receiver:

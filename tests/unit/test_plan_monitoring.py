@@ -201,7 +201,11 @@ def test_pages_and_tickets_go_where_the_spec_says() -> None:
     assert receivers["page"]["webhook_configs"][0]["url"] == "http://pager.internal/alerts"
     assert receivers["page"]["email_configs"][0]["from"] == "alerts@chat.internal"
     assert receivers["ticket"]["slack_configs"][0]["api_url_file"] == "/etc/alertmanager/slack"
-    silent = yaml.safe_load(monitoring.files(load(DOCUMENTS["chat"]))["monitoring/alertmanager.yaml"])
+    sent = yaml.safe_load(monitoring.files(load(DOCUMENTS["judge and feedback"]))["monitoring/prometheus/scrape.yaml"])
+    assert sent["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == ["127.0.0.1:9093"]
+    files = monitoring.files(load(DOCUMENTS["chat"]))
+    assert "alerting" not in yaml.safe_load(files["monitoring/prometheus/scrape.yaml"])
+    silent = yaml.safe_load(files["monitoring/alertmanager.yaml"])
     assert silent["receivers"] == [{"name": silent["route"]["receiver"]}]
 
 

@@ -19,10 +19,12 @@ POD_PORT: Final = "metrics"
 
 def scrape(spec: Spec) -> str:
     """A whole prometheus.yml, with the rules beside it."""
+    told = spec.alerts
     pods = spec.application.infrastructure is Infrastructure.KUBERNETES
     document = {
         "global": {"scrape_interval": EVERY, "evaluation_interval": EVERY},
         "rule_files": ["rules.yaml"],
+        **({"alerting": {"alertmanagers": [{"static_configs": [{"targets": [told.alertmanager]}]}]}} if told is not None else {}),
         "scrape_configs": [_pods(spec, name) if pods else _static(name) for name in PORTS],
     }
     return yaml.safe_dump(document, sort_keys=False, width=1000)

@@ -68,4 +68,7 @@ class AlertsBlock(Block):
     runbooks: Annotated[
         Text | None, Field(pattern="^https?://", description="Address of the folder with PLAYBOOK.md; links are relative by default.")
     ] = None
+    alertmanager: Annotated[Text, Field(pattern=":[0-9]+$", description="HOST:PORT at which Prometheus finds the Alertmanager.")] = (
+        "127.0.0.1:9093"
+    )
     datadog: Annotated[Text | None, Field(pattern="^@", description="Whom Datadog's monitors tell, such as @pagerduty-llm.")] = None
