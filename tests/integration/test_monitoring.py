@@ -26,6 +26,7 @@ from extproc.plan import monitoring
 from extproc.plan.monitoring.series import INTERVAL
 from extproc.plan.monitoring.world import named
 from tests.support.monitored import Watched, watched
+from tests.unit.test_plan_monitoring import DOCUMENTS, load
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(400)
@@ -69,15 +70,16 @@ def promtool(*arguments: str | Path) -> str:
 
 # ---------------------------------------------------------------------------------------------------------------------- alerts
 def test_each_alert_fires_on_a_bad_series_and_stays_quiet_on_a_good_one(run: Watched, tmp_path: Path) -> None:
-    """By promtool: of the stand's Spec, which has every kind of alert."""
-    where = written(run.spec, tmp_path) / "prometheus"
-    assert "SUCCESS" in promtool("check", "rules", where / "rules.yaml")
-    assert "SUCCESS" in promtool("test", "rules", where / "rules-test.yaml")
-    tests = yaml.safe_load((where / "rules-test.yaml").read_text())["tests"]
-    outcomes = [one for test in tests for one in test["alert_rule_test"]]
-    fires = {one["alertname"] for one in outcomes if one["exp_alerts"]}
-    quiet = {one["alertname"] for one in outcomes if not one["exp_alerts"]}
-    assert fires == quiet == set(monitoring.alerts.names(run.spec))
+    """By promtool: of the stand's Spec, which has every kind of alert, and of one with two rollouts in two layers."""
+    for spec in (run.spec, load(DOCUMENTS["two layers"])):
+        where = written(spec, tmp_path / spec.digest) / "prometheus"
+        assert "SUCCESS" in promtool("check", "rules", where / "rules.yaml")
+        assert "SUCCESS" in promtool("test", "rules", where / "rules-test.yaml")
+        tests = yaml.safe_load((where / "rules-test.yaml").read_text())["tests"]
+        outcomes = [one for test in tests for one in test["alert_rule_test"]]
+        fires = {one["alertname"] for one in outcomes if one["exp_alerts"]}
+        quiet = {one["alertname"] for one in outcomes if not one["exp_alerts"]}
+        assert fires == quiet == set(monitoring.alerts.names(spec))
 
 
 def test_an_alert_with_two_reasons_fires_for_the_other_one_too(run: Watched, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def _unpriced() -> dict[str, Any]:
 def _two() -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load((ROOT / "envoy" / "release.yaml").read_text())
     (first,) = document["rollouts"].values()
+    first["phases"] = [first["phases"][0], first["phases"][-1]]
     prompt = {**deepcopy(first), "layer": "prompt", "stable": "plain", "canary": "polite", "match": {"paths": ["/v1/chat"]}}
     document["rollouts"]["prompt.v2"] = prompt
     return document

@@ -209,5 +209,6 @@ def _one(kind: type[Gauge] | type[Rate], metric: str, *by: str) -> tuple[Query, 
 
 
 def priced(spec: Spec, rollout: Rollout) -> bool:
-    """Both models have prices."""
-    return all(name in spec.models and spec.models[name].prices is not None for name in (rollout.stable, rollout.canary))
+    """What a request costs is known. In layers of variants any model may answer."""
+    asked = (rollout.stable, rollout.canary) if rollout.layer == contract.MODEL_LAYER else tuple(spec.models)
+    return all(spec.models[name].prices is not None for name in asked)
