@@ -21,6 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc import contract
 from extproc import spec as spec_room
+from extproc.demo.books import Belief
 from extproc.domain import Spec
 from extproc.plan import monitoring
 from extproc.plan.monitoring.series import INTERVAL
@@ -204,6 +205,16 @@ def test_counts_are_those_of_the_models_ledgers(run: Watched) -> None:
         owed = share * (ledger["input_tokens"] * float(price.input) + ledger["output_tokens"] * float(price.output)) / 1e6
         # Which requests had no decision is chance: their lengths differ from those of the others by a little.
         assert shown("USD so far", index) == pytest.approx(owed, rel=NEAR + (0.1 if alone else 0.0))
+
+
+def test_the_demos_books_read_the_same_exposition(run: Watched) -> None:
+    """However finely outcomes are counted: by model they are those of the ledgers, to the last one."""
+    (rollout,) = run.spec.rollouts.values()
+    belief = Belief.read(run.expositions["controller"])
+    new, old = run.ledgers[rollout.canary], run.ledgers[rollout.stable]
+    assert (belief.canary, belief.canary_failed) == (new["requests"], new["errors"])
+    assert (belief.stable, belief.stable_failed) == (old["requests"], old["errors"])
+    assert belief.output_tokens == {rollout.canary: new["output_tokens"], rollout.stable: old["output_tokens"]}
 
 
 def test_grafana_marks_the_journal(run: Watched) -> None:
