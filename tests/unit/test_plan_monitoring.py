@@ -93,6 +93,8 @@ def test_files_are_deterministic_and_hold_no_placeholder(spec: Spec) -> None:
     for name, text in files.items():
         assert not PLACEHOLDER.search(text), (name, PLACEHOLDER.search(text))
         assert text.endswith("\n")
+        # The folder's README says of a file what its first line says.
+        assert text.startswith("# ") or not name.endswith(".yaml")
 
 
 def test_dashboards_are_what_grafanas_own_model_reads(spec: Spec) -> None:
