@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from extproc.controller import talk
@@ -17,7 +18,8 @@ from extproc.controller.talk import Act, Ask, LateError, Question
 from extproc.controller.users import Users
 from extproc.controller.view import status_document
 from extproc.controller.vitals import VitalMetrics, Vitals
-from extproc.errors import ExtprocError, Problem
+from extproc.domain import JournalEntry
+from extproc.errors import ExtprocError, Problem, StoreError
 from extproc.store import Store
 
 FROZEN_AFTER = 5 * TICK
@@ -54,6 +56,9 @@ class Brain:
         self._exposures = exposures
         self._scores = scores
         self._users = users
+        self._entries: list[JournalEntry] = []
+        self._entries_of = -1
+        """The generation of State of which they are the newest."""
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line; raises ValueError for what is no question."""
@@ -77,7 +82,7 @@ class Brain:
                 document["users"] = self._users.document()
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
-                own = self._metrics.exposition(self._loop, self._routers.counted(now))
+                own = self._metrics.exposition(self._loop, self._routers.counted(now), self._newest())
                 beside = (
                     self._vital_metrics.exposition(now),
                     self._poller.exposition(),
@@ -89,6 +94,15 @@ class Brain:
                 return self._health()
         assert question.act is not None
         return self._carry_out(question.act)
+
+    def _newest(self) -> list[JournalEntry]:
+        """The Journal's newest entries; the last known ones where it cannot be read: the other metrics are not to be missing too."""
+        generation = self._loop.state.generation
+        if generation != self._entries_of:
+            with suppress(StoreError):
+                self._entries = self._store.journal(limit=LOOK_BACK)
+                self._entries_of = generation
+        return self._entries
 
     def _health(self) -> dict[str, Any]:
         now = time.monotonic()

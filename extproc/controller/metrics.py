@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from extproc import contract
-from extproc.controller.loop import Loop
+from extproc.controller.ended import Ended
+from extproc.controller.loop import Desk, Loop
 from extproc.controller.view import e_value, share_now
-from extproc.domain import Arm, Mirrored, Outcome, Status, Undecided, Verdict
+from extproc.domain import Arm, JournalEntry, Mirrored, Outcome, Prices, Spec, Status, Undecided, Verdict
+from extproc.measures import MEASURES
 from extproc.release import Pairs, harm_limit
+from extproc.release.guards import CANARY, STABLE
 from extproc.store import FAILURE_KINDS
 
-SECONDS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0, 34.0, 60.0, 120.0)
-"""Bucket ends for answers of LLMs, from a cached word to a long report."""
 SHADOW: Final = "shadow"
 """In the place of an arm: nobody got these answers."""
 
@@ -25,14 +26,12 @@ class ControllerMetrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        arm = ["rollout", "cohort", "arm"]
-        self._outcomes = Counter(contract.METRIC_OUTCOMES, "Requests that ended, by result.", [*arm, "result"], registry=registry)
-        self._ttft = Histogram(contract.METRIC_TTFT, "Time to the first token.", ["rollout", "arm"], buckets=SECONDS, registry=registry)
-        self._duration = Histogram(
-            contract.METRIC_DURATION, "Time to the end of an answer.", ["rollout", "arm"], buckets=SECONDS, registry=registry
-        )
-        self._seconds: dict[tuple[str, bool], tuple[Histogram, Histogram]] = {}
-        self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", [*arm, "model", "type"], registry=registry)
+        self._ended = Ended()
+        registry.register(self._ended)
+        self._digest = ""
+        self._prices: Mapping[str, Prices] = {}
+        tokens = ["rollout", "cohort", "arm", "model", "type"]
+        self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", tokens, registry=registry)
         self._late = Gauge(contract.METRIC_LATE_OUTCOMES, "Outcomes that came too late to be looked at.", ["rollout"], registry=registry)
         self._undecided = Counter(
             contract.METRIC_UNDECIDED,
@@ -59,6 +58,11 @@ class ControllerMetrics:
         self._problem = Gauge(
             contract.METRIC_SPEC_PROBLEM, "1 while what the Spec's file says is not in force: see status.", registry=registry
         )
+        said = ["rollout", "measure", "arm"]
+        self._rated_mean = Gauge(contract.METRIC_RATED_MEAN, "Mean of what is said of answers, in this visit.", said, registry=registry)
+        self._rated = Gauge(contract.METRIC_RATED, "Answers of which it is said.", said, registry=registry)
+        marks = ["rollout", "action", "phase"]
+        self._journal = Gauge(contract.METRIC_JOURNAL, "When the Journal last told of it, Unix seconds.", marks, registry=registry)
         self._blind = Gauge(
             contract.METRIC_BLIND, "1 while too few decisions are heard of in the access log.", ["rollout"], registry=registry
         )
@@ -74,32 +78,25 @@ class ControllerMetrics:
         )
         self._store_shown = dict.fromkeys(FAILURE_KINDS, 0)
 
+    def follow(self, spec: Spec) -> None:
+        """Prices are those of this Spec from now on, and its clusters are shown though nothing undecided went there."""
+        if spec.digest == self._digest:
+            return
+        self._digest, self._prices = spec.digest, spec.prices
+        for model in spec.models.values():
+            for backend in model.backends:
+                for result in ("ok", "failed"):
+                    self._undecided.labels(backend.cluster, result)
+
     def count(self, outcomes: Sequence[Outcome]) -> None:
         """Outcomes as they arrive, those of a message together; only ends count."""
-        ended: dict[tuple[str, str, str, str], int] = {}
         tokens: dict[tuple[str, str, str, str, str], int] = {}
         for outcome in outcomes:
             if outcome.final:
-                key = outcome.rollout, outcome.cohort, outcome.arm.value, _result(outcome)
-                ended[key] = ended.get(key, 0) + 1
+                self._ended.count(outcome, self._prices)
                 _count_tokens(outcome, tokens)
-                ttft, duration = self._seconds_of(outcome)
-                if outcome.ttft is not None:
-                    ttft.observe(outcome.ttft)
-                duration.observe(outcome.duration)
-        for key, count in ended.items():
-            self._outcomes.labels(*key).inc(count)
         for labels, count in tokens.items():
             self._tokens.labels(*labels).inc(count)
-
-    def _seconds_of(self, outcome: Outcome) -> tuple[Histogram, Histogram]:
-        """Time to the first token, and to the end, of its rollout and arm."""
-        key = outcome.rollout, outcome.arm is Arm.CANARY
-        found = self._seconds.get(key)
-        if found is None:
-            labels = outcome.rollout, "canary" if key[1] else "stable"
-            found = self._seconds[key] = self._ttft.labels(*labels), self._duration.labels(*labels)
-        return found
 
     def count_undecided(self, undecided: Sequence[Undecided]) -> None:
         """Requests without an assignment; their tokens count under no rollout."""
@@ -117,8 +114,8 @@ class ControllerMetrics:
                     if count:
                         self._tokens.labels(one.rollout, "", SHADOW, one.model or one.answered_by, kind).inc(count)
 
-    def exposition(self, loop: Loop, routers: Mapping[str, int]) -> bytes:
-        """Prometheus text."""
+    def exposition(self, loop: Loop, routers: Mapping[str, int], journal: Sequence[JournalEntry] = ()) -> bytes:
+        """Prometheus text; `journal`: its newest entries, newest first."""
         self._generation.set(loop.state.generation)
         self._reloads.inc(loop.spec_file.failures - self._reloads_shown)
         self._reloads_shown = loop.spec_file.failures
@@ -129,13 +126,16 @@ class ControllerMetrics:
             self._store_failures.labels(kind).inc(count - self._store_shown[kind])
             self._store_shown[kind] = count
         self._expose(loop)
+        self._journal.clear()
+        for entry in reversed(journal):
+            self._journal.labels(entry.rollout, entry.action.value, _phase(entry)).set(entry.at)
         return generate_latest(self._registry)
 
     def _expose(self, loop: Loop) -> None:
         """Gauges of rollouts. One that a new Spec no longer has, or a gate of a phase that was left, must not be shown as it last was."""
         of_rollouts = (self._blind, self._late, self._phase, self._share, self._status, self._limit, self._page, self._out, self._override)
         of_shadows = self._pairs, self._copies_failed, self._shadow_spent, self._silent
-        for gauge in (*of_rollouts, *of_shadows, self._e, self._verdict):
+        for gauge in (*of_rollouts, *of_shadows, self._e, self._verdict, self._rated_mean, self._rated):
             gauge.clear()
         for name, desk in loop.desks.items():
             state = loop.state.rollouts[name]
@@ -152,6 +152,7 @@ class ControllerMetrics:
                 self._out.labels(name, cohort).set(1)
             for status in Status:
                 self._status.labels(name, status.value).set(state.status is status)
+            self._expose_rated(name, desk)
             for finding in desk.findings:
                 self._e.labels(name, finding.gate, "harm").set(e_value(finding.log_e_harm))
                 self._e.labels(name, finding.gate, "safe").set(e_value(finding.log_e_safe))
@@ -165,17 +166,25 @@ class ControllerMetrics:
         for arm, totals in pairs.arms.items():
             self._copies_failed.labels(name, arm).set(totals.failures)
 
+    def _expose_rated(self, name: str, desk: Desk) -> None:
+        """Control stands for stable here: it is what is rated."""
+        for measure in desk.rollout.matures:
+            if measure in desk.evidence.rated:
+                seen = desk.evidence.rated[measure].seen
+                for side, arm in ((CANARY, Arm.CANARY), (STABLE, Arm.CONTROL)):
+                    labels, moments = (name, measure, arm.value), seen[side]
+                    self._rated.labels(*labels).set(moments.n)
+                    if moments.n:
+                        self._rated_mean.labels(*labels).set(moments.total / moments.n * MEASURES[measure].scale)
+
+
+def _phase(entry: JournalEntry) -> str:
+    """The phase to which an entry leads; empty where it is about none."""
+    return str(entry.numbers.get("to", {}).get("phase", ""))
+
 
 def _count_tokens(outcome: Outcome, tokens: dict[tuple[str, str, str, str, str], int]) -> None:
     for kind, count in (("input", outcome.input_tokens), ("cached", outcome.cached_tokens), ("output", outcome.output_tokens)):
         if count:
             key = outcome.rollout, outcome.cohort, outcome.arm.value, outcome.model or outcome.answered_by, kind
             tokens[key] = tokens.get(key, 0) + count
-
-
-def _result(outcome: Outcome) -> str:
-    if outcome.failed:
-        return "failed"
-    if outcome.throttled:
-        return "throttled"
-    return "client_aborted" if outcome.client_aborted else "ok"

@@ -86,6 +86,7 @@ async def _run(settings: ControllerSettings) -> None:
         def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided], mirrored: Sequence[Mirrored]) -> None:
             outcomes = users.hear(outcomes)
             loop.undecided += len(undecided)
+            metrics.follow(loop.spec)
             metrics.count(outcomes)
             metrics.count_undecided(undecided)
             metrics.count_copies(mirrored)

@@ -4,11 +4,12 @@ Four documents: **Spec** (what we want; `domain.spec`), **State** (where each ro
 meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the small nouns
 that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
 (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
-of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), what a judge reads and says
-(`domain.judging`, `domain.rating`), and the closed lists of words (`domain.words`). Everything is frozen and slotted; durations are
-seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
+of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), who is told (`domain.alerts`), what a
+judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words (`domain.words`). Everything is frozen and slotted;
+durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
+from extproc.domain.alerts import Alerts, Email, Receiver, Slack, Webhook
 from extproc.domain.control import Action, Decision, Finding, JournalEntry, Verdict
 from extproc.domain.deploy import Colour, Deploy, Overlay, ServedModel, Server
 from extproc.domain.feedback import Answered, Feedback, FeedbackKind, FeedbackTerms, standing
@@ -119,6 +120,7 @@ __all__ = [
     "Action",
     "Affinity",
     "AffinityPolicy",
+    "Alerts",
     "AllOf",
     "Among",
     "Anchor",
@@ -145,6 +147,7 @@ __all__ = [
     "Decision",
     "Deploy",
     "Dialect",
+    "Email",
     "Ending",
     "Endpoint",
     "Exhibit",
@@ -195,6 +198,7 @@ __all__ = [
     "Rating",
     "Reaction",
     "Reason",
+    "Receiver",
     "Regions",
     "Role",
     "RollbackPolicy",
@@ -211,6 +215,7 @@ __all__ = [
     "Sessions",
     "Shadow",
     "Sla",
+    "Slack",
     "Source",
     "SourceKind",
     "Spec",
@@ -228,6 +233,7 @@ __all__ = [
     "Unit",
     "Unscored",
     "Verdict",
+    "Webhook",
     "claims",
     "compares",
     "fact_of",

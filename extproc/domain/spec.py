@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from extproc.domain.alerts import Alerts
 from extproc.domain.deploy import Deploy
 from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
@@ -384,6 +385,8 @@ class Spec:
     """None: nobody listens to users, and no answer has a name."""
     deploy: Deploy | None = None
     """None: no manifests can be made."""
+    alerts: Alerts | None = None
+    """None: alerts are shown where they are made, and nobody is told."""
 
     @property
     def prices(self) -> dict[str, Prices]:

@@ -92,8 +92,8 @@ def _decisions(reports: Sequence[dict[str, Any]]) -> Metric:
     for report in reports:
         for *labels, count in report["decisions"]:
             total[tuple(labels)] += count
-        if report["unmatched"]:
-            total["", "", "", "no_match"] += report["unmatched"]
+        # Shown at 0 too: what Envoy answered without a decision is counted against it.
+        total["", "", "", "no_match"] += report["unmatched"]
     for labels, count in sorted(total.items()):
         family.add_metric(labels, count)
     return family

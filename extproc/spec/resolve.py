@@ -50,7 +50,7 @@ from extproc.domain import (
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
 from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
-from extproc.spec import deploying, gating, hosting, selecting
+from extproc.spec import alerting, deploying, gating, hosting, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
 from extproc.spec.document.feedback import FeedbackBlock
@@ -118,6 +118,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         asked_again=(document.retries or RetriesBlock()).within,
         feedback=feedback,
         deploy=deploying.deploy(document.deploy, document.application.name) if document.deploy is not None else None,
+        alerts=alerting.alerts(document.alerts) if document.alerts is not None else None,
     )
 
 
@@ -275,7 +276,7 @@ def _rollout(
     judged = judge is not None and block.layer == gating.MODEL_LAYER
     phases = tuple(gating.phase(index, phase, block, priced, judged, told) for index, phase in enumerate(block.phases))
     judging = _judging(phases, judge)
-    matures = {**told, **dict.fromkeys(SAMPLED, judge.within)} if judge is not None and judging is not None else told
+    matures = {**told, **dict.fromkeys(sorted(SAMPLED), judge.within)} if judge is not None and judging is not None else told
     gated = {gate.measure for phase in phases for gate in phase.gates}
     return Rollout(
         name=name,

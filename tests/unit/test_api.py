@@ -306,7 +306,7 @@ def test_metrics_and_health_need_no_token(api: Served) -> None:
     api.tick()
     answer = api.ask("GET", "/metrics", token="")
     for line in (
-        'extproc_outcomes_total{arm="canary",cohort="everyone",result="failed",rollout="new"} 1.0',
+        'extproc_outcomes_total{arm="canary",cohort="everyone",phase="10%",result="failed",rollout="new"} 1.0',
         'extproc_tokens_total{arm="rest",cohort="everyone",model="old",rollout="new",type="output"} 20.0',
         'extproc_status{rollout="new",status="progressing"} 1.0',
         f"{contract.METRIC_TICKS} 1.0",

@@ -22,8 +22,8 @@ from extproc import contract
 from extproc import spec as spec_room
 from extproc.demo.stand import template as demo
 from extproc.domain import Infrastructure, Model, Spec
+from extproc.plan.monitoring.alerts import names
 from extproc.plan.playbook import files
-from extproc.plan.playbook.advice import names
 from extproc.plan.playbook.place import OVERLAYS, Place
 from extproc.store import open_store
 from tests.support.specs import cohort, conversation, model, rollout
@@ -148,7 +148,7 @@ def test_every_alert_has_its_section(given: Spec) -> None:
     for name in names(given):
         assert re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower() in there
         assert f"`{name}`" in page(given)
-    assert "\n### Rollout needs a person\n" in page(given)
+    assert "\n### Rollout needs somebody\n" in page(given)
     assert "\n### SLA error budget burns fast\n" in page(given)
 
 

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
 
-from extproc.domain import Rollout, Spec
+from extproc.domain import Spec
+from extproc.plan.monitoring.alerts import names
 from extproc.plan.playbook import concerned, instant, partial
 from extproc.plan.playbook.glance import allowed_failures
 from extproc.plan.playbook.place import Place
 from extproc.release.sentences import duration, percent
-
-STANDING: Final = ("SlaErrorBudgetBurnsFast", "SlaErrorBudgetBurnsSlowly", "NoWatcher", "ControllerSilent", "SnapshotStale", "FailOpen")
-"""Alerts of every Spec, whatever is released."""
-ROLLOUT: Final = ("RolloutBlind", "RolloutNeedsAPerson", "CanaryRolledBack", "CanaryErrorBudgetBurn", "CanaryTimeToFirstTokenAboveSla")
-"""Alerts of every rollout."""
-COMPARED: Final = {
-    "errors": "CanaryErrorsWorseThanControl",
-    "latency_mean": "CanaryLatencyWorseThanControl",
-    "ttft_mean": "CanaryTimeToFirstTokenWorseThanControl",
-    "cost": "CanaryCostWorseThanControl",
-    "judge": "CanaryJudgeScoreWorseThanControl",
-    "thumbs": "CanaryThumbsWorseThanControl",
-}
-"""Alerts of a gate."""
-SAMPLED: Final = frozenset({"judge", "tripwires"})
-"""Gates that read what was sampled for the judge."""
-JUDGE_SILENT: Final = "JudgeSilent"
 
 Then = tuple[tuple[str, str], ...]
 """(what was seen, heading of the section to go to)."""
@@ -43,23 +26,10 @@ class Advice:
     then: Then
 
 
-def names(spec: Spec) -> tuple[str, ...]:
-    """Of all alerts of a Spec."""
-    rollouts = tuple(spec.rollouts.values())
-    gates = {gate.measure for one in rollouts for index, phase in enumerate(one.phases) if _compares(one, index) for gate in phase.gates}
-    judged = {gate.measure for one in rollouts for phase in one.phases for gate in phase.gates} & SAMPLED
-    compared = tuple(name for measure, name in COMPARED.items() if measure in gates)
-    return STANDING + ROLLOUT + compared + ((JUDGE_SILENT,) if spec.judge is not None and judged else ())
-
-
 def advice(spec: Spec, place: Place) -> dict[str, Advice]:
     """By the alert's name; KeyError for one that nothing is known of."""
     known = dict((*_sla(spec, place), *_extproc(spec, place), *_rollout(spec, place), *_phase(spec, place), *_said(spec, place)))
     return {name: known[name] for name in names(spec)}
-
-
-def _compares(rollout: Rollout, index: int) -> bool:
-    return any(rollout.share_of(cohort, index) < 1.0 for cohort in rollout.cohorts)
 
 
 def _journals(spec: Spec, place: Place) -> tuple[str, ...]:
@@ -132,7 +102,13 @@ def _rollout(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     approve = tuple(
         (f"it may go on: `{place.extproc('promote', name, '--why', 'approved')}`; if not", instant.WITH) for name in spec.rollouts
     )
-    yield "RolloutNeedsAPerson", Advice(means, (status, *journals), (("both models failed, and that is over", partial.OVER), *approve))
+    yield "RolloutNeedsSomebody", Advice(means, (status, *journals), (("both models failed, and that is over", partial.OVER), *approve))
+    means = (
+        "Requests that ought to be mirrored have no copies: the shadow shows nothing, and moves nothing. Nobody has met the canary, and "
+        "no client notices. Is the canary reached at all, is Envoy's configuration the one that was rendered from this Spec, and is the "
+        "runtime key of the shadow at its default?"
+    )
+    yield "MirrorSilent", Advice(means, (status, doctor), (("it is not worth while", instant.WITH),))
     means = (
         "It is done: all new requests go to stable, and nothing tries again by itself. Nobody needs to hurry. Keep the lists, tell people, "
         "write down what happened."
@@ -199,4 +175,4 @@ def _said(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
         "nobody. Look at "
         "its address, its key and its budget."
     )
-    yield JUDGE_SILENT, Advice(means, (status,), (("the phase shall wait for it", partial.PAUSE),))
+    yield "JudgeSilent", Advice(means, (status,), (("the phase shall wait for it", partial.PAUSE),))

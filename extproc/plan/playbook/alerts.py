@@ -7,22 +7,24 @@ from collections.abc import Iterator
 from typing import Final
 
 from extproc.domain import Spec
-from extproc.plan.playbook.advice import Advice, advice, names
-from extproc.plan.playbook.markdown import Command, bullets, command, kebab, link
+from extproc.plan.monitoring.alert import anchor
+from extproc.plan.monitoring.alerts import names
+from extproc.plan.playbook.advice import Advice, advice
+from extproc.plan.playbook.markdown import Command, bullets, command, link
 from extproc.plan.playbook.place import Place
 
 ALERTS: Final = "Alerts"
 
 
 def title(alert: str) -> str:
-    """`RolloutNeedsAPerson` -> `Rollout needs a person`."""
+    """`RolloutNeedsSomebody` -> `Rollout needs somebody`."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", alert)
     return words.capitalize().replace("Sla ", "SLA ")
 
 
 def anchors(spec: Spec) -> dict[str, str]:
     """Heading -> the name to which the alert's link leads."""
-    return {title(name): kebab(name) for name in names(spec)}
+    return {title(name): anchor(name) for name in names(spec)}
 
 
 def alerts(spec: Spec, place: Place) -> Iterator[str]:

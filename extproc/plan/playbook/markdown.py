@@ -28,11 +28,6 @@ def link(title: str) -> str:
     return f"[{title}](#{slug(title)})"
 
 
-def kebab(name: str) -> str:
-    """`NoWatcher` -> `no-watcher`: an alert's anchor, as the alerts' own links have it."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower()
-
-
 def anchored(text: str, named: Mapping[str, str]) -> str:
     """Names before all headings but the first, so that links work whoever shows the page. `named`: of a heading, where it is not `slug`."""
     lines: list[str] = []

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from extproc.spec.document.alerts import AlertsBlock
 from extproc.spec.document.application import ApplicationBlock, IdentityBlock, ListenerBlock
 from extproc.spec.document.base import Block, Name, Percent
 from extproc.spec.document.deploy import DeployBlock
@@ -43,4 +44,5 @@ class Document(Block):
     sessions: Annotated[SessionsBlock | None, Field(description="Where session ids are; without this block nobody counts sessions.")] = None
     retries: Annotated[RetriesBlock | None, Field(description="What counts as asking again.")] = None
     deploy: Annotated[DeployBlock | None, Field(description="Where it runs; manifests are made from it.")] = None
+    alerts: Annotated[AlertsBlock | None, Field(description="Who is told when something is wrong, for `extproc plan`.")] = None
     rollouts: Annotated[dict[Name, RolloutBlock], Field(description="Rollouts by name.")]
