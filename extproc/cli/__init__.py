@@ -29,9 +29,9 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a refused input prints its Problems and exits 1; nothing prints a traceback on purpose-made errors."""
-    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, judge, plan, render, run, samples, watch, write
+    from extproc.cli import act, backup, demo, doctor, explain, exposures, health, judge, plan, render, run, samples, wait, watch, write
 
-    for room in (write, plan, judge, render, run, backup, demo, explain, exposures, samples, watch, health, doctor, act):
+    for room in (write, plan, judge, render, run, backup, demo, explain, exposures, samples, watch, wait, health, doctor, act):
         room.register(app)
     try:
         app()
