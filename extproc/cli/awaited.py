@@ -11,7 +11,10 @@ from extproc.cli.picture import duration
 from extproc.domain import Status
 from extproc.errors import Problem, SettingsError
 
-COMPLETED: Final = "completed"
+COMPLETED: Final = Status.COMPLETED.value
+AWAITING: Final = Status.AWAITING_APPROVAL.value
+WORDS: Final = (COMPLETED, AWAITING)
+"""What can be waited for besides phases."""
 CODES: Final = (
     "Exit codes: 0 reached; 1 a mistake in the arguments, or no such rollout; 2 the command line is not understood; 3 rolled back; "
     "4 the time is over, and it still goes on or has not begun; 5 a person is needed: it is paused, held, or awaits approval; 6 the "
@@ -65,19 +68,20 @@ def seen(document: Mapping[str, Any], name: str) -> Seen:
     return Seen(name, status, one["phase"], one["phase_index"], tuple(phase["name"] for phase in one["phases"]), why, one["page"])
 
 
-def target(until: str, phases: Sequence[str]) -> int:
-    """Index of the phase to reach; one beyond the last for `completed`. Raises SettingsError where there is no such phase."""
-    if until == COMPLETED:
+def goal(until: str, phases: Sequence[str]) -> int:
+    """Index of the phase to reach; one beyond the last for the words that are no phase. Raises SettingsError where there is none such."""
+    if until in WORDS:
         return len(phases)
     if until not in phases:
-        known = ", ".join((*phases, COMPLETED))
+        known = ", ".join((*phases, *WORDS))
         raise SettingsError(Problem("wait.no-phase", "--until", f"there is no phase {until!r}", f"one of {known}"))
     return phases.index(until)
 
 
-def ended(one: Seen, goal: int, stops_when_asked: bool) -> Ended | None:
+def ended(one: Seen, until: str, stops_when_asked: bool) -> Ended | None:
     """How the wait ends at this look; None where it goes on."""
-    if one.status is Status.COMPLETED or (one.status.exposes and one.index >= goal):
+    asked = until == AWAITING and one.status is Status.AWAITING_APPROVAL
+    if asked or one.status is Status.COMPLETED or (one.status.exposes and one.index >= goal(until, one.phases)):
         return Ended.REACHED
     if one.status is Status.ROLLED_BACK:
         return Ended.ROLLED_BACK

@@ -13,7 +13,7 @@ from rich.status import Status as Spinner
 from rich.text import Text
 
 from extproc.cli.act import RolloutArgument
-from extproc.cli.awaited import CODES, COMPLETED, Ended, Seen, ended, last_words, progress, seen, target
+from extproc.cli.awaited import CODES, COMPLETED, Ended, Seen, ended, goal, last_words, progress, seen
 from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
 from extproc.errors import ExtprocError, Problem, SettingsError
 from extproc.spec.units import duration
@@ -79,7 +79,7 @@ def follow(client: Client, terms: Terms, show: Callable[[Seen | None, str, float
         try:
             document = client.status()
             one = seen(document, terms.rollout)
-            goal = target(terms.until, one.phases)
+            goal(terms.until, one.phases)
             if document["stale"]:
                 away = f"the controller has not answered for {document['stale']:.0f} s"
             else:
@@ -90,7 +90,7 @@ def follow(client: Client, terms: Terms, show: Callable[[Seen | None, str, float
             away = str(error.problems[0])
         passed, left = now - begun, begun + terms.timeout - now
         if not away:
-            how = ended(one, goal, terms.stops_when_asked)
+            how = ended(one, terms.until, terms.stops_when_asked)
             if how is None and left <= 0:
                 how = Ended.PERSON if one.needs_person else Ended.NOT_YET
             if how is not None:

@@ -78,7 +78,7 @@ class Api:
             Route("/v1/journal", self._guarded(self._journal)),
             Route("/v1/exposures", self._guarded(self._exposures.answer)),
             Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
-            Route("/v1/rollouts/{name}/verdict", self._guarded(self._verdict), methods=["GET", "POST"]),
+            Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
         ]
         return Starlette(routes=routes)

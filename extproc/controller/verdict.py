@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
+from extproc import contract
 from extproc.domain import Status, Verdict
 from extproc.errors import Problem, SettingsError
 
@@ -28,9 +29,9 @@ _HARMLESS: Final = (Verdict.PASS.value, Verdict.INCONCLUSIVE.value)
 class Move(StrEnum):
     """What somebody else's delivery would do next."""
 
-    ADVANCE = "advance"
-    PROMOTE = "promote"
-    ROLLBACK = "rollback"
+    ADVANCE = contract.MOVE_ADVANCE
+    PROMOTE = contract.MOVE_PROMOTE
+    ROLLBACK = contract.MOVE_ROLLBACK
 
 
 def verdict_document(name: str, rollout: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "transport": {"contract"},
     "store": {"domain", "pb"},
     "render": {"domain", "measures", "contract", "flags"},
+    "plan": {"domain", "measures", "contract", "release", "render", "flags", "cost"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
     "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
     | {"runtime", "logs", "credentials"},
@@ -35,7 +36,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
 FREE = {"demo", "cli", "__main__", "__init__"}
-PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "judge"}
+PURE = {"contract", "errors", "domain", "measures", "wire", "flags", "spec", "assign", "release", "render", "plan", "judge"}
 FILES = {
     PACKAGE / "spec" / "file.py",
     PACKAGE / "judge" / "shipped.py",
