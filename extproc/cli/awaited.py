@@ -53,7 +53,7 @@ class Seen:
     @property
     def needs_person(self) -> bool:
         """True where it does not go on by itself."""
-        return self.page or self.status in (Status.PAUSED, Status.AWAITING_APPROVAL)
+        return self.status in (Status.PAUSED, Status.AWAITING_APPROVAL) or (self.status is Status.PROGRESSING and self.page)
 
 
 def seen(document: Mapping[str, Any], name: str) -> Seen:

@@ -92,14 +92,15 @@ def _check() -> Block:
 
 
 def _judge(spec: Spec) -> Block:
-    keys = {name: f"${{{{ secrets.{name} }}}}" for name in judge_secrets(spec)}
+    env = {name: f"${{{{ vars.{name} }}}}" for name in ("EXTPROC_PROMPTS", "EXTPROC_INCONCLUSIVE")}
+    env |= {name: f"${{{{ secrets.{name} }}}}" for name in judge_secrets(spec)}
     reports = "\n".join(f"judge-{name}/" for name in judged(spec))
     return {
         "name": "Offline judge",
         "needs": ["check"],
         "if": RELEASING,
         **_job(JUDGING),
-        **({"env": keys} if keys else {}),
+        "env": env,
         "steps": [_checkout(), _stage(stages.JUDGE), _kept("offline-judge", reports)],
     }
 

@@ -47,7 +47,7 @@ def pipeline(spec: Spec) -> str:
 
 
 def _check() -> Block:
-    merge = {"if": "$CI_PIPELINE_SOURCE == 'merge_request_event'", "changes": [*CHANGED]}
+    merge = {"if": "$CI_PIPELINE_SOURCE == 'merge_request_event'", "changes": list(CHANGED)}
     return {"stage": "check", "timeout": QUICK, "rules": [merge, *_rules()], "script": [_stage(stages.CHECK), _stage(stages.DRIFT)]}
 
 
@@ -97,7 +97,7 @@ def _job(stage: str, needs: list[str], timeout: str, script: str) -> Block:
 
 
 def _rules(**more: Any) -> list[Block]:
-    return [{"if": RELEASING, "changes": [*CHANGED], **more}]
+    return [{"if": RELEASING, "changes": list(CHANGED), **more}]
 
 
 def _timeout(seconds: float) -> str:

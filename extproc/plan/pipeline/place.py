@@ -50,4 +50,11 @@ def judge_secrets(spec: Spec) -> tuple[str, ...]:
 def text(*comment: str, documents: tuple[object, ...]) -> str:
     """YAML with a comment at its head; the first line says what the file is."""
     head = "".join(f"# {line}\n" for line in comment)
-    return head + yaml.safe_dump_all(documents, sort_keys=False, width=140, allow_unicode=True)
+    return head + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=140, allow_unicode=True)
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors: what is the same is written again, for people."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True

@@ -90,12 +90,18 @@ fi
 def _judge(spec: Spec) -> str:
     assert spec.judge is not None
     dollars = min(DEAREST, spec.judge.per_release)
-    lines = [FIRST_WORDS, f': "${{EXTPROC_JUDGE_USD:={dollars:f}}}"']
+    lines = [
+        FIRST_WORDS,
+        f': "${{EXTPROC_JUDGE_USD:={dollars:f}}}"',
+        "# Your own prompts, JSON lines; without them the shipped set of this type of application is put.",
+        "set --",
+        'if [ -n "${EXTPROC_PROMPTS:-}" ]; then set -- --prompts "$EXTPROC_PROMPTS"; fi',
+        "# Too few prompts for a verdict end with 3, and say how many would do; unless that is allowed.",
+        'if [ "${EXTPROC_INCONCLUSIVE:-}" = allow ]; then set -- "$@" --allow-inconclusive; fi',
+    ]
     for name in judged(spec):
-        out = shlex.quote(f"judge-{name}")
-        lines.append(
-            f'extproc judge "$EXTPROC_SPEC" --rollout {shlex.quote(name)} --against stable --out {out} --max-usd "$EXTPROC_JUDGE_USD"'
-        )
+        words = f"--rollout {shlex.quote(name)} --against stable --out {shlex.quote(f'judge-{name}')}"
+        lines.append(f'extproc judge "$EXTPROC_SPEC" {words} --max-usd "$EXTPROC_JUDGE_USD" "$@"')
     return "\n".join(lines)
 
 
@@ -104,10 +110,10 @@ def _yes(said: bool) -> str:
 
 
 def _start(spec: Spec, every: tuple[Course, ...]) -> str:
-    choices = [
-        f"  {shlex.quote(one.name)}) first={shlex.quote(one.first)} manual={_yes(one.manual)} timeout={written(one.opening)} ;;"
-        for one in every
-    ]
+    choices = []
+    for one in every:
+        known = f"first={shlex.quote(one.first)} manual={_yes(one.manual)} timeout={written(one.opening)}"
+        choices.append(f"  {shlex.quote(one.name)}) {known} ;;")
     return f"""
 rollout=${{1:?name of the rollout}}
 case "$rollout" in
