@@ -64,7 +64,8 @@ def runner(served: Standing, tmp_path_factory: pytest.TempPathFactory) -> Runner
     """A job's machine: address and token in its environment."""
     token = (served.directory / "extproc.db.token").read_text().strip()
     api = f"http://127.0.0.1:{served.ports.api}"
-    return Runner(tmp_path_factory.mktemp("job"), served.spec, EXTPROC_API=api, EXTPROC_TOKEN=token, EXTPROC_WHY="run 17")
+    where = {"EXTPROC_API": api, "EXTPROC_TOKEN": token, "EXTPROC_STORE": f"sqlite:{served.directory}/extproc.db"}
+    return Runner(tmp_path_factory.mktemp("job"), served.spec, **where, EXTPROC_WHY="run 17")
 
 
 def wait(runner: Runner, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -90,12 +91,15 @@ def argo(runner: Runner, served: Standing) -> dict[str, str]:
 
 
 def flaggers(runner: Runner, served: Standing) -> dict[str, bool]:
-    """Kind of hook -> whether the load tester's command succeeds, run as it is but for address and token's file."""
+    """Kind of hook -> whether the load tester's command succeeds, run as it is but for where the Secret is mounted."""
+    secret = runner.directory / "secret"
+    secret.mkdir(exist_ok=True)
+    (secret / "address").write_text(runner.environment["EXTPROC_API"])
+    (secret / "token").write_text(runner.environment["EXTPROC_TOKEN"])
     (canary,) = yaml.safe_load_all((runner.folder / "ci/flagger/metric-or-webhook.yaml").read_text())
     found = {}
     for hook in canary["spec"]["analysis"]["webhooks"]:
-        words = hook["metadata"]["cmd"].replace(flagger.TOKEN_FILE, str(served.directory / "extproc.db.token"))
-        words = words.replace("http://extproc-controller.demo-chat.svc:9970", f"http://127.0.0.1:{served.ports.api}")
+        words = hook["metadata"]["cmd"].replace(flagger.MOUNT, str(secret))
         done = runner.run("bash", "-c", words)
         assert '"rollout":"gpt-5-mini"' in done.stdout, done.stderr
         found[hook["type"]] = done.returncode == 0
@@ -198,6 +202,10 @@ def test_rolled_back_by_hand_and_by_evidence(busy: Standing, runner: Runner) -> 
     assert argo(runner, busy) == {"guard": "failed", "advance": "failed", "completed": "failed"}
     assert flaggers(runner, busy) == {"confirm-traffic-increase": False, "confirm-promotion": False, "rollback": True}
     assert verdict(busy)["attempt"] == 2
+    if registered("postmortem"):
+        told = runner.stage(stages.POSTMORTEM, ROLLOUT)
+        assert told.returncode == 0, told.stdout + told.stderr
+        assert ROLLOUT in (runner.directory / f"postmortem-{ROLLOUT}.md").read_text()
 
 
 def test_a_person_who_pauses_and_a_controller_that_is_away(busy: Standing, runner: Runner) -> None:

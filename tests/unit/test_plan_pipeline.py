@@ -173,8 +173,8 @@ def test_argo_has_three_templates_for_each_rollout(folder: Path, spec: Spec) -> 
     for template in templates:
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", template["metadata"]["name"])
         (metric,) = template["spec"]["metrics"]
-        token = {argument["name"]: argument for argument in template["spec"]["args"]}["token"]
-        assert token["valueFrom"]["secretKeyRef"] == {"name": "extproc-token", "key": "token"}
+        references = [argument["valueFrom"]["secretKeyRef"] for argument in template["spec"]["args"]]
+        assert references == [{"name": "extproc-api", "key": key} for key in ("address", "token")]
         if "inconclusiveLimit" in metric and len(spec.rollouts) == 1:
             assert metric["inconclusiveLimit"] * duration(metric["interval"]) >= longest
         for word in ("success", "failure"):

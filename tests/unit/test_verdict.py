@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from extproc.controller.verdict import verdict_document
@@ -119,3 +120,10 @@ def test_a_silent_controller_is_no_verdict(api: Served) -> None:
     time.sleep(0.25)
     assert answers(api) == {"advance": 503, "promote": 503, "rollback": 503}
     assert api.ask("GET", PATH).json()["problems"][0]["id"] == "api.no-answer"
+
+
+def test_the_guide_shows_the_json_as_it_is(api: Served) -> None:
+    """Every key of docs/pipeline.md, in its order, and no other."""
+    guide = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    shown = orjson.loads(guide.partition("```json\n")[2].partition("```")[0])
+    assert list(shown) == list(api.ask("GET", PATH).json())

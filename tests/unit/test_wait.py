@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,3 +104,10 @@ def test_help_has_the_exit_codes_and_a_bare_number_is_no_time() -> None:
     refused = CliRunner().invoke(app, ["new", "--timeout", "7"])
     assert isinstance(refused.exception, SettingsError)
     assert refused.exception.problems[0].id == "settings.duration"
+
+
+def test_the_guide_has_every_code() -> None:
+    """docs/pipeline.md explains the numbers that the command ends with."""
+    guide = (Path(__file__).parents[2] / "docs" / "pipeline.md").read_text(encoding="utf-8")
+    for how in Ended:
+        assert f"\n| {int(how)} | " in guide

@@ -12,7 +12,7 @@ from typing import Any, Final
 from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import TOKEN_KEY, TOKEN_SECRET, api, namespace, text
+from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace, text
 
 Block = dict[str, Any]
 
@@ -35,7 +35,8 @@ def templates(spec: Spec) -> str:
     return text(
         f"Argo Rollouts: extproc's verdict on {spec.application.name} as a web metric. Needs Argo Rollouts 1.8 or newer.",
         "guard: for an analysis in the background, until the delivery ends. advance: a step before each more of traffic.",
-        f"completed: a step before the end. The token is in the Secret {TOKEN_SECRET}, key {TOKEN_KEY}, of the same namespace.",
+        f"completed: a step before the end. Address and token of the API are in the Secret {SECRET} of this namespace, under the keys",
+        f"{ADDRESS_KEY} and {TOKEN_KEY}.",
         documents=tuple(documents),
     )
 
@@ -48,7 +49,7 @@ def _once(success: str, looks: int) -> Block:
 def _template(spec: Spec, course: Course, kind: str, conditions: Block) -> Block:
     web = {
         "method": "GET",
-        "url": "{{args.api}}" + contract.VERDICT_PATH.format(rollout=course.name),
+        "url": "{{args.address}}" + contract.VERDICT_PATH.format(rollout=course.name),
         "timeoutSeconds": 10,
         "headers": [{"key": "Authorization", "value": "Bearer {{args.token}}"}],
         "jsonPath": "{$}",
@@ -67,10 +68,7 @@ def _template(spec: Spec, course: Course, kind: str, conditions: Block) -> Block
         "kind": "AnalysisTemplate",
         "metadata": {"name": f"extproc-{course.slug}-{kind}", "namespace": namespace(spec)},
         "spec": {
-            "args": [
-                {"name": "api", "value": api(spec)},
-                {"name": "token", "valueFrom": {"secretKeyRef": {"name": TOKEN_SECRET, "key": TOKEN_KEY}}},
-            ],
+            "args": [{"name": key, "valueFrom": {"secretKeyRef": {"name": SECRET, "key": key}}} for key in (ADDRESS_KEY, TOKEN_KEY)],
             "metrics": [metric],
         },
     }

@@ -7,13 +7,12 @@ that rolls back: a `rollout` hook would count each wait as a failure.
 
 from __future__ import annotations
 
-import shlex
 from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import TOKEN_KEY, TOKEN_SECRET, api, namespace, text
+from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace, text
 
 Block = dict[str, Any]
 
@@ -27,7 +26,8 @@ TIMEOUT: Final = 15
 """Seconds that Flagger gives a hook."""
 PATIENCE: Final = 10
 """Seconds that the load tester gives the controller: less than Flagger gives it, so that its log has the reason."""
-TOKEN_FILE: Final = f"/etc/extproc/{TOKEN_KEY}"
+MOUNT: Final = "/etc/extproc"
+"""Where the load tester has the Secret."""
 
 
 def webhooks(spec: Spec) -> str:
@@ -43,17 +43,18 @@ def webhooks(spec: Spec) -> str:
     return text(
         f"Flagger: extproc's verdict on {spec.application.name} as webhooks, a merge patch for the Canary that is there.",
         f"kubectl -n {name} patch canary {name} --type merge --patch-file metric-or-webhook.yaml",
-        f"flagger-loadtester asks for Flagger, which sends no token of its own: mount the Secret {TOKEN_SECRET} there, as {TOKEN_FILE}.",
+        f"flagger-loadtester asks for Flagger, which sends no token of its own: mount the Secret {SECRET} there, at {MOUNT}; its keys are",
+        f"{ADDRESS_KEY} and {TOKEN_KEY} of the API.",
         documents=(document,),
     )
 
 
 def _hook(spec: Spec, course: Course, kind: str, move: str) -> Block:
-    url = api(spec) + contract.VERDICT_PATH.format(rollout=course.name) + f"?ask={move}"
+    path = contract.VERDICT_PATH.format(rollout=course.name) + f"?ask={move}"
     # The token goes through a pipe: on a command line every process of the pod could read it.
     command = (
-        f"printf 'Authorization: Bearer %s' \"$(cat {TOKEN_FILE})\" | "
-        f"curl --silent --show-error --fail-with-body --max-time {PATIENCE} --request POST --header @- {shlex.quote(url)}"
+        f"printf 'Authorization: Bearer %s' \"$(cat {MOUNT}/{TOKEN_KEY})\" | curl --silent --show-error --fail-with-body "
+        f'--max-time {PATIENCE} --request POST --header @- "$(cat {MOUNT}/{ADDRESS_KEY}){path}"'
     )
     return {
         "name": f"extproc-{course.slug}-{move}",

@@ -9,7 +9,7 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline import stages
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged, text
+from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, STORE, judge_secrets, judged, text
 
 Block = dict[str, Any]
 
@@ -63,7 +63,7 @@ def workflow(spec: Spec) -> str:
     return text(
         f"GitHub Actions: the release of {spec.application.name}, phase by phase. Copy it to .github/workflows/release.yml.",
         f"Runners with the label `{RUNNER}` have the command `extproc` and reach the controller's API: its address is the variable",
-        f"{contract.API_ENVIRONMENT}, its token the secret {contract.TOKEN_ENVIRONMENT}." + _keys(spec),
+        f"{contract.API_ENVIRONMENT}, its token the secret {contract.TOKEN_ENVIRONMENT}, its store the variable {STORE}." + _keys(spec),
         documents=(document,),
     )
 
@@ -142,7 +142,7 @@ def _course(course: Course, before: list[str]) -> Block:
         "needs": list(jobs),
         "if": f"failure() && needs.{start}.result != 'skipped'",
         **_job(QUICK),
-        "env": {**API, **TOKEN},
+        "env": {**API, **TOKEN, STORE: f"${{{{ vars.{STORE} }}}}"},
         "steps": [
             _checkout(),
             _stage(stages.POSTMORTEM, ROLLOUT=course.name),

@@ -9,7 +9,7 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline import stages
 from extproc.plan.pipeline.course import Course, courses, written
-from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged, text
+from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, STORE, judge_secrets, judged, text
 
 Block = dict[str, Any]
 
@@ -41,7 +41,7 @@ def pipeline(spec: Spec) -> str:
     return text(
         f"GitLab CI: the release of {spec.application.name}, phase by phase. Include it from .gitlab-ci.yml.",
         f"Runners with the tag `{RUNNER}` have the command `extproc` and reach the controller's API: its address is the CI/CD variable",
-        f"{contract.API_ENVIRONMENT}; masked and protected are {', '.join(keys)}.",
+        f"{contract.API_ENVIRONMENT}, its store {STORE}; masked and protected are {', '.join(keys)}.",
         documents=(document,),
     )
 

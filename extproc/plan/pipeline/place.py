@@ -6,7 +6,6 @@ from typing import Final
 
 import yaml
 
-from extproc import contract
 from extproc.domain import Credential, Spec
 from extproc.plan.pipeline.course import plain
 
@@ -16,19 +15,18 @@ FOLDER: Final = "release"
 """The release folder in the repository, unless EXTPROC_PLAN says otherwise."""
 RUNNER: Final = "extproc"
 """Label of runners that have the command `extproc`, and reach the controller's API."""
-TOKEN_SECRET: Final = "extproc-token"
-"""Kubernetes Secret with the API's token, under the key `token`."""
+SECRET: Final = "extproc-api"
+"""Kubernetes Secret with the address and the token of the controller's API, under these keys. The API listens on loopback: at which address
+somebody else's pods reach it is known to whoever lets them."""
+ADDRESS_KEY: Final = "address"
 TOKEN_KEY: Final = "token"
+STORE: Final = "EXTPROC_STORE"
+"""Environment variable: where the store is, for commands that read it themselves."""
 
 
 def namespace(spec: Spec) -> str:
     """Kubernetes namespace of the application."""
     return plain(spec.application.name)
-
-
-def api(spec: Spec) -> str:
-    """The controller's API inside of the cluster."""
-    return f"http://extproc-controller.{namespace(spec)}.svc:{contract.DEFAULT_API_PORT}"
 
 
 def judged(spec: Spec) -> tuple[str, ...]:

@@ -192,6 +192,8 @@ if [ "$code" != 3 ]; then
   echo "$rollout was not rolled back: there is nothing to write"
   exit 0
 fi
-extproc postmortem "$rollout" >"postmortem-$rollout.md"
+# It is read from the store: EXTPROC_STORE says where that is.
+text=$(extproc postmortem "$rollout")
+printf '%s\\n' "$text" >"postmortem-$rollout.md"
 echo "postmortem-$rollout.md is written"
 """
