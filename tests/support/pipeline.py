@@ -45,6 +45,7 @@ class Runner:
         self.folder = written(spec_room.read(str(spec)), directory / "release")
         kept = {name: value for name, value in os.environ.items() if not name.startswith("EXTPROC_") and "proxy" not in name.lower()}
         path = f"{command(directory)}:{kept['PATH']}"
+        self._begun: list[subprocess.Popen[str]] = []
         self.environment = {**kept, "PATH": path, "EXTPROC_SPEC": str(spec), **environment}
 
     def stage(self, script: str, *arguments: str, timeout: float = 180, **more: str) -> subprocess.CompletedProcess[str]:
@@ -58,9 +59,21 @@ class Runner:
         )
 
     def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Any command, not waited for."""
+        """Any command, not waited for; its lines come as it says them."""
         pipe = subprocess.PIPE
-        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.directory, env=self.environment)
+        process = subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, cwd=self.directory, env=self.environment)
+        self._begun.append(process)
+        return process
+
+    def begin_stage(self, script: str, *arguments: str) -> subprocess.Popen[str]:
+        """One script, not waited for."""
+        return self.begin("sh", str(self.folder / "ci" / "stages" / script), *arguments)
+
+    def close(self) -> None:
+        """End what a test has left running."""
+        for process in self._begun:
+            process.kill()
+            process.communicate()
 
 
 def holds(condition: str, result: Mapping[str, Any]) -> bool:
