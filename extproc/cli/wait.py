@@ -87,7 +87,7 @@ def follow(client: Client, terms: Terms, show: Callable[[Seen | None, str, float
         except ExtprocError as error:
             if any(problem.id not in PASSING for problem in error.problems):
                 raise
-            away = str(error.problems[0])
+            away = f"{error.problems[0].path}: {error.problems[0].message}"
         passed, left = now - begun, begun + terms.timeout - now
         if not away:
             how = ended(one, terms.until, terms.stops_when_asked)
