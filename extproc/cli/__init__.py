@@ -45,6 +45,7 @@ def main() -> None:
         render,
         run,
         samples,
+        wait,
         watch,
         write,
     )
@@ -63,6 +64,7 @@ def main() -> None:
         exposures,
         samples,
         watch,
+        wait,
         postmortem,
         health,
         doctor,

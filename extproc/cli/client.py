@@ -61,9 +61,13 @@ class Client:
         try:
             document: dict[str, Any] = answer.json()
         except ValueError as error:
-            raise SettingsError(
-                Problem("api.foreign", self._address, f"answered {answer.status_code}", "is this extproc's API?")
-            ) from error
+            raise SettingsError(_foreign(self._address, answer.status_code)) from error
         if answer.status_code != 200:
+            if not isinstance(document, dict) or "problems" not in document:
+                raise SettingsError(_foreign(self._address, answer.status_code))
             raise ExtprocError([Problem(**problem) for problem in document["problems"]])
         return document
+
+
+def _foreign(address: str, status: int) -> Problem:
+    return Problem("api.foreign", address, f"answered {status}", "is this extproc's API, or something in front of it?")

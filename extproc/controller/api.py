@@ -11,6 +11,7 @@
                                                return    to: name of an earlier phase; the one before unless it is given
                                                override  for: 2h
                                                rollback  cohort: name (that one alone); conversations: drain, move
+    GET, POST /v1/rollouts/{name}/verdict      may somebody else's delivery go on? For Argo Rollouts and Flagger (controller.verdict)
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.
@@ -42,6 +43,7 @@ from extproc.controller.explainer import StoredExplainer
 from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
 from extproc.controller.talk import ACTIONS, Act, Ask
+from extproc.controller.verdict import asked_move, verdict_document
 from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
 
 LONGEST_BODY: Final = 16_384
@@ -76,6 +78,7 @@ class Api:
             Route("/v1/journal", self._guarded(self._journal)),
             Route("/v1/exposures", self._guarded(self._exposures.answer)),
             Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
+            Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
         ]
         return Starlette(routes=routes)
@@ -147,6 +150,17 @@ class Api:
         document = await self._explainer.explain(question, now, stale)
         away = [f"{one['router']} sends canary traffic of {', '.join(one['withdrawn'])} to stable" for one in routers if one["withdrawn"]]
         return _json(200, {**document, "notes": [*document["notes"], *away], "stale": stale})
+
+    async def _verdict(self, request: Request) -> Response:
+        name, move = request.path_params["name"], asked_move(request.method, request.query_params.get("ask"))
+        await _body(request)
+        known = await self._status_watch.look()
+        if known.stale:
+            raise SilentError(self._client.problem("nothing is decided meanwhile"), asked=False)
+        if name not in known.document["rollouts"]:
+            return _refused(404, Problem("api.rollout", name[:80], "there is no such rollout", "see `extproc status`"))
+        document = verdict_document(name, known.document["rollouts"][name])
+        return _json(200 if move is None or document[move] else 409, document)
 
     async def _act(self, request: Request) -> Response:
         name, word = request.path_params["name"], request.path_params["action"]

@@ -8,7 +8,7 @@ from typing import Final
 
 from extproc import cost
 from extproc.domain import Spec
-from extproc.plan import flags, kubernetes, manifest, monitoring, playbook, strategy
+from extproc.plan import flags, kubernetes, manifest, monitoring, pipeline, playbook, strategy
 from extproc.plan.about import about
 from extproc.plan.manifest import MANIFEST, is_inside
 from extproc.plan.markdown import code, link, prose, table
@@ -34,6 +34,7 @@ def _manifests(spec: Spec) -> Mapping[str, str]:
 PARTS: Final[tuple[Part, ...]] = (
     Part("The strategy: phases, cohorts, gates, who approves", strategy.files),
     Part("Monitoring: dashboards, alerts, who is told", monitoring.files),
+    Part("In a pipeline: stages, GitHub, GitLab, Argo Rollouts, Flagger", pipeline.files),
     Part("When it goes wrong", playbook.files),
     Part("Where it runs: manifests of Kubernetes or Cloud Run", _manifests),
     Part("Feature flags that follow the release", flags.files),

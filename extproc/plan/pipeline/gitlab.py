@@ -1,0 +1,109 @@
+"""ci/gitlab-ci.yml: to be included by .gitlab-ci.yml. The same jobs as GitHub's, with GitLab's manual jobs where a person decides."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Final
+
+from extproc import contract
+from extproc.domain import Spec
+from extproc.plan.pipeline import stages
+from extproc.plan.pipeline.course import Course, courses, written
+from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged, text
+
+Block = dict[str, Any]
+
+AROUND: Final = 600.0
+"""Seconds of a job, besides the wait."""
+QUICK: Final = "15m"
+JUDGING: Final = "6h"
+RELEASING: Final = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"
+CHANGED: Final = (SPEC, f"{FOLDER}/**/*")
+
+
+def pipeline(spec: Spec) -> str:
+    """The whole file."""
+    jobs: Block = {"check": _check()}
+    before = ["check"]
+    if judged(spec):
+        jobs["judge"] = _judge(spec)
+        before = ["check", "judge"]
+    for course in courses(spec):
+        jobs |= _course(course, before)
+    document = {
+        "stages": ["check", "judge", "start", "phases", "afterwards"] if judged(spec) else ["check", "start", "phases", "afterwards"],
+        "variables": {"EXTPROC_SPEC": SPEC, "EXTPROC_PLAN": FOLDER, "EXTPROC_WHY": "pipeline $CI_PIPELINE_URL, by $GITLAB_USER_LOGIN"},
+        # A newer pipeline takes over from one that waits, and goes on where the rollouts are.
+        "default": {"tags": [RUNNER], "interruptible": True},
+        **jobs,
+    }
+    keys = (contract.TOKEN_ENVIRONMENT, *judge_secrets(spec))
+    return text(
+        f"GitLab CI: the release of {spec.application.name}, phase by phase. Include it from .gitlab-ci.yml.",
+        f"Runners with the tag `{RUNNER}` have the command `extproc` and reach the controller's API: its address is the CI/CD variable",
+        f"{contract.API_ENVIRONMENT}, its store {contract.STORE_ENVIRONMENT}; masked and protected are {', '.join(keys)}.",
+        documents=(document,),
+    )
+
+
+def _check() -> Block:
+    merge = {"if": "$CI_PIPELINE_SOURCE == 'merge_request_event'", "changes": list(CHANGED)}
+    return {"stage": "check", "timeout": QUICK, "rules": [merge, *_rules()], "script": [_stage(stages.CHECK), _stage(stages.DRIFT)]}
+
+
+def _judge(spec: Spec) -> Block:
+    kept = {"when": "always", "paths": [f"judge-{name}/" for name in judged(spec)]}
+    return {
+        "stage": "judge",
+        "needs": ["check"],
+        "timeout": JUDGING,
+        "rules": _rules(),
+        "script": [_stage(stages.JUDGE)],
+        "artifacts": kept,
+    }
+
+
+def _course(course: Course, before: list[str]) -> Block:
+    start = f"{course.slug} start"
+    jobs: Block = {start: _job("start", before, _timeout(course.opening), _stage(stages.START, course.name))}
+    last = start
+    for wait in course.waits:
+        own = f"{course.slug} wait {wait.number}"
+        jobs[own] = _job("phases", [last], _timeout(wait.timeout), _stage(stages.WAIT, course.name, wait.until))
+        last = own
+        if wait.asked:
+            last = f"{course.slug} approve {wait.number}"
+            jobs[last] = {
+                **_job("phases", [own], QUICK, _stage(stages.PROMOTE, course.name, wait.until)),
+                "rules": _rules(when="manual"),
+                "environment": {"name": f"approval-{course.slug}"},
+            }
+    jobs[f"{course.slug} postmortem"] = {
+        **_job("afterwards", list(jobs), QUICK, _stage(stages.POSTMORTEM, course.name)),
+        "rules": _rules(when="on_failure"),
+        "artifacts": {"when": "always", "paths": [f"postmortem-{course.name}.md"]},
+    }
+    # Ready as soon as it has begun; nothing waits for it.
+    jobs[f"{course.slug} rollback"] = {
+        **_job("afterwards", [start], QUICK, _stage(stages.ROLLBACK, course.name)),
+        "rules": _rules(when="manual", allow_failure=True),
+        "interruptible": False,
+    }
+    return jobs
+
+
+def _job(stage: str, needs: list[str], timeout: str, script: str) -> Block:
+    return {"stage": stage, "needs": needs, "timeout": timeout, "rules": _rules(), "script": [script]}
+
+
+def _rules(**more: Any) -> list[Block]:
+    return [{"if": RELEASING, "changes": list(CHANGED), **more}]
+
+
+def _timeout(seconds: float) -> str:
+    return written(seconds + AROUND)
+
+
+def _stage(script: str, *arguments: str) -> str:
+    words = "".join(f" {shlex.quote(one)}" for one in arguments)
+    return f'sh "$EXTPROC_PLAN/ci/stages/{script}"{words}'
