@@ -53,9 +53,8 @@ class Seen:
     @property
     def needs_person(self) -> bool:
         """True where it does not go on by itself."""
-        return self.status in (Status.PAUSED, Status.AWAITING_APPROVAL) or (
-            self.status in (Status.SHADOW, Status.PROGRESSING) and self.page
-        )
+        held = self.status in (Status.SHADOW, Status.PROGRESSING) and self.page
+        return held or self.status in (Status.PAUSED, Status.AWAITING_APPROVAL)
 
 
 def seen(document: Mapping[str, Any], name: str) -> Seen:
