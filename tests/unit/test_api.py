@@ -21,7 +21,8 @@ from extproc import contract
 from extproc.cli.picture import picture
 from extproc.cli.write import filled_template
 from extproc.controller import ask
-from extproc.controller.api import LONGEST_BODY, LONGEST_REQUEST, Api
+from extproc.controller.answers import LONGEST_BODY
+from extproc.controller.api import LONGEST_REQUEST, Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
