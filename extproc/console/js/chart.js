@@ -7,6 +7,7 @@ import { TOGETHER, title } from "./words.js";
 const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4]];
 const LOWEST = -4; // decades below the limit
+const HIGHEST = 1; // decades above it: what is far beyond is at the top
 const HEIGHT = 260;
 const made = new Map(); // rollout -> {plot, gates, theme}
 
@@ -14,6 +15,34 @@ const made = new Map(); // rollout -> {plot, gates, theme}
 export function chart(name, columns, label) {
   queueMicrotask(() => draw(name, columns));
   return h("div", { class: "chart", "data-keep": true, "data-key": `chart-${name}`, "data-chart": name, role: "img", "aria-label": label });
+}
+
+const TAIL = 20; // points without any value that are still shown at the end
+
+/** Columns of the history, with the points that the Journal's decisions kept; and without a long end of nothing. */
+export function withDecisions(columns, entries) {
+  if (!columns) return null;
+  const points = columns.at.map((at, index) => ({ at, index }));
+  const known = new Set();
+  for (const entry of entries) {
+    const found = (entry.numbers.findings || []).filter((one) => one.log_e_limit);
+    if (found.length) points.push({ at: entry.at, harm: new Map(found.map((one) => [one.gate, one.log_e_harm])) });
+    for (const one of found) known.add(one);
+  }
+  points.sort((one, other) => one.at - other.at);
+  const gates = Object.fromEntries(Object.entries(columns.gates).map(([gate, one]) => [gate, { limit: one.limit, harm: [] }]));
+  for (const one of known) gates[one.gate] ||= { limit: one.log_e_limit, harm: [] };
+  let last = 0;
+  points.forEach((point, index) => {
+    for (const [gate, one] of Object.entries(gates)) {
+      const value = point.harm ? point.harm.get(gate) : columns.gates[gate]?.harm[point.index];
+      one.harm.push(value ?? null);
+      if (value !== undefined && value !== null) last = index;
+    }
+  });
+  const length = Math.min(points.length, last + 1 + TAIL);
+  for (const one of Object.values(gates)) one.harm.length = length;
+  return { at: points.slice(0, length).map((point) => point.at), gates, marks: columns.marks };
 }
 
 function draw(name, columns) {
@@ -27,15 +56,18 @@ function draw(name, columns) {
     known.columns.now = columns;
     if (known.plot.width !== place.clientWidth) known.plot.setSize({ width: place.clientWidth, height: HEIGHT });
     known.plot.setData(data);
+    if (known.plot.cursor.left < 0) known.plot.setLegend({ idx: columns.at.length - 1 });
     return;
   }
   known?.plot.destroy();
   const held = { now: columns };
-  made.set(name, { key, columns: held, plot: new uPlot(options(gates, place.clientWidth, held), data, place) });
+  const plot = new uPlot(options(gates, place.clientWidth, held), data, place);
+  plot.setLegend({ idx: columns.at.length - 1 });
+  made.set(name, { key, columns: held, plot });
 }
 
 function decades(logE, limit) {
-  return logE === null || logE === undefined ? null : Math.max(LOWEST, (logE - limit) / Math.LN10);
+  return logE === null || logE === undefined ? null : Math.min(HIGHEST, Math.max(LOWEST, (logE - limit) / Math.LN10));
 }
 
 function options(gates, width, held) {
@@ -75,12 +107,13 @@ function marks(plot, columns, colour) {
   ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
   ctx.strokeStyle = ctx.fillStyle = colour("--muted");
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textAlign = "left";
   for (const mark of columns.marks) {
     const x = Math.max(bbox.left, plot.valToPos(mark.at, "x", true));
-    if (x > bbox.left + bbox.width) continue;
+    if (x > bbox.left + bbox.width || mark.status === "pending") continue;
     line(ctx, x, bbox.top, x, bbox.top + bbox.height);
     const word = { progressing: mark.phase, rolled_back: "rolled back", completed: "completed" }[mark.status] || `${mark.status.replace("_", " ")}`;
-    ctx.fillText(word, x + 4 * devicePixelRatio, bbox.top + 12 * devicePixelRatio);
+    ctx.fillText(word, x + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }
   ctx.restore();
 }

@@ -35,9 +35,13 @@ export function instant(at) {
 /** E from its logarithm: `0.9`, `45`, `10^12`. */
 export function eValue(logE) {
   if (logE === null || logE === undefined) return "–";
-  if (logE > Math.log(1e5)) return `10^${Math.round(logE / Math.LN10)}`;
+  if (logE > Math.log(1e5)) return `10${raised(Math.round(logE / Math.LN10))}`;
   const value = Math.exp(logE);
   return value >= 9.95 ? whole(value) : String(Number(value.toPrecision(2)));
+}
+
+function raised(power) {
+  return String(power).replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]);
 }
 
 /** A value of a measure in its unit. */

@@ -27,7 +27,7 @@ export function follow(told, lost) {
       lost("the connection to the controller is lost");
       source.close();
       timer = setTimeout(open, wait);
-      wait = Math.min(wait * 1.6, 8_000);
+      wait = Math.min(wait * 1.6, 3_000);
     });
   }
 

@@ -7,6 +7,7 @@ import { lasting } from "./format.js";
 import { follow } from "./live.js";
 import { empty } from "./parts.js";
 import { state } from "./state.js";
+import { EXPOSES } from "./words.js";
 import * as explainPage from "./views/explain.js";
 import * as exposuresPage from "./views/exposures.js";
 import { fleet } from "./views/fleet.js";
@@ -63,7 +64,7 @@ function frame() {
   const notice = [];
   if (state.lost) notice.push(`${capital(state.lost)}. ${state.status ? `What you see is ${lasting((performance.now() - state.at) / 1000)} old; ` : ""}this page comes back by itself.`);
   else if (stale) notice.push(`The controller has not answered for ${lasting(stale)}. Nothing is decided meanwhile; after its lease, routers send canary traffic to stable.`);
-  for (const [name, why] of Object.entries(state.status?.watch.blind || {})) notice.push(`${name}: outcomes do not arrive (${why}). Canary traffic goes to stable.`);
+  for (const [name, why] of Object.entries(state.status?.watch.blind || {})) if (EXPOSES.has(state.status.rollouts[name]?.status)) notice.push(`${name}: outcomes do not arrive (${why}). Canary traffic goes to stable.`);
   show(document.getElementById("notice"), notice.map((text) => h("p", null, text)));
 }
 

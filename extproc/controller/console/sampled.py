@@ -54,8 +54,8 @@ class Sampled:
         """Write a person's level down; raises SettingsError where there is no such sample, StoreError."""
         if level not in LEVELS:
             raise SettingsError(Problem("api.level", "level", f"{level} is no level", "give 1 to 5; 5: nothing is wrong with it"))
-        write = label, self._path, request, level, who, time.time()
-        if not await asyncio.get_running_loop().run_in_executor(self._thread, *write):
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(self._thread, label, self._path, request, level, who, time.time()):
             raise SettingsError(
                 Problem("api.sample", request[:80], "no such sample is kept", "it may have been deleted: load the page again")
             )

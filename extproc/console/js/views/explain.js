@@ -68,7 +68,7 @@ function told(taken) {
       fact("Unit", taken.unit ? `${taken.unit.kind} ${taken.unit.id}` : "none"), fact("From", taken.unit?.source || "–"),
       fact("Cohort", taken.cohort || "none"), fact("Place on the ring", taken.position === null || taken.position === undefined ? "–" : `${(taken.position * 100).toFixed(2)} %`),
       fact("Phase", `${taken.phase} (${taken.status.replace(/_/g, " ")})`), fact("Counts as evidence", taken.evidence ? "yes" : "no")),
-    taken.entry ? h("p", { class: "advice" }, `When that changes: ${taken.entry.sentence}`) : null,
+    taken.entry ? h("p", { class: "note" }, `When: ${taken.entry.sentence}`) : null,
     h("details", null, h("summary", null, "Cohorts that were tried"), h("ol", { class: "plain" }, taken.cohorts.map((one) =>
       h("li", null, h("strong", null, one.name), ` (${one.who}): ${one.met.replace(/_/g, " ")}`,
         one.reads.length ? h("span", { class: "muted" }, `; ${one.reads.map((read) => `${read.fact} is ${read.value || "not there"}`).join(", ")}`) : null)))),

@@ -64,7 +64,7 @@ function cell(name, value) {
   if (value === null || value === undefined || value === "") return "–";
   if (name === "seconds") return `${value.toFixed(2)} s`;
   if (name === "start") return instant(Date.parse(value) / 1000);
-  if (name === "failed") return value ? "✕ failed" : "✓";
+  if (name === "failed") return value ? "✕ failed" : "no";
   return String(value);
 }
 

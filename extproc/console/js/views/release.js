@@ -1,6 +1,6 @@
 // One release: where it stands, both arms side by side, the evidence over time, cohorts, and what was decided.
 
-import { chart } from "../chart.js";
+import { chart, withDecisions } from "../chart.js";
 import { h } from "../dom.js";
 import { differing, eValue, instant, lasting, money, percent, valued, whole } from "../format.js";
 import { empty, forest, harmBar, statusChip, track, verdictChip } from "../parts.js";
@@ -15,7 +15,7 @@ export function release(name) {
   return [
     h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#/" }, "Releases"), " / ", h("span", { "aria-current": "page" }, name)),
     head(name, rollout),
-    h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(rollout), measuresTable(rollout)),
+    h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(rollout), measuresTable(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, "Evidence over time"), evidence(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "cohorts" }, h("h2", { id: "cohorts" }, "Cohorts, worst first"), cohorts(rollout)),
     h("section", { class: "panel", "aria-labelledby": "journal" }, h("h2", { id: "journal" }, "Journal"), journal(name)),
@@ -63,13 +63,14 @@ function arms(rollout) {
     h("tbody", null, present.map(([arm, one]) => h("tr", null, h("th", { scope: "row" }, h("span", { class: `arm ${arm}` }, arm)), COLUMNS.map(([, , read]) => h("td", null, read(one))))))))];
 }
 
-function measuresTable(rollout) {
-  const compared = worstFirst(rollout.findings.filter((one) => one.gate !== TOGETHER));
+function measuresTable(name, rollout) {
+  const last = rollout.findings.length ? null : state.journal.get(name)?.find((entry) => entry.numbers.findings?.length);
+  const compared = worstFirst((last?.numbers.findings || rollout.findings).filter((one) => one.gate !== TOGETHER));
   if (!compared.length) {
     return empty("Nothing is compared now.", rollout.share === 0 ? "Nobody meets the canary." : "In this phase nobody is left to compare with.");
   }
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparisons" }, h("table", { class: "measures" },
-    h("caption", null, "Compared: 95 % intervals are for eyes; the E-values decide"),
+    h("caption", null, last ? ["As the last decision found it, ", instant(last.at)] : "Compared: 95 % intervals are for eyes; the E-values decide"),
     h("thead", null, h("tr", null, ["Measure", "Verdict", "Canary", "Stable", "Difference", "Interval and margin", "Harm against its limit", "Safety"].map((word) => h("th", { scope: "col" }, word)))),
     h("tbody", null, compared.map((one) => measureRow(one)))));
 }
@@ -91,7 +92,7 @@ function measureRow(one) {
 
 // -------------------------------------------------------------------------------------------------------------------- over time
 function evidence(name, rollout) {
-  const columns = state.history.get(name);
+  const columns = withDecisions(state.history.get(name), state.journal.get(name) || []);
   if (!columns || columns.at.length < 2) return empty("No history yet.", "It begins when the API process starts; older points are in the Journal's decisions.");
   const figures = Object.entries(columns.gates).map(([gate, one]) => `${title(gate)} ${eValue(one.harm.at(-1))} of ${eValue(one.limit)}`);
   return [
@@ -114,6 +115,7 @@ function cohorts(rollout) {
 }
 
 // --------------------------------------------------------------------------------------------------------------------- journal
+const LONG = 240; // characters of a reason that is made of the Findings shown below it
 const TONES = { roll_back: "bad", roll_back_cohort: "bad", complete: "good", advance: "live", start: "live", ask: "wait", pause: "wait", override: "wait", return: "bad" };
 
 function journal(name) {
@@ -124,7 +126,7 @@ function journal(name) {
     h("div", { class: "when" }, instant(entry.at)),
     h("div", { class: "what" },
       h("p", null, h("strong", null, ACTIONS[entry.action] || entry.action), moved(entry), h("span", { class: "muted" }, " by ", entry.actor === "extproc" ? "extproc itself" : entry.actor)),
-      h("p", null, entry.why),
+      h("p", null, entry.numbers.findings?.length > 1 && entry.why.length > LONG ? `${entry.why.slice(0, LONG)} …` : entry.why),
       findings(entry)))));
 }
 

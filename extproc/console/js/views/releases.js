@@ -28,7 +28,7 @@ function card(name, rollout) {
       fact("Share on the canary", percent(rollout.share)),
       fact(EXPOSES.has(rollout.status) ? "In this phase" : "For", lasting(rollout.seconds)),
       fact("Canary units", whole(rollout.canary_units)),
-      fact("Worst number", worstOne ? [title(worstOne.gate), " ", differed(worstOne)] : "–")),
+      worstOne ? fact("Worst number", [title(worstOne.gate), " ", differed(worstOne)]) : null),
     worstOne && worstOne.log_e_limit ? h("p", { class: "line" }, verdictChip(worstOne.verdict), " ", harmBar(worstOne.log_e_harm, worstOne.log_e_limit, "harm ")) : null,
     h("p", { class: "waits" }, waiting(rollout)));
 }
