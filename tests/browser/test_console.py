@@ -122,7 +122,7 @@ def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, brows
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
         shows(page, "progressing")
         stand.turn({"error_rate": 1.0})
-        page.wait_for_function("document.querySelector('.head .title').textContent.includes('rolled back')")
+        page.wait_for_function("() => document.querySelector('.head .title').textContent.includes('rolled back')")
         seen = time.time()
         decided = next(entry["at"] for entry in stand.journal() if entry["action"] == "roll_back")
         assert seen - decided <= SEEN_WITHIN
