@@ -90,7 +90,10 @@ class Served:
     ) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
-            headers = [(b"authorization", f"Bearer {token}".encode()), *((key.encode(), value.encode()) for key, value in headers_more.items())]
+            headers = [
+                (b"authorization", f"Bearer {token}".encode()),
+                *((key.encode(), value.encode()) for key, value in headers_more.items()),
+            ]
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
                 return await client.request(method, path, headers=headers, **arguments)
 

@@ -35,7 +35,7 @@ def api(tmp_path: Path) -> Any:
 
 
 def login(api: Served, name: str = "Ada", token: str = TOKEN, **headers: str) -> Any:
-    return api.ask("POST", "/console/v1/login", token="", json={"name": name, "token": token}, **{"headers_more": {**OURS, **headers}})
+    return api.ask("POST", "/console/v1/login", token="", json={"name": name, "token": token}, headers_more={**OURS, **headers})
 
 
 def ask(api: Served, method: str, path: str, headers: dict[str, str], **arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Sampled answers for people: canary and control side by side, read from the samples file in a thread; and the level that a person gives."""
+"""Sampled answers for people: both arms side by side, read from the samples file in a thread; and the level that a person gives."""
 
 from __future__ import annotations
 
