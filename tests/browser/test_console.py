@@ -110,6 +110,14 @@ def test_a_release_is_followed_without_a_login(stand: ConsoleStand, browser: Bro
         page.keyboard.press("Escape")
 
 
+def test_the_address_that_the_demo_prints_logs_in(stand: ConsoleStand, browser: Browser) -> None:
+    """And the token is taken out of it, so that nobody reads it over a shoulder or finds it in the browser's history."""
+    with opened(browser, f"{stand.address}#token={stand.token}") as page:
+        expect(page.locator("#who")).to_have_text("demo")
+        assert stand.token not in page.url
+        assert stand.token not in page.evaluate("document.cookie")
+
+
 def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, browser: Browser) -> None:
     """Of the decision, which the Journal dates; and the decision opens into the Findings behind it."""
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:

@@ -22,7 +22,7 @@ from extproc.demo.processes import Child, Processes
 from extproc.demo.traffic import TrafficSettings
 
 T = TypeVar("T")
-RATE = 250.0
+RATE = 200.0
 PEOPLE = 5_000
 KNOBS = {"ttft": 0.03, "tokens_per_second": 1500.0, "output_tokens": 30.0, "quality": 0.85}
 READS = "20%"
@@ -133,6 +133,8 @@ class ConsoleStand:
             phase["min_dwell"] = self._dwell
             # The judge is there to be looked at: to wait for its evidence would take minutes.
             phase.get("gates", {}).pop("judge", None)
+            if "gates" in phase:  # on a machine that has other work, latencies scatter too much for a narrow margin
+                phase["gates"]["latency_mean"] = {"margin": "90%"}
         ports = self._ports = stand.Ports.free(self._processes.directory)
         for index, name in enumerate(document["models"]):
             self._models[name] = await stand.ModelHandle.start(self._processes, name, index, KNOBS)

@@ -150,8 +150,9 @@ const FORMS = {
   explain: (form) => explainPage.submitted(form, render), exposures: (form) => exposuresPage.submitted(form, render),
 };
 
-function afterLogin() {
+async function afterLogin() {
   if (state.session.name && !state.status) again();
+  if (state.session.name && !Object.keys(state.measures).length) await measures();
   render();
 }
 
@@ -222,14 +223,22 @@ async function handed() {
   state.session = await ask("login", { name: "demo", token: match[1] });
 }
 
+async function session() {
+  state.session = await ask("session");
+}
+
+async function measures() {
+  state.measures = await ask("measures");
+}
+
 async function begin() {
   render();
-  try {
-    state.session = await ask("session");
-    await handed();
-    state.measures = await ask("measures");
-  } catch (error) {
-    if (error.status !== 401) state.lost = error.message;
+  for (const step of [session, handed, measures]) {
+    try {
+      await step();
+    } catch (error) {
+      if (error.status !== 401) state.lost = error.message;
+    }
   }
   again = follow(told, lost);
   const { page, name } = place();

@@ -73,7 +73,7 @@ export function forest(finding, measure) {
 
 /** The one worst thing of a rollout, as a sentence. */
 export function worst(findings) {
-  const ranked = [...findings].filter((one) => one.verdict === "fail" || (one.gate !== "together" && one.gate !== "sample_ratio")).sort((one, other) =>
+  const ranked = findings.filter((one) => one.estimate !== null || one.verdict === "fail").sort((one, other) =>
     (other.verdict === "fail") - (one.verdict === "fail") || reached(other) - reached(one));
   return ranked[0] || null;
 }

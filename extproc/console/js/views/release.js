@@ -85,7 +85,7 @@ function measureRow(one) {
     h("td", null, valued(one.canary_value, measure.unit), h("span", { class: "small muted" }, ` of ${whole(one.canary_samples)}`)),
     h("td", null, valued(one.stable_value, measure.unit), h("span", { class: "small muted" }, ` of ${whole(one.stable_samples)}`)),
     h("td", null, ceiling || one.estimate === null ? "–" : differing(one.estimate, measure.unit)),
-    h("td", { class: "picture" }, ceiling ? `at most ${valued(one.margin, measure.unit)}` : [forest(one, measure), h("span", { class: "small muted" }, interval, one.within ? ` · margin ${one.within.replace("-", "−")}` : "")]),
+    h("td", { class: "picture" }, ceiling ? `at most ${valued(one.margin, measure.unit)}` : [forest(one, measure), h("span", { class: "small muted" }, [interval, one.within ? `margin ${one.within.replace("-", "−")}` : ""].filter(Boolean).join(" · "))]),
     h("td", null, one.log_e_limit ? harmBar(one.log_e_harm, one.log_e_limit) : "–"),
     h("td", null, one.within ? `E ${eValue(one.log_e_safe)} of 20` : h("span", { class: "muted small" }, "guards only")));
 }
