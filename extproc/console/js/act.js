@@ -87,6 +87,7 @@ function choices() {
   const exposes = EXPOSES.has(rollout.status);
   const cohorts = rollout.cohorts.filter((name) => !rollout.cohorts_out.includes(name));
   const earlier = rollout.phases.slice(0, rollout.phase_index);
+  const ready = (dialog.querySelector("#why")?.value.trim() || "").length >= SHORTEST;
   return h("div", { "data-key": "choices" }, frame("Stop or move",
     rollouts().length > 1 ? [h("label", { for: "which" }, "Rollout"), h("select", { id: "which", "data-change": "which" }, rollouts().map(([name]) => h("option", { value: name, selected: name === doing.rollout }, name)))] : null,
     h("p", { class: "line" }, h("strong", null, doing.rollout), " ", statusChip(rollout.status), ` at ${rollout.phase}, ${percent(rollout.share)} on the canary`),
@@ -101,7 +102,7 @@ function choices() {
       exposes ? group("Go on", button("promote", rollout.phases[rollout.phase_index + 1] ? `Promote to ${rollout.phases[rollout.phase_index + 1].name}` : "Complete")) : null,
       rollout.status === "pending" ? group("Begin", button("start", "Start")) : null,
       rollout.status === "rolled_back" ? group("Begin", button("start", `Try again (attempt ${rollout.attempt + 1})`, "", { retry: "yes" })) : null),
-    h("p", { class: "small muted" }, "One click does it. ", h("span", { id: "hint" }, "The buttons wait for a reason.")),
+    h("p", { class: "small muted" }, h("span", { id: "hint" }, ready ? "One click does it." : "The buttons wait for a reason.")),
     doing.error ? problem(doing.error) : null));
 }
 

@@ -107,13 +107,14 @@ function marks(plot, columns, colour) {
   ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
   ctx.strokeStyle = ctx.fillStyle = colour("--muted");
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "left";
   for (const mark of columns.marks) {
     const x = Math.max(bbox.left, plot.valToPos(mark.at, "x", true));
     if (x > bbox.left + bbox.width || mark.status === "pending") continue;
     line(ctx, x, bbox.top, x, bbox.top + bbox.height);
     const word = { progressing: mark.phase, rolled_back: "rolled back", completed: "completed" }[mark.status] || `${mark.status.replace("_", " ")}`;
-    ctx.fillText(word, x + 4 * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
+    const fits = x + ctx.measureText(word).width + 8 * devicePixelRatio < bbox.left + bbox.width;
+    ctx.textAlign = fits ? "left" : "right";
+    ctx.fillText(word, x + (fits ? 4 : -4) * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }
   ctx.restore();
 }
