@@ -14,7 +14,7 @@ export function exposures(_, query) {
   const chosen = query.get("rollout") || rollouts()[0]?.[0] || "";
   return [
     h("h1", null, "Exposures"),
-    h("p", { class: "muted" }, "Every request that met a canary, with hashed ids only. To find a person, ask on the controller's machine: extproc exposures --user ID"),
+    h("p", { class: "muted" }, "Every request that met a canary, with hashed ids only. To find a person, ask on the controller's machine: extproc exposures ROLLOUT --ids FILE"),
     state.session.name ? null : empty("This wants a login.", "Log in above with the token that lies beside the store."),
     state.session.name ? h("form", { class: "panel form", "data-form": "exposures" },
       h("div", { class: "two" },
