@@ -209,12 +209,12 @@ def test_the_controller_is_lost_and_regained(stand: ConsoleStand, browser: Brows
         expect(page.locator("#pulse")).to_have_text("live")
         stand.kill_controller()
         expect(page.locator("#pulse")).to_have_text("not live")
-        expect(page.locator("#notice")).to_contain_text("comes back by itself")
+        expect(page.locator("#notice")).to_contain_text("comes back by itself. What you see is")
         expect(page.locator("#pulse")).to_have_text("live")
         expect(page.locator("#notice")).to_be_empty()
         stand.freeze_controller()
         try:
-            expect(page.locator("#notice")).to_contain_text("has not answered for")
+            expect(page.locator("#notice")).to_contain_text("has not answered for ")
         finally:
             stand.thaw_controller()
         expect(page.locator("#pulse")).to_have_text("live")

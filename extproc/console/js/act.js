@@ -162,7 +162,7 @@ function done() {
     h("p", { class: "line" }, h("strong", null, doing.rollout), " ", statusChip(doing.answer.status), ` at ${doing.answer.phase}`),
     h("p", { role: "status" }, `Written down after ${Math.round(doing.committed)} ms, as generation ${doing.answer.generation}. `,
       doing.reached ? h("strong", { id: "reached" }, `The last router told after ${lasting(doing.reached / 1000)} that it has it.`)
-        : total ? `${having()} of ${total} routers have told that they have it: ${lasting((performance.now() - doing.begun) / 1000)} so far.` : "No router has told of itself."),
+        : total ? [`${having()} of ${total} routers have told that they have it`, h("span", { "aria-hidden": "true" }, `: ${lasting((performance.now() - doing.begun) / 1000)} so far`), "."] : "No router has told of itself."),
     h("p", { class: "small muted" }, "Routers have it within 100 ms; they tell once a second."),
     h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", "data-do": "close" }, "Close"))));
 }

@@ -1,6 +1,7 @@
 // The one stream of status documents, with reconnect. EventSource itself comes back after a broken connection, but not after a refusal.
 
 const SILENT = 12_000; // a healthy stream says something every 5 s
+const REST = 60_000; // a browser has six connections for one host: a page that nobody sees lets go of its own
 
 /** Calls `told(document)` for each status, `lost(why)` where there is none. */
 export function follow(told, lost) {
@@ -8,6 +9,8 @@ export function follow(told, lost) {
   let last = Date.now();
   let wait = 500;
   let timer = 0;
+  let rest = 0;
+  let resting = false;
 
   function open() {
     clearTimeout(timer);
@@ -31,8 +34,21 @@ export function follow(told, lost) {
     });
   }
 
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(rest);
+    if (document.hidden) {
+      rest = setTimeout(() => {
+        resting = true;
+        clearTimeout(timer);
+        source.close();
+      }, REST);
+    } else if (resting) {
+      resting = false;
+      open();
+    }
+  });
   setInterval(() => {
-    if (Date.now() - last > SILENT) {
+    if (!resting && Date.now() - last > SILENT) {
       lost("nothing has been heard of the controller for a while");
       open();
     }

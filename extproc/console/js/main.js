@@ -62,10 +62,15 @@ function frame() {
   if (pulse.textContent !== word) pulse.textContent = word;
   pulse.className = `pulse ${tone}`;
   const notice = [];
-  if (state.lost) notice.push(`${capital(state.lost)}. ${state.status ? `What you see is ${lasting((performance.now() - state.at) / 1000)} old; ` : ""}this page comes back by itself.`);
-  else if (stale) notice.push(`The controller has not answered for ${lasting(stale)}. Nothing is decided meanwhile; after its lease, routers send canary traffic to stable.`);
+  // What counts on is hidden from readers of the screen: else they would hear it again and again.
+  if (state.lost) notice.push([`${capital(state.lost)}. This page comes back by itself. `, state.status ? quiet(`What you see is ${lasting((performance.now() - state.at) / 1000)} old.`) : null]);
+  else if (stale) notice.push(["The controller has not answered ", quiet(`for ${lasting(stale)}`), ". Nothing is decided meanwhile; after its lease, routers send canary traffic to stable."]);
   for (const [name, why] of Object.entries(state.status?.watch.blind || {})) if (EXPOSES.has(state.status.rollouts[name]?.status)) notice.push(`${name}: outcomes do not arrive (${why}). Canary traffic goes to stable.`);
-  show(document.getElementById("notice"), notice.map((text) => h("p", null, text)));
+  show(document.getElementById("notice"), notice.map((told) => h("p", null, told)));
+}
+
+function quiet(text) {
+  return h("span", { "aria-hidden": "true" }, text);
 }
 
 function capital(text) {

@@ -72,11 +72,12 @@ class Live:
         self.hurry()
         try:
             yield GREETING
-            while not self._stopping:
-                if seen == self._number:
-                    async with self._changed:
+            while True:
+                async with self._changed:
+                    while seen == self._number and not self._stopping:
                         await self._changed.wait()
-                    continue
+                if self._stopping:
+                    return
                 seen = self._number
                 yield self._frame
         finally:
