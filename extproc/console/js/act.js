@@ -85,6 +85,7 @@ function choices() {
   const rollout = state.status?.rollouts[doing.rollout];
   if (!rollout) return h("div", { "data-key": "none" }, frame("Nothing to stop", h("p", null, "There is no rollout.")));
   const exposes = EXPOSES.has(rollout.status);
+  const shadow = rollout.status === "shadow";
   const cohorts = rollout.cohorts.filter((name) => !rollout.cohorts_out.includes(name));
   const earlier = rollout.phases.slice(0, rollout.phase_index);
   const ready = (dialog.querySelector("#why")?.value.trim() || "").length >= SHORTEST;
@@ -94,11 +95,12 @@ function choices() {
     h("label", { for: "why" }, "Why? The Journal keeps it"),
     h("input", { id: "why", "data-input": "why", maxlength: 900, required: true, autocomplete: "off", placeholder: "such as: incident 4711" }),
     h("div", { class: "acts" },
-      group("Roll back", exposes || rollout.status === "completed" ? button("rollback", "Everything", "stop") : null,
+      group("Roll back", exposes || shadow || rollout.status === "completed" ? button("rollback", "Everything", "stop") : null,
         exposes && rollout.cohorts.length > 1 ? cohorts.map((name) => button("rollback", `${name} alone`, "", { cohort: name })) : null),
       group("Hold", ["progressing", "awaiting_approval"].includes(rollout.status) ? button("pause", "Pause") : null,
         ["paused", "awaiting_approval"].includes(rollout.status) || (rollout.status === "progressing" && rollout.verdict === "fail") ? button("resume", "Resume") : null),
       exposes && earlier.length ? group("Return to", earlier.map((phase) => button("return", phase.name, "", { to: phase.name }))) : null,
+      shadow ? group("Go on", button("promote", `Promote to ${rollout.phases[0].name}`)) : null,
       exposes ? group("Go on", button("promote", rollout.phases[rollout.phase_index + 1] ? `Promote to ${rollout.phases[rollout.phase_index + 1].name}` : "Complete")) : null,
       rollout.status === "pending" ? group("Begin", button("start", "Start")) : null,
       rollout.status === "rolled_back" ? group("Begin", button("start", `Try again (attempt ${rollout.attempt + 1})`, "", { retry: "yes" })) : null),
