@@ -105,7 +105,7 @@ class _Screen:
 
     def say(self, line: str) -> None:
         """What is being started."""
-        self._console.print(f"[dim]… {line}[/dim]", highlight=False)
+        self._console.print(f"[dim]… {line}[/dim]", highlight=False, soft_wrap=True)
 
     def show(self, status: dict[str, Any], journal: list[dict[str, Any]], news: str) -> None:
         """The present state of things."""

@@ -14,6 +14,7 @@
     GET, POST /v1/rollouts/{name}/verdict      may somebody else's delivery go on? For Argo Rollouts and Flagger (controller.verdict)
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
+The console, which is a page, is below /console/ (controller.console.routes says what else is there).
 Errors are {"problems": [{"id", "path", "message", "hint"}]}.
 
 It runs beside the evaluate loop, in a process of its own, and asks that process (the brain) over a socket. Where the brain does not
@@ -23,10 +24,7 @@ this process's own series; an act is refused, with what a person can do instead.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any, Final
 
 import orjson
@@ -38,21 +36,22 @@ from starlette.routing import Route
 
 from extproc import contract
 from extproc.controller import explaining
+from extproc.controller.answers import Endpoint, answered, body_of, json_answer, refused
 from extproc.controller.ask import BrainClient, SilentError, Watch
+from extproc.controller.console import Console, History, Live
+from extproc.controller.console.sampled import Sampled
+from extproc.controller.console.sessions import Sessions
 from extproc.controller.explainer import StoredExplainer
 from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
 from extproc.controller.talk import ACTIONS, Act, Ask
 from extproc.controller.verdict import asked_move, verdict_document
-from extproc.errors import ExtprocError, Problem, RefusedError, SettingsError, StoreError
+from extproc.errors import Problem, SettingsError
 
-LONGEST_BODY: Final = 16_384
 LONGEST_TEXT: Final = 1_000
 LONGEST_REQUEST: Final = 100
 ENVOY_ADMIN_PORT: Final = 9901
 """Where the rendered Envoy has its admin interface, unless the Spec says otherwise."""
-
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -64,7 +63,17 @@ class Api:
         self._entries = journal
         self._explainer = StoredExplainer(journal.url)
         self._exposures = ExposureLists(journal.url)
-        self._token = token.encode()
+        self._sampled = Sampled(journal.url)
+        self._sessions = Sessions(token.encode())
+        history = History()
+        self.live = Live(self._status_watch, history)
+        own: dict[str, Endpoint] = {
+            "journal": self._journal,
+            "exposures": self._exposures.answer,
+            "explain": self._explain,
+            "act": self._act,
+        }
+        self._console = Console(self._sessions, self.live, history, self._sampled, own)
         self._registry = CollectorRegistry()
         self._up = Gauge(contract.METRIC_CONTROLLER_UP, "1 while the controller answers; else only this is shown.", registry=self._registry)
         self._age = Gauge(contract.METRIC_ANSWER_AGE, "Seconds since the controller's last answer.", registry=self._registry)
@@ -80,6 +89,7 @@ class Api:
             Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
             Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
+            *self._console.routes(),
         ]
         return Starlette(routes=routes)
 
@@ -87,23 +97,15 @@ class Api:
         """Give back what was opened to answer."""
         self._explainer.close()
         self._exposures.close()
+        self._sampled.close()
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
         async def guarded(request: Request) -> Response:
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not secrets.compare_digest(token.encode(), self._token):
+            if scheme.lower() != "bearer" or not self._sessions.opens(token):
                 hint = "send the token that lies beside the store as `Authorization: Bearer ...`"
-                return _refused(401, Problem("api.token", request.url.path, "no valid token", hint))
-            try:
-                return await endpoint(request)
-            except RefusedError as error:
-                return _refused(409, *error.problems)
-            except StoreError as error:
-                return _refused(503, *error.problems)
-            except SilentError as error:
-                return _refused(504 if error.asked else 503, *error.problems)
-            except ExtprocError as error:
-                return _refused(400, *error.problems)
+                return refused(401, Problem("api.token", request.url.path, "no valid token", hint))
+            return await answered(endpoint, request)
 
         return guarded
 
@@ -127,17 +129,17 @@ class Api:
 
     async def _status(self, _: Request) -> Response:
         known = await self._status_watch.look()
-        return _json(200, {**known.document, "stale": known.stale})
+        return json_answer(200, {**known.document, "stale": known.stale})
 
     async def _journal(self, request: Request) -> Response:
         limit = _number(request, "limit", 50)
         before = _number(request, "before", 0)
         entries = await self._entries.read(request.query_params.get("rollout"), max(1, min(limit, 1000)), before or None)
-        return _json(200, {"entries": entries})
+        return json_answer(200, {"entries": entries})
 
     async def _explain(self, request: Request) -> Response:
         try:
-            question, now = explaining.read(await _body(request))
+            question, now = explaining.read(await body_of(request))
         except ValueError as error:
             hint = 'send {"headers": {"x-user-id": "..."}, "path": "/v1/..."}'
             raise SettingsError(Problem("api.body", request.url.path, f"cannot be understood: {error}", hint)) from error
@@ -149,33 +151,36 @@ class Api:
             stale = self._client.silent
         document = await self._explainer.explain(question, now, stale)
         away = [f"{one['router']} sends canary traffic of {', '.join(one['withdrawn'])} to stable" for one in routers if one["withdrawn"]]
-        return _json(200, {**document, "notes": [*document["notes"], *away], "stale": stale})
+        return json_answer(200, {**document, "notes": [*document["notes"], *away], "stale": stale})
 
     async def _verdict(self, request: Request) -> Response:
         name, move = request.path_params["name"], asked_move(request.method, request.query_params.get("ask"))
-        await _body(request)
+        await body_of(request)
         known = await self._status_watch.look()
         if known.stale:
             raise SilentError(self._client.problem("nothing is decided meanwhile"), asked=False)
         if name not in known.document["rollouts"]:
-            return _refused(404, Problem("api.rollout", name[:80], "there is no such rollout", "see `extproc status`"))
+            return refused(404, Problem("api.rollout", name[:80], "there is no such rollout", "see `extproc status`"))
         document = verdict_document(name, known.document["rollouts"][name])
-        return _json(200 if move is None or document[move] else 409, document)
+        return json_answer(200 if move is None or document[move] else 409, document)
 
     async def _act(self, request: Request) -> Response:
         name, word = request.path_params["name"], request.path_params["action"]
         if word not in ACTIONS:
-            return _refused(404, Problem("api.action", word, "there is no such action", f"there are: {', '.join(ACTIONS)}"))
+            return refused(404, Problem("api.action", word, "there is no such action", f"there are: {', '.join(ACTIONS)}"))
         if len(name) > LONGEST_TEXT:
-            return _refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
+            return refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
         given = await _given(request)
-        act = Act(name, word, given.pop("actor"), given.pop("why"), given.pop("request"), given)
+        actor, session = given.pop("actor"), getattr(request.state, "session", None)
+        # Who has logged in at the console acts under that name, whatever a page says.
+        act = Act(name, word, session.name if session is not None else actor, given.pop("why"), given.pop("request"), given)
         try:
-            return _json(200, await self._client.act(act))
+            return json_answer(200, await self._client.act(act))
         except SilentError as error:
             raise SilentError(self._undone(act, error), error.asked) from error
         finally:
             self._status_watch.forget()
+            self.live.hurry()
 
     def _undone(self, act: Act, error: SilentError) -> Problem:
         """What became of an act that was not answered, and what to do now."""
@@ -194,19 +199,9 @@ class Api:
         return Problem(problem.id, act.rollout, f"{problem.message}; {became}", hint)
 
 
-async def _body(request: Request) -> bytes:
-    """All of it; raises SettingsError where it is too long."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            raise SettingsError(Problem("api.body", request.url.path, "the body is too long", f"at most {LONGEST_BODY} bytes"))
-    return body
-
-
 async def _given(request: Request) -> dict[str, str]:
     """why, actor, request and options of an act; raises SettingsError where the body is not as it should be."""
-    body = await _body(request)
+    body = await body_of(request)
     try:
         document = orjson.loads(body)
         given = {"actor": "api", "request": "", "why": document["why"], **document}
@@ -227,11 +222,3 @@ def _number(request: Request, name: str, default: int) -> int:
     if text and not (text.isascii() and text.isdecimal() and len(text) < 16):
         raise SettingsError(Problem("api.query", name, f"{text!r} is no number", "leave it out, or give a whole number"))
     return int(text) if text else default
-
-
-def _refused(status: int, *problems: Problem) -> Response:
-    return _json(status, {"problems": [asdict(problem) for problem in problems]})
-
-
-def _json(status: int, document: object) -> Response:
-    return Response(orjson.dumps(document), status_code=status, media_type="application/json")

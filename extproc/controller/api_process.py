@@ -66,11 +66,14 @@ async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     api = Api(client, journal, settings.token)
     server = HttpServer(api.app(), host, port, listener)
     await server.start()
+    api.live.start()
     try:
         say(SERVES)
         while await lines.readline():
             say(SERVES)
     finally:
+        # Before the server, which would wait for pages that are open.
+        await api.live.stop()
         await server.stop()
         journal.close()
         api.close()

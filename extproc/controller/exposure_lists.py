@@ -18,10 +18,10 @@ from typing import Final
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.responses import Response
 
 from extproc import contract
+from extproc.controller.answers import TimedStream
 from extproc.errors import ExtprocError, Problem, SettingsError, StoreError
 from extproc.store.exposures import Listing, Wanted
 from extproc.store.exposures.lines import as_jsonl, summary_document
@@ -31,8 +31,6 @@ MOST_AT_ONCE: Final = 2
 DEFAULT_LIMIT: Final = 100_000
 MOST_LINES: Final = 1_000_000
 """Lines of one answer; there is a next one."""
-TAKES: Final = 30.0
-"""Seconds that a client has for taking a page."""
 _KNOWN: Final = frozenset(("rollout", "attempt", "phase", "cohort", "since", "until", "failed", "after", "limit"))
 _LONGEST_NUMBER: Final = 20
 
@@ -105,25 +103,17 @@ class _Reading:
             self._listing.close()
 
 
-class _Lines(StreamingResponse):
+class _Lines(TimedStream):
     """An answer that gives back what it holds, whatever becomes of the client."""
 
     def __init__(self, lists: ExposureLists, reading: _Reading, first: str) -> None:
         super().__init__(self._body(first), media_type="application/x-ndjson")
         self._lists, self._reading = lists, reading
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def sent(message: Message) -> None:
-            async with asyncio.timeout(TAKES):
-                await send(message)
-
-        try:
-            await super().__call__(scope, receive, sent)
-        except TimeoutError:
-            pass  # the server closes what was left unfinished
-        finally:
-            self._lists.done()
-            await asyncio.shield(self._reading.close())
+    async def ended(self) -> None:
+        """Give back."""
+        self._lists.done()
+        await asyncio.shield(self._reading.close())
 
     async def _body(self, chunk: str) -> AsyncIterator[str]:
         try:

@@ -71,6 +71,7 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "why": state.why,
         "cohorts": [cohort.name for cohort in rollout.cohorts],
         "cohorts_out": list(state.cohorts_out),
+        "by_cohort": _by_cohort(desk, state),
         "override": _override(state, now),
         "waiting_for": _waiting_for(desk, state, now),
         "verdict": max((one.verdict for one in desk.findings), key=lambda one: one.rank).value if desk.findings else None,
@@ -113,6 +114,20 @@ def _waiting_for(desk: Desk, state: RolloutState, now: float) -> list[str]:
     if now < state.override_until:
         return list(release.unmet(phase, desk.evidence))
     return list(release.waiting_for(phase, desk.findings, desk.evidence))
+
+
+def _by_cohort(desk: Desk, state: RolloutState) -> list[dict[str, Any]]:
+    """In the Spec's order: who takes part, with which share, and what its own requests say; one alone is to blame at `harm_limit`."""
+    evidence, shares = desk.evidence, desk.evidence.shares(state.phase)
+    alone = release.by_cohort(desk.rollout, evidence)
+    found = []
+    for cohort in desk.rollout.cohorts:
+        log_e, measure = alone.get(cohort.name, (None, None))
+        out = cohort.name in state.cohorts_out
+        share = shares[cohort.name] if state.status.exposes and not out else 0.0
+        units = evidence.met.get(cohort.name, 0)
+        found.append({"cohort": cohort.name, "share": share, "out": out, "canary_units": units, "log_e": log_e, "measure": measure})
+    return found
 
 
 def _together(desk: Desk) -> dict[str, Any] | None:

@@ -98,8 +98,9 @@ class Demo:
         """Start everything, watch it to its end, compare."""
         begun = time.monotonic()
         document, ports = await self._start()
-        traffic = await self._start_traffic(document, ports)
         token = (self._processes.directory / "extproc.db.token").read_text().strip()
+        self._say(f"the console: http://127.0.0.1:{ports.api}/console/#token={token}")
+        traffic = await self._start_traffic(document, ports)
         headers = {"authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", headers=headers, trust_env=False, timeout=5.0) as api:
             telling = asyncio.create_task(_last_line(traffic))

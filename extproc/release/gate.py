@@ -141,6 +141,18 @@ class _Blame:
         return self._together(log_weight + evidence.log_e_harm(measure), alone)
 
 
+def by_cohort(rollout: Rollout, evidence: Evidence) -> dict[str, tuple[float, str]]:
+    """For eyes: ln of the e-value of each cohort's comparisons alone, and the measure that adds most to it. Nothing for cohorts that are
+    out; empty where nothing is compared."""
+    if not evidence.compares:
+        return {}
+    parts = {
+        cohort: {name: math.log(w) + evidence.log_e_harm(name, View(cohort)) for name, w in weights(rollout).items()}
+        for cohort in evidence.cohorts
+    }
+    return {cohort: (log_sum_exp(list(part.values())), max(part, key=part.__getitem__)) for cohort, part in parts.items() if part}
+
+
 def _together(phase: Phase, blame: _Blame) -> Finding:
     sentence = f"all comparisons together: harm E {e_value(blame.log_e)} of {e_value(blame.limit)}"
     if blame.crossed:

@@ -49,8 +49,10 @@ TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipel
 """Modules of pure rooms that ask somebody over the network, and wait."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
-PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")}
-"""The pure part of a room that is not."""
+PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")} | {
+    PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")
+}
+"""The pure parts of a room that is not."""
 IMPURE_MODULES = {"asyncio", "socket", "os", "time", "random", "logging", "threading", "subprocess", "pathlib", "multiprocessing"}
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60

@@ -6,10 +6,11 @@ import asyncio
 import io
 import sqlite3
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import httpx
@@ -21,7 +22,8 @@ from extproc import contract
 from extproc.cli.picture import picture
 from extproc.cli.write import filled_template
 from extproc.controller import ask
-from extproc.controller.api import LONGEST_BODY, LONGEST_REQUEST, Api
+from extproc.controller.answers import LONGEST_BODY
+from extproc.controller.api import LONGEST_REQUEST, Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
 from extproc.controller.collector import Collector
@@ -83,11 +85,17 @@ class Served:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
 
-    def ask(self, method: str, path: str, token: str = TOKEN, **arguments: Any) -> httpx.Response:
+    def ask(
+        self, method: str, path: str, token: str = TOKEN, headers_more: Mapping[str, str] = MappingProxyType({}), **arguments: Any
+    ) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
+            headers = [
+                (b"authorization", f"Bearer {token}".encode()),
+                *((key.encode(), value.encode()) for key, value in headers_more.items()),
+            ]
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
-                return await client.request(method, path, headers=[(b"authorization", f"Bearer {token}".encode())], **arguments)
+                return await client.request(method, path, headers=headers, **arguments)
 
         return self.run(ask())
 

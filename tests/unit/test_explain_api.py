@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from extproc.controller.api import LONGEST_BODY, Api
+from extproc.controller.answers import LONGEST_BODY
+from extproc.controller.api import Api
 from extproc.domain import Heartbeat
 from tests.unit.test_api import NAME, TOKEN, Served
 

@@ -23,7 +23,7 @@ from extproc import contract
 from extproc.assign import compile
 from extproc.cli import backup, known
 from extproc.cli import exposures as command
-from extproc.controller import exposure_lists
+from extproc.controller import answers
 from extproc.controller.api import Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.exposure_lists import MOST_AT_ONCE
@@ -327,7 +327,7 @@ def test_without_a_file(tmp_path: Path) -> None:
 
 def test_few_at_a_time(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     """One more is refused; whoever does not take his pages loses the connection and gives his place back."""
-    monkeypatch.setattr(exposure_lists, "TAKES", 0.2)
+    monkeypatch.setattr(answers, "TAKES", 0.2)
     stuck = asyncio.Event()
 
     async def slow(_: Any) -> None:

@@ -1,0 +1,148 @@
+// One release: where it stands, both arms side by side, the evidence over time, cohorts, and what was decided.
+
+import { chart, withDecisions } from "../chart.js";
+import { h } from "../dom.js";
+import { differing, eValue, instant, lasting, money, percent, valued, whole } from "../format.js";
+import { empty, forest, harmBar, statusChip, track, verdictChip } from "../parts.js";
+import { state } from "../state.js";
+import { ACTIONS, TOGETHER, VERDICTS, title, worstFirst } from "../words.js";
+import { waiting } from "./releases.js";
+
+export function release(name) {
+  const rollout = state.status?.rollouts[name];
+  if (!state.status) return empty("Waiting for the controller…");
+  if (!rollout) return empty(`There is no rollout ${name}.`, "It may have been taken out of the Spec. The Releases page has those that there are.");
+  return [
+    h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#/" }, "Releases"), " / ", h("span", { "aria-current": "page" }, name)),
+    head(name, rollout),
+    h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(rollout), measuresTable(name, rollout)),
+    h("section", { class: "panel", "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, "Evidence over time"), evidence(name, rollout)),
+    h("section", { class: "panel", "aria-labelledby": "cohorts" }, h("h2", { id: "cohorts" }, "Cohorts, worst first"), cohorts(rollout)),
+    h("section", { class: "panel", "aria-labelledby": "journal" }, h("h2", { id: "journal" }, "Journal"), journal(name)),
+  ];
+}
+
+function head(name, rollout) {
+  const spent = state.status.judge?.spent?.[name];
+  return h("section", { class: `panel head ${rollout.page ? "page" : ""}` },
+    h("div", { class: "title" }, h("h1", null, name), statusChip(rollout.status), rollout.page ? h("span", { class: "chip bad" }, "! somebody has to look") : null),
+    h("p", { class: "muted" }, rollout.canary, " in the place of ", rollout.stable, ` · attempt ${rollout.attempt} · generation ${rollout.generation}`),
+    track(rollout),
+    h("p", { class: "waits" }, waiting(rollout)),
+    rollout.override ? h("p", { class: "line" }, `A person answers for missing evidence for ${lasting(rollout.override.seconds)} more.`) : null,
+    rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice) : null,
+    h("dl", { class: "facts wide" },
+      fact("Share on the canary", percent(rollout.share)),
+      fact("Since", [instant(rollout.since), ` (${lasting(rollout.seconds)})`]),
+      fact("Watched", `${lasting(rollout.watched)} of ${lasting(rollout.min_dwell)}`),
+      fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
+      rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null,
+      spent !== undefined ? fact("Judge so far", money(spent)) : null));
+}
+
+function fact(term, value) {
+  return h("div", null, h("dt", null, term), h("dd", null, value));
+}
+
+// ------------------------------------------------------------------------------------------------------------------- both arms
+const COLUMNS = [
+  ["requests", "Requests", (arm) => whole(arm.requests)],
+  ["errors", "Errors", (arm) => (arm.error_rate === null ? "–" : `${(arm.error_rate * 100).toFixed(2)} % (${whole(arm.failures)})`)],
+  ["ttft", "First token p50 / p95", (arm) => `${valued(arm.ttft_p50, "seconds")} / ${valued(arm.ttft_p95, "seconds")}`],
+  ["latency", "Whole answer p50 / p95", (arm) => `${valued(arm.p50, "seconds")} / ${valued(arm.p95, "seconds")}`],
+  ["tokens", "Tokens in / out", (arm) => `${whole(arm.input_tokens)} / ${whole(arm.output_tokens)}`],
+  ["limits", "429 / given up", (arm) => `${whole(arm.throttled)} / ${whole(arm.client_aborted)}`],
+];
+
+function arms(rollout) {
+  const present = Object.entries(rollout.arms);
+  if (!present.length) return [];
+  return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What both arms have seen" }, h("table", { class: "arms" },
+    h("caption", null, "What ended in this phase"),
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Arm"), COLUMNS.map(([, word]) => h("th", { scope: "col" }, word)))),
+    h("tbody", null, present.map(([arm, one]) => h("tr", null, h("th", { scope: "row" }, h("span", { class: `arm ${arm}` }, arm)), COLUMNS.map(([, , read]) => h("td", null, read(one))))))))];
+}
+
+function measuresTable(name, rollout) {
+  const last = rollout.findings.length ? null : state.journal.get(name)?.find((entry) => entry.numbers.findings?.length);
+  const compared = worstFirst((last?.numbers.findings || rollout.findings).filter((one) => one.gate !== TOGETHER));
+  if (!compared.length) {
+    return empty("Nothing is compared now.", rollout.share === 0 ? "Nobody meets the canary." : "In this phase nobody is left to compare with.");
+  }
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparisons" }, h("table", { class: "measures" },
+    h("caption", null, last ? ["As the last decision found it, ", instant(last.at)] : "Compared: 95 % intervals are for eyes; the E-values decide"),
+    h("thead", null, h("tr", null, ["Measure", "Verdict", "Canary", "Stable", "Difference", "Interval and margin", "Harm against its limit", "Safety"].map((word) => h("th", { scope: "col" }, word)))),
+    h("tbody", null, compared.map((one) => measureRow(one)))));
+}
+
+function measureRow(one) {
+  const measure = state.measures[one.gate.replace(/^ceiling:/, "")] || {};
+  const ceiling = one.gate.startsWith("ceiling:");
+  const interval = one.interval ? `${differing(one.interval[0], measure.unit)} to ${differing(one.interval[1], measure.unit)}` : "";
+  return h("tr", { "data-key": one.gate },
+    h("th", { scope: "row", title: measure.sentence }, title(one.gate), one.cohort ? h("span", { class: "small muted" }, ` cohort ${one.cohort} alone`) : null),
+    h("td", null, verdictChip(one.verdict)),
+    h("td", null, valued(one.canary_value, measure.unit), h("span", { class: "small muted of" }, ` of ${whole(one.canary_samples)}`)),
+    h("td", null, valued(one.stable_value, measure.unit), h("span", { class: "small muted of" }, ` of ${whole(one.stable_samples)}`)),
+    h("td", null, ceiling || one.estimate === null ? "–" : differing(one.estimate, measure.unit)),
+    h("td", { class: "picture" }, ceiling ? `at most ${valued(one.margin, measure.unit)}` : [forest(one, measure), h("span", { class: "small muted" }, [interval, one.within ? `margin ${one.within.replace("-", "−")}` : ""].filter(Boolean).join(" · "))]),
+    h("td", null, one.log_e_limit ? harmBar(one.log_e_harm, one.log_e_limit) : "–"),
+    h("td", null, one.within ? `E ${eValue(one.log_e_safe)} of 20` : h("span", { class: "muted small" }, "guards only")));
+}
+
+// -------------------------------------------------------------------------------------------------------------------- over time
+function evidence(name, rollout) {
+  const columns = withDecisions(state.history.get(name), state.journal.get(name) || []);
+  if (!columns || columns.at.length < 2) return empty("No history yet.", "It begins when the API process starts; older points are in the Journal's decisions.");
+  const figures = Object.entries(columns.gates).map(([gate, one]) => `${title(gate)} ${eValue(one.harm.at(-1))} of ${eValue(one.limit)}`);
+  return [
+    h("p", { class: "small muted" }, "Each line is the evidence of harm of one comparison, on a log scale, as a part of its own limit. What reaches the red line rolls back. "
+      + `Since ${lasting(columns.at.at(-1) - columns.at[0])}; dashed uprights are changes of phase.`),
+    chart(name, columns, `Evidence of harm of ${name}: ${figures.join(", ")}`),
+  ];
+}
+
+function cohorts(rollout) {
+  const limit = rollout.harm_limit;
+  const all = [...rollout.by_cohort].sort((one, other) => other.out - one.out || (other.log_e ?? -1e9) - (one.log_e ?? -1e9));
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Cohorts" }, h("table", null,
+    h("thead", null, h("tr", null, ["Cohort", "Stands", "Share", "Canary units", "Harm, its own comparisons", "Most of it"].map((word) => h("th", { scope: "col" }, word)))),
+    h("tbody", null, all.map((one) => h("tr", { "data-key": one.cohort },
+      h("th", { scope: "row" }, one.cohort),
+      h("td", null, one.out ? h("span", { class: "chip bad" }, "↩ rolled back by itself") : one.share ? h("span", { class: "chip live" }, "▶ takes part") : h("span", { class: "chip calm" }, "○ on stable")),
+      h("td", null, percent(one.share)), h("td", null, whole(one.canary_units)),
+      h("td", null, one.log_e === null ? "–" : harmBar(one.log_e, limit)), h("td", null, one.measure ? title(one.measure) : "–"))))));
+}
+
+// --------------------------------------------------------------------------------------------------------------------- journal
+const LONG = 240; // characters of a reason that is made of the Findings shown below it
+const TONES = { roll_back: "bad", roll_back_cohort: "bad", complete: "good", advance: "live", start: "live", ask: "wait", pause: "wait", override: "wait", return: "bad" };
+
+function journal(name) {
+  const entries = state.journal.get(name);
+  if (!entries) return h("p", { class: "muted" }, "Loading…");
+  if (!entries.length) return empty("Nothing has been decided yet.");
+  return h("ol", { class: "timeline" }, entries.map((entry) => h("li", { class: TONES[entry.action] || "calm", "data-key": String(entry.sequence) },
+    h("div", { class: "when" }, instant(entry.at)),
+    h("div", { class: "what" },
+      h("p", null, h("strong", null, ACTIONS[entry.action] || entry.action), moved(entry), h("span", { class: "muted" }, " by ", entry.actor === "extproc" ? "extproc itself" : entry.actor)),
+      h("p", null, entry.numbers.findings?.length > 1 && entry.why.length > LONG ? `${entry.why.slice(0, LONG)} …` : entry.why),
+      findings(entry)))));
+}
+
+function moved(entry) {
+  const { from, to, cohort } = entry.numbers;
+  if (cohort) return ` (${cohort})`;
+  return from && to && from.phase !== to.phase ? ` ${from.phase} → ${to.phase}` : "";
+}
+
+function findings(entry) {
+  const found = entry.numbers.findings || [];
+  if (!found.length) return null;
+  const failed = found.filter((one) => one.verdict === "fail").length;
+  return h("details", null,
+    h("summary", null, `${found.length} findings behind it${failed ? `, ${failed} failed` : ""}`),
+    h("ul", { class: "findings" }, worstFirst(found).map((one) => h("li", null,
+      h("span", { class: `mark ${VERDICTS[one.verdict]?.tone}`, "aria-hidden": "true" }, VERDICTS[one.verdict]?.symbol), " ",
+      h("span", { class: "sr" }, VERDICTS[one.verdict]?.word), " ", one.sentence))));
+}
