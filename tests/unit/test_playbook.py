@@ -14,7 +14,9 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import mermaidx
 import pytest
 import yaml
 
@@ -199,6 +201,18 @@ def test_the_picture_and_the_text_ask_the_same(given: Spec) -> None:
     for number, name in enumerate(asked, 1):
         assert f"{number}. {nodes[name]} " in text
     assert not any(mark in "".join(nodes.values()) for mark in '"[]{}')
+
+
+def test_mermaid_itself_draws_the_decision_tree() -> None:
+    """The real Mermaid, with every question in its picture."""
+    text = page(spec_of(rollout()))
+    picture = re.search(r"^```mermaid\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert picture is not None
+    drawn = "".join("".join(ElementTree.fromstring(mermaidx.render(picture[1]).svg()).itertext()).split())
+    nodes = re.findall(r"^ {4}\w+[\[{]+\"(.*)\"[\]}]+$", picture[1], re.MULTILINE)
+    assert len(nodes) > 5
+    for node in nodes:
+        assert "".join(re.sub(r"<br/?>", "", node).split()) in drawn
 
 
 # ---------------------------------------------------------------------------------------------------------------------- commands
