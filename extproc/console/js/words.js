@@ -29,7 +29,7 @@ export const TOGETHER = "together";
 /** What a gate is called. */
 export function title(gate) {
   if (gate === TOGETHER) return "all together";
-  const [kind, , name] = gate.match(/^(ceiling|metric)(:)(.*)$/)?.slice(1) || ["", "", gate];
+  const [kind, , name] = gate.match(/^(ceiling|metric|shadow)(:)(.*)$/)?.slice(1) || ["", "", gate];
   const words = name.replace(/_/g, " ").replace(/^ttft/, "first token").replace(/^cost$/, "cost per request");
   return kind ? `${words} (${kind})` : words;
 }

@@ -62,15 +62,14 @@ def _extproc(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     off, status, doctor = ("you do not want to wait", instant.WITHOUT), place.extproc("status"), place.extproc("doctor")
     back = ("it is to stay off when it is back", instant.WITH)
     means = (
-        f"No evaluation was seen for {lease}, so routers send canary traffic to stable: nobody is at risk, and nothing moves. It "
-        "comes back by "
-        "itself with the controller. After completion nobody is sent back. Look at the controller, the store's disk and its log."
+        f"No evaluation was seen for {lease}, so routers send canary traffic to stable: nobody is at risk, and nothing moves. It comes "
+        "back by itself with the controller. After completion nobody is sent back. Look at the controller, the store's disk and its "
+        "log."
     )
     yield "NoWatcher", Advice(means, (status, doctor), (off, back))
     means = (
         f"Nothing is decided and nothing is measured; after {lease} routers send canary traffic to stable by themselves. Start it "
-        "again: State, "
-        "evidence and Journal are in the store."
+        "again: State, evidence and Journal are in the store."
     )
     yield "ControllerSilent", Advice(means, (doctor,), (off, back))
     means = (
@@ -88,15 +87,13 @@ def _extproc(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
 def _rollout(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     status, doctor = place.extproc("status"), place.extproc("doctor")
     means = (
-        "Decisions were made and too few came back in Envoy's access log: nobody could see harm, so canary traffic goes to "
-        "stable until 97 % "
-        "are heard of again for 10 s. Look at the collector's address and at Envoy's log."
+        "Decisions were made and too few came back in Envoy's access log: nobody could see harm, so canary traffic goes to stable "
+        "until 97 % are heard of again for 10 s. Look at the collector's address and at Envoy's log."
     )
     yield "RolloutBlind", Advice(means, (status, doctor), (("it is to stay off afterwards", instant.WITH),))
     means = (
-        "It is held until somebody decides. `status` says why: both models break a ceiling, units do not fall as planned, a "
-        "metric keeps no "
-        "bound, max dwell is over without a decision, or the next share needs an approval."
+        "It is held until somebody decides. `status` says why: both models break a ceiling, units do not fall as planned, a metric "
+        "keeps no bound, max dwell is over without a decision, or the next share needs an approval."
     )
     journals = _journals(spec, place)
     approve = tuple(
@@ -110,8 +107,8 @@ def _rollout(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     )
     yield "MirrorSilent", Advice(means, (status, doctor), (("it is not worth while", instant.WITH),))
     means = (
-        "It is done: all new requests go to stable, and nothing tries again by itself. Nobody needs to hurry. Keep the lists, tell people, "
-        "write down what happened."
+        "It is done: all new requests go to stable, and nothing tries again by itself. Nobody needs to hurry. Keep the lists, tell "
+        "people, write down what happened."
     )
     then = (("who met it", concerned.CONCERNED), ("it is mended", instant.AGAIN))
     posts = tuple(place.extproc("postmortem", name) for name in spec.rollouts)
@@ -123,9 +120,8 @@ def _phase(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     back = (("the status still says progressing, and users complain", instant.WITH), *_partly(spec))
     wait = (*back, ("you want to look first", partial.PAUSE))
     means = (
-        f"The canary fails so often that with everybody on it the budget of {percent(1 - sla.uptime)} would not last. Its gates "
-        "and ceilings "
-        "weigh the same requests and roll back by themselves when the evidence is there; you may be faster."
+        f"The canary fails so often that with everybody on it the budget of {percent(1 - sla.uptime)} would not last. Its gates and "
+        "ceilings weigh the same requests and roll back by themselves when the evidence is there; you may be faster."
     )
     yield "CanaryErrorBudgetBurn", Advice(means, (status,), wait)
     means = (
@@ -136,8 +132,8 @@ def _phase(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     )
     yield "CanaryTimeToFirstTokenAboveSla", Advice(means, (status,), (*smaller, *wait))
     means = (
-        "Over the window the canary failed more often than control, by more than the gate's margin. The gate asks whether that can "
-        "be chance."
+        "Over the window the canary failed more often than control, by more than the gate's margin. The gate asks whether that can be "
+        "chance."
     )
     yield "CanaryErrorsWorseThanControl", Advice(means, (status,), wait)
     means = (
@@ -156,8 +152,8 @@ def _said(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     drained = any(one.conversation is not None for one in spec.rollouts.values())
     gently = (("it works, and is not good enough or too dear", partial.DRAIN), *wait) if drained else wait
     means = (
-        "A request of the canary costs more than one of control, by more than the gate's margin, at the Spec's prices: more tokens, "
-        "or fewer from a cache."
+        "A request of the canary costs more than one of control, by more than the gate's margin, at the Spec's prices: more tokens, or "
+        "fewer from a cache."
     )
     yield "CanaryCostWorseThanControl", Advice(means, (status,), gently)
     worst = tuple(place.extproc("samples", one.name, "--worst") for one in spec.rollouts.values() if one.judging is not None)
@@ -166,13 +162,12 @@ def _said(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
     )
     yield "CanaryJudgeScoreWorseThanControl", Advice(means, (status, *worst), gently)
     means = (
-        "Those who say something like the canary's answers less than control's, by more than the gate's margin. Few say anything: "
-        "read what they say."
+        "Those who say something like the canary's answers less than control's, by more than the gate's margin. Few say anything: read "
+        "what they say."
     )
     yield "CanaryThumbsWorseThanControl", Advice(means, (status,), gently)
     means = (
-        "The judge is away, slow, over its budget, or talks nonsense: its gates have no data, which holds the phase and moves "
-        "nobody. Look at "
-        "its address, its key and its budget."
+        "The judge is away, slow, over its budget, or talks nonsense: its gates have no data, which holds the phase and moves nobody. "
+        "Look at its address, its key and its budget."
     )
     yield "JudgeSilent", Advice(means, (status,), (("the phase shall wait for it", partial.PAUSE),))

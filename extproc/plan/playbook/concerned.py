@@ -27,8 +27,7 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
     yield from (f"### {LIST}", "")
     yield (
         f"Every request that met the canary, how it ended, and whom it was of, as a hash; kept for {DAYS} days unless "
-        "`--exposures-days` says "
-        "otherwise. Take it before you do anything else. The summary and every gap are told on standard error."
+        "`--exposures-days` says otherwise. Take it before you do anything else. The summary and every gap are told on standard error."
     )
     yield ""
     for one in rollouts:
@@ -39,9 +38,8 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
     yield from _rerun(spec, rollouts)
     yield from (f"### {NOTICE}", "")
     yield (
-        "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each "
-        "who met the "
-        "canary, and nobody else's."
+        "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each who "
+        "met the canary, and nobody else's."
     )
     yield ""
     for one in rollouts:
@@ -78,10 +76,8 @@ def _rerun(spec: Spec, rollouts: tuple[Rollout, ...]) -> Iterator[str]:
     yield from (f"### {RERUN}", "")
     yield (
         "extproc keeps no prompt and no answer of anybody who was not sampled: the application that asked has them. The column "
-        "`request` of the "
-        f"list is the `{contract.REQUEST_ID_HEADER}` of Envoy's log and of yours. Send what failed once more to the same address, "
-        "after the "
-        "rollback; the same user meets stable now:"
+        f"`request` of the list is the `{contract.REQUEST_ID_HEADER}` of Envoy's log and of yours. Send what failed once more to the "
+        "same address, after the rollback; the same user meets stable now:"
     )
     yield ""
     paths = {one.name: one.match.paths or ("/",) for one in rollouts}
@@ -90,8 +86,8 @@ def _rerun(spec: Spec, rollouts: tuple[Rollout, ...]) -> Iterator[str]:
         for one in rollouts
     )
     yield (
-        "An answer that came with 200 and was wrong is in the list of all requests (without `--failed`) alone: what to do again "
-        "there is for you to say."
+        "An answer that came with 200 and was wrong is in the list of all requests (without `--failed`) alone: what to do again there "
+        "is for you to say."
     )
     yield ""
 
@@ -101,16 +97,14 @@ def _delete(spec: Spec, rollouts: tuple[Rollout, ...], place: Place) -> Iterator
     judged = [f"`{one.name}`" for one in rollouts if one.judging is not None]
     if not judged or spec.judge is None:
         yield (
-            f"Nothing of what was said is kept: no rollout here is judged. The list has hashes, which leave it after {DAYS} days; "
-            "what the model's "
-            "vendor keeps is for you to ask there."
+            f"Nothing of what was said is kept: no rollout here is judged. The list has hashes, which leave it after {DAYS} days; what "
+            "the model's vendor keeps is for you to ask there."
         )
         yield ""
         return
     yield (
-        f"Answers of {' and '.join(judged)} were sampled for the judge, redacted. A person who asks for it is forgotten at once "
-        "and for good "
-        f"(write the ids into `forget.txt`); that the person met a canary stays in the list, as a hash, for {DAYS} days."
+        f"Answers of {' and '.join(judged)} were sampled for the judge, redacted. A person who asks for it is forgotten at once and for "
+        f"good (write the ids into `forget.txt`); that the person met a canary stays in the list, as a hash, for {DAYS} days."
     )
     yield ""
     yield from command(Command(f"xargs --arg-file forget.txt --max-args 1 {place.extproc('forget')}"))

@@ -50,10 +50,10 @@ def instant(spec: Spec, place: Place) -> Iterator[str]:
         yield from _with(spec, rollout, place)
     yield from (f"## {WITHOUT}", "")
     yield (
-        "Where `extproc status` does not answer, or an act is refused because the controller is silent. Without a heartbeat "
-        "routers go back "
-        f"to stable by themselves after {spec.application.watch_lease:g} s (`watch_lease`); where no router answers either, Envoy serves "
-        "stable at once. The switch does not wait for that. Not so after completion: then the canary stays, and the switch is the only way."
+        "Where `extproc status` does not answer, or an act is refused because the controller is silent. Without a heartbeat routers go "
+        f"back to stable by themselves after {spec.application.watch_lease:g} s (`watch_lease`); where no router answers either, Envoy "
+        "serves stable at once. The switch does not wait for that. Not so after completion: then the canary stays, and the switch is "
+        "the only way."
     )
     yield ""
     for rollout in spec.rollouts.values():
@@ -97,8 +97,8 @@ def _without(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
     yield from (f"### {switch_off(rollout)}", "")
     canary, completed = (key.format(rollout=rollout.name) for key in (contract.RUNTIME_CANARY, contract.RUNTIME_COMPLETED))
     yield from (
-        f"Decided requests take the route of `{rollout.stable}`; so do undecided ones after completion. On each Envoy, which says "
-        "OK to each:",
+        f"Decided requests take the route of `{rollout.stable}`; so do undecided ones after completion. On each Envoy, which says OK to "
+        "each:",
         "",
     )
     yield from command(place.switch(f"{canary}=0", f"{completed}=0"))
@@ -108,9 +108,8 @@ def _without(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:
     yield from _verify(spec, rollout, place)
     yield from (f"### {hand_over(rollout)}", "")
     yield (
-        "What Envoy was told this way is gone when it restarts. As soon as extproc answers: tell it, and only then undo the "
-        "switch. Where it "
-        "answers with `act.refused`, it has gone back already."
+        "What Envoy was told this way is gone when it restarts. As soon as extproc answers: tell it, and only then undo the switch. "
+        "Where it answers with `act.refused`, it has gone back already."
     )
     yield ""
     yield from command(rollback(rollout, place), place.switch(f"{canary}=100"))
@@ -121,9 +120,8 @@ def _revision(place: Place) -> Iterator[str]:
     revisions = f"gcloud run revisions list --service={place.application} --sort-by=~metadata.creationTimestamp --limit=2"
     yield from (f"### {REVISION}", "")
     yield (
-        "Where the instance lets nobody in: all traffic goes to the revision before the present one, which takes some seconds. "
-        "It is the right "
-        "one if nothing but this release has been deployed since."
+        "Where the instance lets nobody in: all traffic goes to the revision before the present one, which takes some seconds. It is "
+        "the right one if nothing but this release has been deployed since."
     )
     yield ""
     before = f"$({revisions} --format='value(metadata.name)' | tail -n 1)"
@@ -134,10 +132,9 @@ def _variant(spec: Spec, rollout: Rollout) -> Iterator[str]:
     header = f"{contract.VARIANT_PREFIX}{rollout.layer}"
     yield from (f"### {switch_off(rollout)}", "")
     yield (
-        f"`{rollout.name}` chooses no model but a variant, which your application reads in the header `{header}`: Envoy has no "
-        "switch for it. "
-        f"Stop the controller: without its heartbeat routers answer with `{rollout.stable}` after "
-        f"{spec.application.watch_lease:g} s. A request "
-        f"without a decision has no such header at all, and is meant to get `{rollout.stable}`, too."
+        f"`{rollout.name}` chooses no model but a variant, which your application reads in the header `{header}`: Envoy has no switch "
+        f"for it. Stop the controller: without its heartbeat routers answer with `{rollout.stable}` after "
+        f"{spec.application.watch_lease:g} s. A request without a decision has no such header at all, and is meant to get "
+        f"`{rollout.stable}`, too."
     )
     yield ""

@@ -20,9 +20,9 @@ def notices(spec: Spec, place: Place) -> Iterator[str]:
     """For each rollout: colleagues at once, users, and the end of it."""
     yield from (f"## {NOTICES}", "")
     yield (
-        "Read it before you send it; every name and number is this release's. Where several lines begin with a phase, keep the "
-        "one that was reached "
-        "(`extproc status`, or the Journal), and delete the others. What is exact, and what it cost, says the post-mortem:"
+        "Read it before you send it; every name and number is this release's. Where several lines begin with a phase, keep the one "
+        "that was reached (`extproc status`, or the Journal), and delete the others. What is exact, and what it cost, says the "
+        "post-mortem:"
     )
     yield ""
     for rollout in spec.rollouts.values():

@@ -30,8 +30,8 @@ def part(spec: Spec, place: Place) -> Iterator[str]:
     yield from (
         f"## {PART}",
         "",
-        "Each of these keeps the release alive, and moves within 100 ms. What is printed names the phase in which it stands; "
-        "here it is the last.",
+        "Each of these keeps the release alive, and moves within 100 ms. What is printed names the phase in which it stands; here it "
+        "is the last.",
         "",
     )
     yield from (f"### {PAUSE}", "", "The share stays. A paused rollout is watched: bad evidence still rolls it back.", "")
@@ -74,8 +74,8 @@ def again(spec: Spec, place: Place) -> Iterator[str]:
     """What comes after: another attempt, and the end of an incident."""
     yield from (f"## {AGAIN}", "")
     yield (
-        "When it is mended. Attempt k has alpha / 2^(k-1) and its evidence begins anew; edit the Spec before, because a rollout that runs "
-        "cannot be changed."
+        "When it is mended. Attempt k has alpha / 2^(k-1) and its evidence begins anew; edit the Spec before, because a rollout that "
+        "runs cannot be changed."
     )
     yield ""
     for one in spec.rollouts.values():
@@ -85,9 +85,8 @@ def again(spec: Spec, place: Place) -> Iterator[str]:
         yield from command(Command(place.extproc("start", one.name, "--retry", "--why", "mended"), said))
     yield from (f"## {OVER}", "")
     yield (
-        "Where stable breaks a ceiling as well, the release is held and a person is paged: rolling back would not help. It stays "
-        "held after "
-        "the incident, until somebody has looked. Nobody is moved by this; where nothing is held it is refused."
+        "Where stable breaks a ceiling as well, the release is held and a person is paged: rolling back would not help. It stays held "
+        "after the incident, until somebody has looked. Nobody is moved by this; where nothing is held it is refused."
     )
     yield ""
     for one in spec.rollouts.values():

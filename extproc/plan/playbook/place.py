@@ -93,17 +93,15 @@ class Place:
                 )
             case Infrastructure.CLOUD_RUN:
                 return (
-                    f"Enter the instance first, and put your name into `${contract.ACTOR_ENVIRONMENT}`: the Journal has it. What "
-                    "is written to a "
-                    "file there ends with the instance, so copy it."
+                    f"Enter the instance first, and put your name into `${contract.ACTOR_ENVIRONMENT}`: the Journal has it. What is "
+                    "written to a file there ends with the instance, so copy it."
                 )
             case Infrastructure.VM:
                 return (
                     "Type them on the machine that runs extproc and Envoy, as the user of extproc: the API's token is in "
                     f"`{contract.DEFAULT_STORE.partition(':')[2]}.token`, or in `${contract.TOKEN_ENVIRONMENT}`. Another address of the "
-                    f"API goes into `${contract.API_ENVIRONMENT}`, another store into `${contract.STORE_ENVIRONMENT}`, your name, "
-                    "where the user "
-                    f"does not say it, into `${contract.ACTOR_ENVIRONMENT}`."
+                    f"API goes into `${contract.API_ENVIRONMENT}`, another store into `${contract.STORE_ENVIRONMENT}`, your name, where "
+                    f"the user does not say it, into `${contract.ACTOR_ENVIRONMENT}`."
                 )
 
     @property

@@ -53,9 +53,8 @@ def postmortem(one: Incident, now: float) -> str:
     end = ending(one.entries)
     lines = [f"# Post-mortem: {one.rollout.name}, attempt {one.attempt}", ""]
     lines += [
-        f"`{one.spec.application.name}`, from `{one.rollout.stable}` to `{one.rollout.canary}`. Made at {moment(now)} from the "
-        "Journal and the "
-        f"list of exposures up to {moment(one.as_of)}; Spec {one.spec.digest}. All times are UTC.",
+        f"`{one.spec.application.name}`, from `{one.rollout.stable}` to `{one.rollout.canary}`. Made at {moment(now)} from the Journal "
+        f"and the list of exposures up to {moment(one.as_of)}; Spec {one.spec.digest}. All times are UTC.",
         "",
         *_short(one, end),
         *_impact(one),
@@ -103,9 +102,8 @@ def _short(one: Incident, end: JournalEntry | None) -> Iterator[str]:
         yield f"**{one.rollout.name} {_ENDED[end.action]}{cohort} at {moment(end.at)}, in {at}, by {_actor(end)}: {prose(end.why)}.**"
     yield ""
     yield (
-        f"{whole.requests:,} requests of {one.units:,} {one.rollout.unit.kind}s met `{one.rollout.canary}`, and {whole.failed:,} "
-        "of them failed. "
-        f"It is {one.state.status.value.replace('_', ' ')} now."
+        f"{whole.requests:,} requests of {one.units:,} {one.rollout.unit.kind}s met `{one.rollout.canary}`, and {whole.failed:,} of "
+        f"them failed. It is {one.state.status.value.replace('_', ' ')} now."
     )
     yield ""
 

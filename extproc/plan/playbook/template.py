@@ -49,8 +49,8 @@ def _limits(spec: Spec) -> Iterator[str]:
     yield from ("## What it is measured by", "")
     yield from bullets(
         (
-            f"{percent(application.sla.uptime)} uptime: {allowed_failures(application):,} of {application.daily_requests:,} "
-            "requests a day may fail.",
+            f"{percent(application.sla.uptime)} uptime: {allowed_failures(application):,} of {application.daily_requests:,} requests a "
+            "day may fail.",
             f"A request that is open after {application.sla.latency_p99:g} s has failed; the first token is due after "
             f"{application.sla.ttft:g} s.",
             f"Without a heartbeat the canary is left after {application.watch_lease:g} s.",
@@ -69,8 +69,8 @@ def _prices(spec: Spec, name: str) -> str:
     if prices is None:
         return ""
     return (
-        f"`{name}` takes ${prices.input} for a million tokens read, ${prices.cached_input} for cached ones, ${prices.output} for "
-        "those written."
+        f"`{name}` takes ${prices.input} for a million tokens read, ${prices.cached_input} for cached ones, ${prices.output} for those "
+        "written."
     )
 
 

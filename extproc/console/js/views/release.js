@@ -34,14 +34,31 @@ function head(name, rollout) {
     h("dl", { class: "facts wide" },
       fact("Share on the canary", percent(rollout.share)),
       fact("Since", [instant(rollout.since), ` (${lasting(rollout.seconds)})`]),
-      fact("Watched", `${lasting(rollout.watched)} of ${lasting(rollout.min_dwell)}`),
-      fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
+      ...(inShadow(rollout) ? shadowFacts(rollout.shadow) : [
+        fact("Watched", `${lasting(rollout.watched)} of ${lasting(rollout.min_dwell)}`),
+        fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
+      ]),
       rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null,
       spent !== undefined ? fact("Judge so far", money(spent)) : null));
 }
 
 function fact(term, value) {
   return h("div", null, h("dt", null, term), h("dd", null, value));
+}
+
+// -------------------------------------------------------------------------------------------------------------------- shadow
+const inShadow = (rollout) => rollout.status === "shadow" && rollout.shadow;
+
+function shadowFacts(shadow) {
+  const won = shadow.preferred;
+  return [
+    fact("Share mirrored", percent(shadow.share)),
+    fact("Watched", `${lasting(shadow.watched)} of ${lasting(shadow.min_dwell)}`),
+    fact("Pairs of answers", `${whole(shadow.pairs)} of ${whole(shadow.min_pairs)}`),
+    shadow.min_judged ? fact("Judged pairs", `${whole(shadow.judged)} of ${whole(shadow.min_judged)}: canary better in ${whole(won.canary)}, stable in ${whole(won.stable)}`) : null,
+    fact("Copies so far", shadow.per_release === null ? money(shadow.spent) : `${money(shadow.spent)} of ${money(shadow.per_release)}`),
+    shadow.missing ? fact("Without a copy", whole(shadow.missing)) : null,
+  ];
 }
 
 // ------------------------------------------------------------------------------------------------------------------- both arms
@@ -55,10 +72,10 @@ const COLUMNS = [
 ];
 
 function arms(rollout) {
-  const present = Object.entries(rollout.arms);
+  const present = Object.entries(inShadow(rollout) ? rollout.shadow.arms : rollout.arms);
   if (!present.length) return [];
   return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What both arms have seen" }, h("table", { class: "arms" },
-    h("caption", null, "What ended in this phase"),
+    h("caption", null, inShadow(rollout) ? "The same requests: stable's answers, and the canary's to their copies, which nobody gets" : "What ended in this phase"),
     h("thead", null, h("tr", null, h("th", { scope: "col" }, "Arm"), COLUMNS.map(([, word]) => h("th", { scope: "col" }, word)))),
     h("tbody", null, present.map(([arm, one]) => h("tr", null, h("th", { scope: "row" }, h("span", { class: `arm ${arm}` }, arm)), COLUMNS.map(([, , read]) => h("td", null, read(one))))))))];
 }
@@ -76,7 +93,7 @@ function measuresTable(name, rollout) {
 }
 
 function measureRow(one) {
-  const measure = state.measures[one.gate.replace(/^ceiling:/, "")] || {};
+  const measure = state.measures[one.gate.replace(/^(ceiling|shadow):/, "")] || {};
   const ceiling = one.gate.startsWith("ceiling:");
   const interval = one.interval ? `${differing(one.interval[0], measure.unit)} to ${differing(one.interval[1], measure.unit)}` : "";
   return h("tr", { "data-key": one.gate },
