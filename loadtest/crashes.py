@@ -16,7 +16,17 @@ from extproc.demo.scenarios import scenario_named
 CONSOLE: Final = Console(highlight=False)
 NAMES: Final = ("crash-router", "crash-controller", "blind")
 FAULTS: Final = ("errors", "slow", "costly", "hang", "one-country", "incident", "late-fault", "low-traffic")
-ANSWERS: Final = ("good-answers", "worse-answers", "judge-away", "refusals", "thumbs-down", "retries", "short-sessions")
+ANSWERS: Final = (
+    "shadow",
+    "worse-in-shadow",
+    "good-answers",
+    "worse-answers",
+    "judge-away",
+    "refusals",
+    "thumbs-down",
+    "retries",
+    "short-sessions",
+)
 
 
 def faults() -> tuple[list[str], list[str]]:
