@@ -41,7 +41,7 @@ class Turn:
     """One change of the world."""
 
     phase: str
-    """Name of the phase in which it happens."""
+    """Name of the phase in which it happens; `shadow` before the first one."""
     after: float
     """Seconds in that phase."""
     sentence: str

@@ -46,7 +46,7 @@ def test_every_scenario_is_a_spec_that_check_accepts(name: str) -> None:
     if scenario.change is not None:
         scenario.change(document)
     (rollout,) = spec_room.load(yaml.safe_dump(document)).rollouts.values()
-    phases = {phase.name for phase in rollout.phases}
+    phases = {phase.name for phase in rollout.phases} | ({"shadow"} if rollout.shadow is not None else set())
     assert {turn.phase for turn in scenario.script} | set(scenario.dwell) <= phases
     assert scenario.out in {"", *(cohort.name for cohort in rollout.cohorts)}
 
