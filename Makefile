@@ -32,7 +32,7 @@ tools: ## Debian's h2load, Prometheus, Alertmanager, node and chromium, for test
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup tools ## all tests, on the real parts (about 40 minutes)
+test: setup tools ## all tests, on the real parts (about 45 minutes)
 	$(BIN)/python -m pytest
 
 bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)

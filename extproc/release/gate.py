@@ -177,14 +177,15 @@ def _comparison(gate: Gate, rollout: Rollout, evidence: Evidence, blame: _Blame)
         verdict = Verdict.NO_DATA
     else:
         verdict = Verdict.PASS if not guardrail or safe >= SAFE_LIMIT else Verdict.INCONCLUSIVE
-    # Harm goes on over the phases: one that has hardly begun would say of it that nothing was seen.
-    before = evidence.before if verdict is Verdict.FAIL else None
-    if before is not None and _samples(measure, evidence, before)[0].n > canary.n:
-        canary, stable = _samples(measure, evidence, before)
-        visit, place = before, f" (of the phase before, {rollout.phases[before.phase].name})"
-    else:
-        visit, place = evidence.visit, ""
-    values, interval = _values(measure, visit.arms, canary, stable)
+    values, interval = _values(measure, evidence.arms, canary, stable)
+    place, before = "", evidence.before
+    if verdict is Verdict.FAIL and before is not None and not _is_worse(measure, values):
+        # Harm goes on over the phases: one that has hardly begun would say of it that nothing was seen.
+        earlier = _samples(measure, evidence, before)
+        told = _values(measure, before.arms, *earlier)
+        if _is_worse(measure, told[0]):
+            (canary, stable), (values, interval) = earlier, told
+            place = f" (of the phase before, {rollout.phases[before.phase].name})"
     numbers = f"harm E {e_value(harm)} of {e_value(blame.gate_limit(gate.measure))}"
     if guardrail:
         numbers += f", safety E {e_value(safe)} of {e_value(SAFE_LIMIT)}"
@@ -207,6 +208,14 @@ def _comparison(gate: Gate, rollout: Rollout, evidence: Evidence, blame: _Blame)
         reaction=rollout.phases[evidence.phase].on_fail,
         within=sentences.margin(gate) if guardrail else "",
     )
+
+
+def _is_worse(measure: Measure, values: tuple[float, float] | None) -> bool:
+    """True where there is something to compare, and the canary is the worse one."""
+    if values is None:
+        return False
+    canary, stable = values
+    return canary > stable if measure.more_is_worse else canary < stable
 
 
 def _samples(measure: Measure, evidence: Evidence, visit: Visit) -> tuple[Moments, Moments]:

@@ -1,5 +1,5 @@
-"""Answers are judged on the real Envoy: a canary that answers worse goes back for that alone, one that is as good goes on, and a judge that
-is away is no data."""
+"""Answers are judged on the real Envoy: a canary that answers worse goes back for that alone. That one which is as good goes on, and that a
+judge who is away is no data, is a section of `make proof` (answers)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,3 @@ def test_a_canary_that_is_faster_cheaper_and_worse_is_rolled_back_by_the_judge_a
     assert found, text[-2000:]
     assert float(found[1]) < float(found[2]) - 0.05
     assert re.search(r"In \d+ s ([\d,]+) requests went through Envoy and \1 were answered well", text)
-
-
-@pytest.mark.timeout(620)
-def test_a_judge_that_is_away_talks_nonsense_or_is_slow_holds_the_release_and_says_so() -> None:
-    """Never a pass, never a rollback; and once he is well, a canary that answers as well as stable is promoted, phase by phase."""
-    text = told("judge-away")
-    assert "is completed" in text
-    assert "evidence that judge stays within" in text
-    assert re.search(r"have no score \([^)]*(?:unreachable|breaker_open)[^)]*\): ", text)
-    assert re.search(r"have no score \([^)]*nonsense[^)]*\): ", text)
-    assert re.search(r"have no score \([^)]*late[^)]*\): ", text)

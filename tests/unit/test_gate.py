@@ -141,13 +141,26 @@ def test_harm_is_found_in_a_visit_without_data() -> None:
     assert findings(Evidence.from_json(ROLLOUT, 8.0, json.loads(json.dumps(evidence.to_json())), 0.0))[0] == comparison
 
 
-def test_harm_is_told_of_the_visit_that_saw_more_of_it() -> None:
-    """A few good answers of a new phase do not stand beside an E-value that they contradict; once it has seen more, it is told."""
+def test_harm_is_told_of_the_visit_in_which_it_is_seen() -> None:
+    """Good answers of a new phase do not stand beside an E-value that they contradict; where it is worse there too, the phase is told."""
     evidence = seen(20, canary_errors=0.3)
     evidence.begin_visit(3, PHASE_25 + 1)
-    for begin, seconds, said in ((2000.0, 2, "canary 30.00% (150 of 500)"), (4000.0, 20, "canary 0.00% (0 of 1,100)")):
-        show(evidence, [replace(one, start=one.start + begin, generation=3) for one in traffic(seconds, 0.5)])
+    for begin, errors, said in ((2000.0, 0.0, "canary 30.00% (150 of 500)"), (4000.0, 0.1, "canary 9.09% (10 of 110)")):
+        show(
+            evidence,
+            [replace(one, start=one.start + begin, generation=3) for one in traffic(2 if errors else 0.2, 0.5, canary_errors=errors)],
+        )
         assert said in findings(evidence)[0].sentence
+
+
+def test_harm_of_this_phase_is_not_told_of_a_healthy_one_before() -> None:
+    """However much more that one has seen."""
+    evidence = seen(60)
+    evidence.begin_visit(3, PHASE_25 + 1)
+    show(evidence, [replace(one, start=one.start + 2000.0, generation=3) for one in traffic(2, 0.5, canary_errors=0.5)])
+    comparison = findings(evidence)[0]
+    assert comparison.verdict is Verdict.FAIL
+    assert comparison.sentence.startswith("errors: canary 50.00% (50 of 100), stable 0.00% (0 of 100)")
 
 
 def test_safe_but_not_calm_does_not_pass() -> None:
