@@ -1,5 +1,5 @@
-"""Scenarios in which less than everything is broken: `extproc demo` as people run it, on the real Envoy. What breaks more than the canary is
-a section of `make proof` (scenarios)."""
+"""Scenarios in which less than everything is broken: `extproc demo` as people run it, on the real Envoy. What breaks more than the canary
+is a section of `make proof` (scenarios)."""
 
 from __future__ import annotations
 
