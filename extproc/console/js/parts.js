@@ -45,8 +45,9 @@ export function problem(error) {
 export function track(rollout) {
   const over = rollout.status === "completed";
   const back = rollout.status === "rolled_back" || rollout.status === "pending";
+  const shadow = rollout.status === "shadow";
   return h("ol", { class: `track${back ? " back" : ""}`, "aria-label": "Phases" }, rollout.phases.map((phase, index) => {
-    const stands = over || index < rollout.phase_index ? "past" : index === rollout.phase_index ? "here" : "ahead";
+    const stands = over || index < rollout.phase_index ? "past" : index === rollout.phase_index && !shadow ? "here" : "ahead";
     const said = back ? (index === rollout.phase_index ? "stopped here" : "") : { past: "behind", here: "now", ahead: "to come" }[stands];
     return h("li", { class: stands, "aria-current": stands === "here" && !back ? "step" : null },
       h("span", { class: "dot", "aria-hidden": "true" }, stands === "past" && !back ? "✓" : ""),
