@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from extproc.domain import Action, Decision, Rollout, RolloutState, Verdict
+from extproc.domain import Action, Decision, Finding, Rollout, RolloutState, Verdict
 from extproc.release import calendar
 from extproc.release.gate import CALM
 from extproc.release.pairs import Pairs
@@ -15,11 +15,11 @@ from extproc.release.sentences import duration, e_value, percent
 def decide_shadow(rollout: Rollout, state: RolloutState, pairs: Pairs, now: float) -> Decision:
     """What to do now. HOLD says what is waited for."""
     findings = pairs.findings()
-    return replace(_decided(rollout, state, pairs, now), findings=findings)
+    return replace(_decided(rollout, state, pairs, findings, now), findings=findings)
 
 
-def _decided(rollout: Rollout, state: RolloutState, pairs: Pairs, now: float) -> Decision:
-    shadow, findings = pairs.shadow, pairs.findings()
+def _decided(rollout: Rollout, state: RolloutState, pairs: Pairs, findings: Sequence[Finding], now: float) -> Decision:
+    shadow = pairs.shadow
     failed = [one.sentence for one in findings if one.verdict is Verdict.FAIL]
     if failed:
         return Decision(Action.ROLL_BACK, f"{'; '.join(failed)}; nobody has met the canary")

@@ -151,11 +151,6 @@ def hear(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"it ended without {words!r}: {heard}")
 
 
-def registered(name: str) -> bool:
-    """True where the command is there already."""
-    return subprocess.run([sys.executable, "-m", "extproc", name, "--help"], capture_output=True, check=False).returncode == 0
-
-
 def test_stages_before_the_start(runner: Runner) -> None:
     """The Spec is checked, its phases can succeed, and nothing is there to write of; nothing was started by any of that."""
     checked = runner.stage(stages.CHECK)
@@ -247,10 +242,9 @@ def test_rolled_back_by_hand_and_by_evidence(busy: Standing, runner: Runner) -> 
     assert argo(runner, verdict(busy)) == {"guard": "failed", "advance": "failed", "completed": "failed"}
     assert flaggers(runner, busy) == {"confirm-traffic-increase": False, "confirm-promotion": False, "rollback": True}
     assert verdict(busy)["attempt"] == 2
-    if registered("postmortem"):
-        told = runner.stage(stages.POSTMORTEM, ROLLOUT)
-        assert told.returncode == 0, told.stdout + told.stderr
-        assert ROLLOUT in (runner.directory / f"postmortem-{ROLLOUT}.md").read_text()
+    told = runner.stage(stages.POSTMORTEM, ROLLOUT)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert ROLLOUT in (runner.directory / f"postmortem-{ROLLOUT}.md").read_text()
 
 
 def test_a_person_who_pauses_and_a_controller_that_is_away(busy: Standing, runner: Runner) -> None:
@@ -278,8 +272,6 @@ def test_a_person_who_pauses_and_a_controller_that_is_away(busy: Standing, runne
 
 def test_drift_is_found(runner: Runner) -> None:
     """The folder that the Spec makes passes; one with a file that somebody has changed does not."""
-    if not registered("plan"):
-        pytest.skip("`extproc plan` is not there")
     made = runner.run("extproc", "plan", runner.environment["EXTPROC_SPEC"], "-o", str(runner.directory / "whole"))
     assert made.returncode == 0, made.stderr
     script = runner.directory / "whole" / "ci" / "stages" / stages.DRIFT

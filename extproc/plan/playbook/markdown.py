@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from extproc.plan.markdown import anchor
+
 PRINTS = "It prints:"
 """Between a command and what it says when it has worked."""
 
@@ -18,24 +20,19 @@ class Command:
     prints: str = ""
 
 
-def slug(title: str) -> str:
-    """The anchor that a heading has: lower case, spaces as hyphens, other marks gone."""
-    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-
-
 def link(title: str) -> str:
     """A link to the section with this heading."""
-    return f"[{title}](#{slug(title)})"
+    return f"[{title}](#{anchor(title)})"
 
 
 def anchored(text: str, named: Mapping[str, str]) -> str:
-    """Names before all headings but the first, so that links work whoever shows the page. `named`: of a heading, where it is not `slug`."""
+    """Names before all headings but the first, so that links work whoever shows the page. `named`: where it is not `anchor`."""
     lines: list[str] = []
     code = False
     for line in text.split("\n"):
         code ^= line.startswith("```")
         if not code and (found := re.fullmatch("##+ (.*)", line)):
-            lines += [f'<a id="{named.get(found[1], slug(found[1]))}"></a>', ""]
+            lines += [f'<a id="{named.get(found[1], anchor(found[1]))}"></a>', ""]
         lines.append(line)
     return "\n".join(lines)
 
