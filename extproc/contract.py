@@ -106,6 +106,8 @@ RUNTIME_SAMPLE = "extproc.sample"
 # -- gRPC methods --------------------------------------------------------------------------------------------------------------
 PROCESS_METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 ACCESS_LOG_METHOD = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+RELAY_METHOD = "/extproc.pb.Relay/Take"
+"""Of a collector that leads: what others have heard."""
 HEALTH_CHECK_METHOD = "/grpc.health.v1.Health/Check"
 HEALTH_WATCH_METHOD = "/grpc.health.v1.Health/Watch"
 

@@ -3,9 +3,10 @@
     python -m loadtest.copied [--rate 250] [--seconds 15] [--alternations 10] [--alive]
 
 Half of the people meet the canary, the other half are control, so that every request is sampled at 100 %. The sampler is stopped (SIGSTOP):
-it has taken connections and reads no more. Copying is switched by Envoy's runtime key, block by block, on and off in turn, both blocks of a
-pair with the same instants and users (ABBA). The interval of the difference of P99 is Student's t over the pairs. Envoy's memory is read
-before and after. A section of `make proof` (sampling).
+it has taken connections and reads no more. Copying is switched by Envoy's runtime key, on and off in turn (ABBA). An alternation is many
+such turns of a second or two, so that whatever else disturbs the machine for longer than that meets both sides alike; both turns of a
+pair have the same instants and users. The P99 of a side is that of all its turns of one alternation, and the interval of the difference
+is Student's t over the alternations. Envoy's memory is read before and after. A section of `make proof` (sampling).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,10 +40,14 @@ from loadtest.open_loop import Order
 from loadtest.report import verdict
 from loadtest.student import interval, quantile
 
-RATE: Final = 250.0
-SECONDS: Final = 15.0
+RATE: Final = 100.0
+SECONDS: Final = 1.5
+"""Of one turn, after WARM."""
+TURNS: Final = 10
+"""Of each side in one alternation."""
 ALTERNATIONS: Final = 10
-WARM: Final = 2.0
+WARM: Final = 0.3
+"""Seconds after each switch that are not measured: what began before it has ended by then."""
 CONNECTIONS: Final = 32
 START: Final = 30.0
 PHASE: Final = "50%"
@@ -56,9 +62,9 @@ Section = tuple[list[str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One stretch with copying or without."""
+    """One turn with copying or without."""
 
-    pair: int
+    alternation: int
     copying: bool
     measured: int
     errors: int
@@ -66,7 +72,7 @@ class Block:
     """Streams that Envoy began to the sampler."""
     refused: int
     """Copies that the circuit breaker did not let begin."""
-    quantiles: tuple[float, ...]
+    latencies: tuple[float, ...]
     """Seconds."""
 
 
@@ -98,25 +104,35 @@ class _Bench:
         envoy = await stand.start_envoy(processes, spec, ports, 2)
         client = await processes.start("client", [*ends, "client"], speaks=True)
         bench = cls(processes, ports, envoy, client, f"{rollout['match']['paths'][0]}chat/completions", rollout["match"]["models"][0])
-        await bench.block(-1, True, RATE, 3.0, 0)
+        await bench.block(-1, 0, True, RATE, 3.0, 0)
         if not alive:
             os.kill(sampler.process.pid, signal.SIGSTOP)
         return bench
 
-    async def block(self, pair: int, copying: bool, rate: float, seconds: float, first: int) -> Block:
+    async def block(self, alternation: int, turn: int, copying: bool, rate: float, seconds: float, first: int) -> Block:
         """Fire one block and read what the client saw and what Envoy counted."""
         async with httpx.AsyncClient(trust_env=False) as admin:
             key = {contract.RUNTIME_SAMPLE: str(MILLION if copying else 0)}
             (await admin.post(f"http://127.0.0.1:{self._ports.admin}/runtime_modify", params=key)).raise_for_status()
-        file = self._processes.directory / f"block-{pair}-{copying}.json"
-        order = Order(str(file), self._ports.listener, self._path, self._model, rate, seconds, WARM, CONNECTIONS, pair + 2, first)
+        file = self._processes.directory / f"block-{alternation}-{turn}-{copying}.json"
+        order = Order(
+            str(file),
+            self._ports.listener,
+            self._path,
+            self._model,
+            rate,
+            seconds,
+            WARM,
+            CONNECTIONS,
+            (alternation + 1) * 1000 + turn,
+            first,
+        )
         before = await self._counters()
         await self._client.tell(asdict(order))
         await self._client.line(WARM + seconds + open_loop.PATIENCE + START)
         seen, after = open_loop.read(file), await self._counters()
-        ordered = sorted(seen.latencies)
         copies, refused = (late - early for early, late in zip(before, after, strict=True))
-        return Block(pair, copying, seen.measured, seen.errors, copies, refused, tuple(quantile(ordered, q) for q in QUANTILES))
+        return Block(alternation, copying, seen.measured, seen.errors, copies, refused, seen.latencies)
 
     async def _counters(self) -> tuple[int, int]:
         stats = await self._envoy.stats(rf"ext_proc\.sample\.streams_started|{contract.SAMPLER_CLUSTER}\.upstream_rq_pending_overflow")
@@ -129,41 +145,40 @@ class _Bench:
         return int(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
-async def measure(rate: float, seconds: float, alternations: int, alive: bool) -> tuple[list[Block], float, float]:
+async def measure(rate: float, seconds: float, turns: int, alternations: int, alive: bool) -> tuple[list[Block], float, float]:
     """Blocks, and Envoy's memory before and after (MiB)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("blocks"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("turns"), TimeRemainingColumn())
     with Progress(*columns, auto_refresh=False, console=CONSOLE) as progress:
-        task = progress.add_task(f"copying on and off, the sampler {'takes them' if alive else 'stopped'}", total=2 * alternations)
+        task = progress.add_task(f"copying on and off, the sampler {'takes them' if alive else 'stopped'}", total=2 * alternations * turns)
         async with Processes() as processes:
             bench = await _Bench.start(processes, alive)
             before, blocks = bench.memory(), []
-            for pair in range(alternations):
-                for copying in (False, True) if pair % 2 == 0 else (True, False):
-                    first = 10_000 + sum(block.measured for block in blocks) * 2
-                    blocks.append(await bench.block(pair, copying, rate, seconds, first))
+            first = 10_000
+            for alternation, turn in product(range(alternations), range(turns)):
+                for copying in (False, True) if turn % 2 == 0 else (True, False):
+                    blocks.append(await bench.block(alternation, turn, copying, rate, seconds, first))
+                    first += blocks[-1].measured * 2 + 1_000
                     progress.update(task, advance=1, refresh=True)
             return blocks, before, bench.memory()
 
 
 def report(blocks: Sequence[Block], before: float, after: float, rate: float, seconds: float, alive: bool) -> Section:
     """The table, and what was promised and not seen."""
-    on, off = ([block for block in blocks if block.copying is side] for side in (True, False))
+    alternations = 1 + max(block.alternation for block in blocks)
+    off, on = ([_latencies(blocks, alternation, side) for alternation in range(alternations)] for side in (False, True))
     measured = sum(block.measured for block in blocks)
     lines = [
-        f"{measured:,} requests at {rate:g}/s through the real Envoy, every one of them copied or none, in turn, {len(on)} times",
-        f"{seconds:g} s each; the sampler {'takes the copies' if alive else 'is stopped (SIGSTOP) and takes nothing'}.",
+        f"{measured:,} requests at {rate:g}/s through the real Envoy, all of them copied or none, in {len(blocks)} turns of {seconds:g} s,",
+        f"{alternations} alternations; the sampler {'takes the copies' if alive else 'is stopped (SIGSTOP) and takes nothing'}.",
         "",
         "| latency | not copied | copied | difference | 95 % interval |",
         "| --- | ---: | ---: | ---: | --- |",
     ]
     problems: list[str] = []
-    for place, q in enumerate(QUANTILES):
-        pairs = [
-            next(one.quantiles[place] for one in on if one.pair == pair) - next(one.quantiles[place] for one in off if one.pair == pair)
-            for pair in range(len(on))
-        ]
-        mean, low, high = interval(pairs)
-        with_, without = (statistics.fmean(block.quantiles[place] for block in side) for side in (on, off))
+    for q in QUANTILES:
+        without_each, with_each = ([quantile(ordered, q) for ordered in side] for side in (off, on))
+        mean, low, high = interval([copied - alone for alone, copied in zip(without_each, with_each, strict=True)])
+        without, with_ = statistics.fmean(without_each), statistics.fmean(with_each)
         figures = f"{without * 1e3:.2f} ms | {with_ * 1e3:.2f} ms | {mean * 1e3:+.2f} ms | {low * 1e3:+.2f} to {high * 1e3:+.2f} ms"
         lines.append(f"| p{q * 100:g} | {figures} |")
         if q == 0.99 and not alive and (low > 0 or high >= LIMIT):
@@ -183,12 +198,17 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
     return lines, problems
 
 
-def section(rate: float = RATE, seconds: float = SECONDS, alternations: int = ALTERNATIONS) -> Section:
+def _latencies(blocks: Sequence[Block], alternation: int, copying: bool) -> list[float]:
+    """All latencies of one side of an alternation, in order."""
+    return sorted(one for block in blocks if (block.alternation, block.copying) == (alternation, copying) for one in block.latencies)
+
+
+def section(rate: float = RATE, seconds: float = SECONDS, turns: int = TURNS, alternations: int = ALTERNATIONS) -> Section:
     """Stopped, which is promised; and taking, to be known."""
     lines: list[str] = []
     problems: list[str] = []
     for alive in (False, True):
-        blocks, before, after = asyncio.run(measure(rate, seconds, alternations, alive))
+        blocks, before, after = asyncio.run(measure(rate, seconds, turns, alternations, alive))
         told, wrong = report(blocks, before, after, rate, seconds, alive)
         lines += [*told, ""]
         problems += wrong
@@ -200,10 +220,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Whether a client waits for copies.")
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--alternations", type=int, default=ALTERNATIONS)
     parser.add_argument("--alive", action="store_true", help="the sampler takes the copies")
     given: Any = parser.parse_args()
-    blocks, before, after = asyncio.run(measure(given.rate, given.seconds, given.alternations, given.alive))
+    blocks, before, after = asyncio.run(measure(given.rate, given.seconds, given.turns, given.alternations, given.alive))
     lines, wrong = report(blocks, before, after, given.rate, given.seconds, given.alive)
     print("\n".join(lines))
     return verdict(wrong, CONSOLE)

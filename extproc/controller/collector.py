@@ -1,4 +1,4 @@
-"""Envoy's access log (gRPC ALS) -> outcomes. One stream per Envoy worker; a bad message costs itself alone."""
+"""Envoy's access log (gRPC ALS), heard on one address: one stream per Envoy worker; and what a leader hears of it, as outcomes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
 from extproc.domain import Mirrored, Outcome, Undecided
-from extproc.transport import Address
+from extproc.transport import PRIVATE, Address, Security
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
 
 Receive = Callable[[Sequence[Outcome], Sequence[Undecided], Sequence[Mirrored]], None]
 """(outcomes, ends of requests without an assignment, copies of requests)."""
+Take = Callable[[bytes], None]
+"""One access-log message as it came."""
 _OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
 
 log = logging.getLogger(__name__)
 
 
-class Collector:
-    """The access-log service on one address."""
+class AccessLogServer:
+    """The access-log service on one address; messages stay bytes."""
 
-    def __init__(self, address: Address, receive: Receive) -> None:
+    def __init__(self, address: Address, take: Take, security: Security = PRIVATE, relays: Callable[[bytes], bytes] | None = None) -> None:
+        """`relays`: answers batches of collectors that do not lead; raises ValueError for what is none."""
         self._address = address
-        self._receive = receive
+        self._take = take
+        self._security = security
+        self._relays = relays
         self._server: grpc.aio.Server | None = None
         self._place: Place | None = None
         self.streams = 0
         """Access-log streams that are open now."""
-        self.bad_messages = 0
 
     async def start(self) -> None:
         """Listen; raises SettingsError where that is not possible."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((_Method(self._on_stream),))
-        self._place = await start_on(server, self._address)
+        server.add_generic_rpc_handlers((_Methods(self),))
+        self._place = await start_on(server, self._address, self._security)
 
     async def stop(self) -> None:
         """Close open streams, remove our own socket; Envoy drops what it cannot send."""
@@ -50,25 +54,63 @@ class Collector:
         self.streams += 1
         try:
             async for message in messages:
-                try:
-                    heard = wire.read_outcomes(message)
-                except (DecodeError, ValueError, OverflowError) as error:
-                    self.bad_messages += 1
-                    # Never the text of the error: it quotes the message.
-                    said = (
-                        "an access-log message of %d bytes was dropped (%s); is this Envoy newer than extproc knows? `extproc doctor` looks"
-                    )
-                    log.error(said, len(message), type(error).__name__)
-                    continue
-                self._receive(*heard)
+                self._take(message)
         finally:
             self.streams -= 1
         return b""
 
+    async def _on_relayed(self, batch: bytes, context: grpc.aio.ServicerContext) -> bytes:  # type: ignore[type-arg]
+        if self._relays is None:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "this one does not lead")
+        try:
+            return self._relays(batch)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
 
-class _Method(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    def __init__(self, on_stream: Callable[[AsyncIterator[bytes], object], object]) -> None:
-        self._handler = grpc.stream_unary_rpc_method_handler(on_stream)
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    def __init__(self, server: AccessLogServer) -> None:
+        self._handlers = {
+            contract.ACCESS_LOG_METHOD: grpc.stream_unary_rpc_method_handler(server._on_stream),
+            contract.RELAY_METHOD: grpc.unary_unary_rpc_method_handler(server._on_relayed),
+        }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
-        return self._handler if handler_call_details.method == contract.ACCESS_LOG_METHOD else None
+        return self._handlers.get(handler_call_details.method)
+
+
+class Collector:
+    """The access log as outcomes; a bad message costs itself alone."""
+
+    def __init__(
+        self, address: Address, receive: Receive, security: Security = PRIVATE, relays: Callable[[bytes], bytes] | None = None
+    ) -> None:
+        """`relays`: see `AccessLogServer`."""
+        self._receive = receive
+        self._server = AccessLogServer(address, self.take, security, relays)
+        self.bad_messages = 0
+
+    @property
+    def streams(self) -> int:
+        """Access-log streams that are open now."""
+        return self._server.streams
+
+    async def start(self) -> None:
+        """Listen; raises SettingsError where that is not possible."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Close open streams, remove our own socket."""
+        await self._server.stop()
+
+    def take(self, message: bytes) -> None:
+        """One access-log message, from Envoy or from a relay."""
+        try:
+            heard = wire.read_outcomes(message)
+        except (DecodeError, ValueError, OverflowError) as error:
+            self.bad_messages += 1
+            # Never the text of the error: it quotes the message.
+            said = "an access-log message of %d bytes was dropped (%s); is this Envoy newer than extproc knows? `extproc doctor` looks"
+            log.error(said, len(message), type(error).__name__)
+            return
+        self._receive(*heard)

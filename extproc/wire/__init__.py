@@ -9,6 +9,7 @@ from extproc.wire.assigned import Assigned
 from extproc.wire.copies import AnswerBegins, Piece, RequestBegins, Told, read_copy
 from extproc.wire.effects import set_headers
 from extproc.wire.outcomes import read_outcomes
+from extproc.wire.relayed import Relayed, Taken, read_relayed, read_taken, write_relayed, write_taken
 from extproc.wire.replies import (
     AFFINITY_PREFIX,
     HASH_DIGITS,
@@ -28,7 +29,9 @@ __all__ = [
     "AnswerBegins",
     "Assigned",
     "Piece",
+    "Relayed",
     "RequestBegins",
+    "Taken",
     "Told",
     "encode_cookie",
     "encode_feedback",
@@ -37,6 +40,10 @@ __all__ = [
     "matching_empty_reply",
     "read_copy",
     "read_outcomes",
+    "read_relayed",
     "read_subject",
+    "read_taken",
     "set_headers",
+    "write_relayed",
+    "write_taken",
 ]
