@@ -66,7 +66,7 @@ def envoy(
     from extproc import spec as specs
     from extproc.transport import parse_address
 
-    for address in (router, collector, sampler, feedback):
+    for address in (router, *(one for several in (collector, sampler, feedback) for one in several.split(","))):
         parse_address(address)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
     chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--sampler": sampler}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -41,6 +42,15 @@ SamplerOption = Annotated[
 ]
 FeedbackOption = Annotated[
     str, typer.Option("--feedback-listen", help="Where Envoy sends users' feedback, if the Spec listens to them: HOST:PORT.")
+]
+NameOption = Annotated[
+    str, typer.Option(help="What this controller is called among those of one etcd store; by default the host's name.", show_default=False)
+]
+AdvertiseOption = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="Where other controllers reach this one's collector; by default where it listens.")
+]
+LeaseOption = Annotated[
+    float, typer.Option(min=1.0, max=60.0, help="Seconds after which another controller leads, where this one is silent.")
 ]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
@@ -120,17 +130,26 @@ def controller(
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
+    name: NameOption = "",
+    advertise: AdvertiseOption = "",
+    lease: LeaseOption = 5.0,
+    tls_cert: CertificateOption = "",
+    tls_key: KeyOption = "",
+    tls_client_ca: ClientsOption = "",
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = logs.Level.INFO,
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """The brain: collect outcomes, evaluate gates, decide, write State."""
-    from extproc.controller.process import ControllerSettings, main
+    from extproc.controller.process import main
+    from extproc.controller.settings import ControllerSettings
     from extproc.store.exposures.retention import DAY, MIB, Keep
 
     logs.start("controller", log_format, log_level)
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
-    main(ControllerSettings(str(spec), store, collector, sampler, feedback, api_port, keep, ends_with_stdin=tied))
+    security = Security(tls_cert, tls_key, tls_client_ca)
+    listens = (collector, sampler, feedback, api_port)
+    main(ControllerSettings(str(spec), store, *listens, keep, tied, name or socket.gethostname(), advertise, lease, security))
 
 
 def _router_settings(

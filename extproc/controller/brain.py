@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from extproc.controller import talk
+from extproc.controller.candidate import Standing
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
 from extproc.controller.loop import TICK, Loop
@@ -40,6 +41,7 @@ class Brain:
         metrics: ControllerMetrics,
         vitals: Vitals,
         vital_metrics: VitalMetrics,
+        standing: Standing,
         poller: Poller,
         exposures: Exposures,
         scores: Scores,
@@ -52,6 +54,7 @@ class Brain:
         self._metrics = metrics
         self._vitals = vitals
         self._vital_metrics = vital_metrics
+        self._standing = standing
         self._poller = poller
         self._exposures = exposures
         self._scores = scores
@@ -76,6 +79,7 @@ class Brain:
             case Ask.STATUS:
                 document = status_document(self._loop, self._collector, self._routers.documents(now), time.time())
                 admin = self._loop.spec.listener.admin_port
+                document["controllers"] = self._standing.document()
                 document["flags"] = self._poller.document()
                 document["exposures"] = self._exposures.document()
                 document["judge"] = self._scores.document(time.time())

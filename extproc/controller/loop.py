@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Final
@@ -17,6 +17,7 @@ from extproc import release
 from extproc import spec as spec_room
 from extproc.controller import saved
 from extproc.controller.acts import wished
+from extproc.controller.desk import Desk, are_saved, unsaved
 from extproc.controller.leftovers import LOOK_BACK, Leftovers
 from extproc.controller.readings import NoReadings, Readings
 from extproc.controller.sight import Blindness, Sight
@@ -58,23 +59,8 @@ CLOCK_SET: Final = 1.0
 NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 LOWERING: Final = frozenset({Action.ROLL_BACK, Action.ROLL_BACK_COHORT, Action.RETURN})
 """What may be done blindly: there is less canary afterwards."""
-NOT_YET: Final = Decision(Action.HOLD, "has not been evaluated yet")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Desk:
-    """One rollout as the loop sees it."""
-
-    rollout: Rollout
-    evidence: Evidence
-    findings: tuple[Finding, ...] = ()
-    decision: Decision = NOT_YET
-    saved: saved.Extent = saved.NOTHING_SAVED
-    """How much of the Evidence the store has."""
-    pairs: Pairs | None = None
-    """Of the last shadow; None before the first one."""
 
 
 class Loop:
@@ -170,9 +156,9 @@ class Loop:
             ]
             desks = self.desks.values()
             expected, ripe = before.generation if before is not None else 0, self._leftovers.ripe(state)
-            self._store.commit(state, expected, entries, _unsaved(desks), {spec.digest: text}, ripe)
+            self._store.commit(state, expected, entries, unsaved(desks), {spec.digest: text}, ripe)
             self._leftovers.changed(before, state)
-            _are_saved(desks)
+            are_saved(desks)
         return state
 
     def _lay_out(self, kept: Mapping[str, Desk], now: float) -> None:
@@ -239,15 +225,17 @@ class Loop:
         self.sight.decide(rollout, count, begin, end)
 
     # ------------------------------------------------------------------------------------------------------------------- tick
-    def tick(self, now: float, elapsed: float) -> None:
-        """Evaluate every rollout, act on what that says, and tell routers that it was done."""
+    def tick(self, now: float, elapsed: float) -> bool:
+        """Evaluate every rollout, act on what that says, and tell routers that it was done; True where all Evidence was saved."""
         self._look(now, elapsed)
         carried_out = [self._evaluate(name, desk, now) for name, desk in self.desks.items()]
         self.ticks += 1
         self.last_tick = now
         # Whoever cannot carry out what he decides does not watch.
-        if self.save() and all(carried_out):
+        kept = self.save()
+        if kept and all(carried_out):
             self._beat()
+        return kept
 
     def _look(self, now: float, elapsed: float) -> None:
         """What can be seen at all: a gap in our own time, or in what we hear, is not evidence of anything."""
@@ -310,14 +298,14 @@ class Loop:
         """Write all Evidence; done at each tick, so that a kill costs a second of outcomes. A store that refuses is tried again."""
         desks = self.desks.values()
         try:
-            self._store.save_evidence(_unsaved(desks))
+            self._store.save_evidence(unsaved(desks))
         except StoreError as error:
             problem = error.problems[0]
             if self._refusal != problem.id:
                 log.error("the store cannot be written, and nothing moves until it can: %s", problem, extra={"problem": problem.id})
             self._refusal = problem.id
             return False
-        _are_saved(desks)
+        are_saved(desks)
         if self._refusal:
             log.info("the store can be written again")
             self._refusal = ""
@@ -359,8 +347,8 @@ class Loop:
         state, entry = release.apply(self.state, desk.rollout, decision, actor, now)
         if request:
             entry = replace(entry, numbers={**entry.numbers, "request": request})
-        self._store.commit(state, self.state.generation, [entry], _unsaved([desk]))
-        _are_saved([desk])
+        self._store.commit(state, self.state.generation, [entry], unsaved([desk]))
+        are_saved([desk])
         self.state = state
         self._follow(name)
         about = {"rollout": name, "generation": state.generation}
@@ -387,13 +375,3 @@ class Loop:
         if not state.status.exposes:
             return ()
         return release.evaluate(desk.rollout, desk.evidence, self.readings.values(desk.rollout.name, state.generation))
-
-
-def _unsaved(desks: Iterable[Desk]) -> dict[str, str]:
-    """What the store does not have yet of their Evidence."""
-    return {key: row for desk in desks for key, row in saved.rows(desk.rollout.name, desk.evidence, desk.saved, desk.pairs).items()}
-
-
-def _are_saved(desks: Iterable[Desk]) -> None:
-    for desk in desks:
-        desk.saved = saved.extent(desk.evidence)

@@ -8,8 +8,9 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 from extproc import contract
+from extproc.controller.desk import Desk
 from extproc.controller.ended import Ended
-from extproc.controller.loop import Desk, Loop
+from extproc.controller.loop import Loop
 from extproc.controller.view import e_value, share_now
 from extproc.domain import Arm, JournalEntry, Mirrored, Outcome, Prices, Spec, Status, Undecided, Verdict
 from extproc.measures import MEASURES

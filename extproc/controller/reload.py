@@ -17,13 +17,16 @@ from extproc.controller.loop import Loop
 from extproc.domain import Spec
 from extproc.errors import ExtprocError, RefusedError, StoreError
 from extproc.runtime import FileState, Followed
-from extproc.store import Store, open_store
+from extproc.store import Leadership, Store, open_store
 
 log = logging.getLogger(__name__)
 
 
-def opened(path: str, url: str, now: float) -> tuple[Loop, Store]:
-    """The loop and its store, open for writing. Raises SpecError, SettingsError, RefusedError or StoreError."""
+def opened(path: str, url: str, now: float, leadership: Leadership | None = None) -> tuple[Loop, Store]:
+    """The loop and its store, open for writing; as long as `leadership` lasts, where there is one.
+
+    Raises SpecError, SettingsError, RefusedError or StoreError.
+    """
     file = FileState.of(path, spec_room.beside(path))
     try:
         text, _ = _checked(path)
@@ -31,7 +34,7 @@ def opened(path: str, url: str, now: float) -> tuple[Loop, Store]:
         if not _holds_state(url):
             raise
         text, file.problems = "", error.problems
-    store = open_store(url, writer=True)
+    store = open_store(url, writer=True, leadership=leadership)
     try:
         loop = _begin(file, text, store, now)
     except BaseException:

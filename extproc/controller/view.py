@@ -9,7 +9,8 @@ from typing import Any
 
 from extproc import release
 from extproc.controller.collector import Collector
-from extproc.controller.loop import WARM_UP, Desk, Loop
+from extproc.controller.desk import Desk
+from extproc.controller.loop import WARM_UP, Loop
 from extproc.domain import RolloutState, Status, Verdict
 from extproc.release.gap import Gap
 from extproc.release.gate import TOGETHER

@@ -32,13 +32,13 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         "# extproc's workers, one endpoint each. A dead or frozen worker costs no decision while another one lives.",
         router_cluster(settings),
         "# extproc's collector: what became of each request.",
-        {**_gathered(contract.COLLECTOR_CLUSTER, [_address(settings.collector)]), "connect_timeout": "1s", **_protocol(_http2())},
+        _collector_cluster(settings),
     ]
     if samples(spec):
         found += ["# extproc's sampler: copies for the judge. What it does not take in time is not copied.", _sampler_cluster(settings)]
     if spec.feedback is not None:
         said = "# extproc's feedback service: what users say of answers."
-        found += [said, {**_gathered(contract.FEEDBACK_CLUSTER, [_address(settings.feedback)]), "connect_timeout": "1s"}]
+        found += [said, {**_of_controllers(contract.FEEDBACK_CLUSTER, settings.feedback), "connect_timeout": "1s"}]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
@@ -78,10 +78,29 @@ def router_cluster(settings: EnvoySettings) -> Block:
     }
 
 
+def _collector_cluster(settings: EnvoySettings) -> Block:
+    """Any controller takes the access log, and passes it on to the one that leads. One of several that is frozen would go on holding its
+    stream, and what is sent to it is lost: asked each second whether it lives, it is left."""
+    addresses = _addresses(settings.collector)
+    asked: Block = {"connection_keepalive": {"interval": "1s", "timeout": "1s"}} if len(addresses) > 1 else {}
+    gathered = _gathered(contract.COLLECTOR_CLUSTER, addresses)
+    return {**gathered, "connect_timeout": "1s", **_protocol({"explicit_http_config": {"http2_protocol_options": asked}})}
+
+
+def _of_controllers(name: str, addresses: str) -> Block:
+    """A service of whichever controller leads: the others do not listen."""
+    found = _addresses(addresses)
+    cluster = _gathered(name, found)
+    if len(found) > 1:
+        health = {"timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1}
+        cluster["health_checks"] = [{**health, "tcp_health_check": {}}]
+    return cluster
+
+
 def _sampler_cluster(settings: EnvoySettings) -> Block:
     limits = {"max_connections": 64, "max_pending_requests": MOST_COPIED, "max_requests": MOST_COPIED, "max_retries": 0}
     return {
-        **_gathered(contract.SAMPLER_CLUSTER, [_address(settings.sampler)]),
+        **_of_controllers(contract.SAMPLER_CLUSTER, settings.sampler),
         "connect_timeout": "1s",
         "circuit_breakers": {"thresholds": [limits]},
         **_protocol(_http2()),
@@ -140,6 +159,10 @@ def _gathered(name: str, addresses: list[Block]) -> Block:
     kind: Block = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"} if names else {"type": "STATIC"}
     endpoints = [{"endpoint": {"address": address}} for address in addresses]
     return {"name": name, **kind, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}}
+
+
+def _addresses(addresses: str) -> list[Block]:
+    return [_address(one) for one in addresses.split(",")]
 
 
 def _address(address: str) -> Block:

@@ -40,7 +40,7 @@ class RouterTls:
 
 @dataclass(frozen=True, slots=True)
 class EnvoySettings:
-    """Addresses are `unix:PATH` or `HOST:PORT`, as Envoy sees them."""
+    """Addresses are `unix:PATH` or `HOST:PORT`, as Envoy sees them. Those of controllers may be several, with commas between them."""
 
     router: tuple[str, ...] = contract.endpoints(contract.DEFAULT_ROUTER_LISTEN, 2)
     """One address per worker."""

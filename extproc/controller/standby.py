@@ -1,0 +1,75 @@
+"""A controller that does not lead: it hears outcomes and passes them on, says who leads, and asks for the lead."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Final
+
+from extproc import contract
+from extproc.controller import talk
+from extproc.controller.candidate import Candidate
+from extproc.controller.collector import AccessLogServer
+from extproc.controller.http import Http
+from extproc.controller.listen import BrainSocket
+from extproc.controller.relay import Outbox, Sender
+from extproc.controller.settings import ControllerSettings
+from extproc.controller.talk import Ask, Question
+from extproc.errors import ExtprocError, Problem, RefusedError
+from extproc.transport import parse_address
+
+HAND_OVER: Final = 2.0
+"""Seconds that the last outcomes have to reach the one who leads, where we stop."""
+
+
+class Standby:
+    """One stretch of standing by."""
+
+    def __init__(self, settings: ControllerSettings, candidate: Candidate, http: Http) -> None:
+        self._settings, self._candidate, self._http = settings, candidate, http
+        self._outbox = Outbox()
+
+    async def run(self, stop: asyncio.Event) -> list[bytes]:
+        """Until we lead or `stop` is set; the messages that nobody is known to have kept, which are ours to hear if we lead."""
+        settings, candidate = self._settings, self._candidate
+        # Whoever is alone leads at once, and says nothing of standing by.
+        if await candidate.campaign():
+            return []
+        server = AccessLogServer(parse_address(settings.collector), self._outbox.put, settings.security)
+        sender = Sender(self._outbox, candidate.leaders_collector, settings.security)
+        asked = BrainSocket(Path(contract.brain_path(settings.store)), self.answer)
+        await server.start()
+        await asked.start()
+        await self._http.start()
+        sending = asyncio.create_task(sender.run())
+        leads = False
+        try:
+            while not leads and not stop.is_set():
+                leads = await candidate.campaign()
+        finally:
+            await server.stop()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+            if not leads:
+                await sender.finish(HAND_OVER)
+            await asked.stop()
+        return self._outbox.after(0, most_bytes=1 << 62)[1]
+
+    def answer(self, line: bytes) -> bytes:
+        """One line for one line, as the brain of a leader does; raises ValueError for what is no question."""
+        question = Question.read(line)
+        try:
+            return talk.said(self._said(question))
+        except ExtprocError as error:
+            return talk.refused(error)
+
+    def _said(self, question: Question) -> Any:
+        leader = self._candidate.leader()
+        stands = f"stands by: {leader} leads" if leader else "stands by: nobody leads yet"
+        match question.ask:
+            case Ask.HEALTH:
+                return {"well": True, "text": f"controller: {self._settings.name} {stands}\n"}
+            case Ask.METRICS:
+                return ""
+        hint = f"ask {leader}" if leader else "wait a few seconds; `extproc doctor` says whether the store can be reached"
+        raise RefusedError(Problem("controller.standby", self._settings.name, stands, hint))
