@@ -136,6 +136,7 @@ def controller(
     tls_cert: CertificateOption = "",
     tls_key: KeyOption = "",
     tls_client_ca: ClientsOption = "",
+    plaintext: PlaintextOption = False,
     log_format: LogFormatOption = None,
     log_level: LogLevelOption = logs.Level.INFO,
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
@@ -147,7 +148,7 @@ def controller(
 
     logs.start("controller", log_format, log_level)
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
-    security = Security(tls_cert, tls_key, tls_client_ca)
+    security = Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext)
     listens = (collector, sampler, feedback, api_port)
     main(ControllerSettings(str(spec), store, *listens, keep, tied, name or socket.gethostname(), advertise, lease, security))
 

@@ -17,9 +17,11 @@ import orjson
 from extproc import __version__
 from extproc.controller.settings import ControllerSettings
 from extproc.errors import ExtprocError, StoreError
-from extproc.store import Leadership, Shared, open_shared
+from extproc.store import SharedStore, Store, open_shared
 from extproc.transport import Address, parse_address
 
+ROOM: Final = "controllers"
+"""What the store calls the place where they tell."""
 EVERY: Final = 1.0
 """Seconds between two signs of life."""
 PATIENCE: Final = 1.0
@@ -33,8 +35,8 @@ log = logging.getLogger(__name__)
 class Standing(Protocol):
     """Where one controller stands among others."""
 
-    leadership: Leadership | None
-    """What its writes are bound to; None on one machine, where a lock on the store's file is enough."""
+    store: Store | None
+    """Open for writing as long as it leads; None where a file is opened when it is needed, and locked."""
 
     def held(self) -> bool:
         """True while it may decide."""
@@ -49,7 +51,7 @@ class Standing(Protocol):
 class Alone:
     """The only controller of a store that is a file."""
 
-    leadership: Leadership | None = None
+    store: Store | None = None
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -71,20 +73,21 @@ class Candidate:
     """One controller of several."""
 
     def __init__(self, settings: ControllerSettings) -> None:
-        """Raises SettingsError or StoreError where the store cannot be asked at all."""
+        """Raises StoreError where the store cannot be opened."""
         self._name = settings.name
         self._collector = settings.advertise or settings.collector
-        self._shared: Shared = open_shared(settings.store)
-        self.leadership: Leadership = self._shared.leadership(settings.name, settings.lease)
+        self._shared: SharedStore = open_shared(settings.store, writer=True)
+        self.store: Store | None = self._shared
+        self._leadership = self._shared.leadership(settings.name, settings.lease)
 
     def held(self) -> bool:
         """True while the lease is certain to be ours, by our own clock."""
-        return self.leadership.held()
+        return self._leadership.held()
 
     async def campaign(self) -> bool:
         """Ask for the lead, for a second at most; the store being away is waited for."""
         try:
-            return await asyncio.to_thread(self.leadership.campaign, PATIENCE)
+            return await asyncio.to_thread(self._leadership.campaign, PATIENCE)
         except StoreError as error:
             log.warning("cannot ask for the lead: %s", error.problems[0], extra={"problem": error.problems[0].id})
             await asyncio.sleep(RETRY)
@@ -93,39 +96,38 @@ class Candidate:
     async def resign(self) -> None:
         """Let another one lead at once; where the store does not answer, the lease runs out."""
         with suppress(ExtprocError):
-            await asyncio.to_thread(self.leadership.resign)
+            await asyncio.to_thread(self._leadership.resign)
 
     async def tell(self) -> None:
         """Say once a second that we are there, until cancelled."""
         while True:
             document = {"at": time.time(), "collector": self._collector, "version": __version__}
-            with suppress(ExtprocError):
-                await asyncio.to_thread(self._shared.present_controller, self._name, orjson.dumps(document))
+            self._shared.present(self._name, orjson.dumps(document), ROOM)
             await asyncio.sleep(EVERY)
 
     def leader(self) -> str | None:
         """Who leads, as far as is known."""
-        return self.leadership.leader()
+        return self._leadership.leader()
 
     def leaders_collector(self) -> Address | None:
         """Where the one who leads takes batches; None where nobody does, or where it is us."""
         leader = self.leader()
-        told = self._shared.controllers().get(leader) if leader and leader != self._name else None
-        if told is None:
-            return None
         with suppress(ExtprocError, ValueError, KeyError):
-            return parse_address(orjson.loads(told)["collector"])
+            if leader is not None and leader != self._name:
+                return parse_address(orjson.loads(self._shared.presences(ROOM)[leader])["collector"])
         return None
 
     def routers(self) -> Mapping[str, bytes]:
         """The last Presence of each router."""
-        return self._shared.routers()
+        with suppress(ExtprocError):
+            return self._shared.presences()
+        return {}
 
     def document(self) -> list[dict[str, Any]]:
         """For status: who is there, who leads."""
         leader, now, found = self.leader(), time.time(), []
-        for name, told in sorted(self._shared.controllers().items()):
-            with suppress(ValueError, KeyError):
+        with suppress(ExtprocError, ValueError, KeyError):
+            for name, told in sorted(self._shared.presences(ROOM).items()):
                 said = orjson.loads(told)
                 age = max(0.0, now - said["at"])
                 found.append({"name": name, "leader": name == leader, "age": age, "version": said["version"]})

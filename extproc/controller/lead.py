@@ -56,7 +56,7 @@ async def lead(
     `reloads` is told who is to be asked to read the Spec again. `heard`: access-log messages that were kept for whoever would lead.
     """
     address = parse_address(settings.collector)
-    loop, store = opened(settings.spec_path, settings.store, time.time(), standing.leadership)
+    loop, store = opened(settings.spec_path, settings.store, time.time(), standing.store)
     try:
         followed = follow_spec(loop)
         reloads(followed)
@@ -110,7 +110,8 @@ async def lead(
             loop.save()
             await exposures.stop(LAST_BATCH)
     finally:
-        store.close()
+        if standing.store is None:
+            store.close()
 
 
 async def _until(stop: asyncio.Event, evaluating: Coroutine[None, None, None]) -> None:

@@ -17,13 +17,13 @@ from extproc.controller.loop import Loop
 from extproc.domain import Spec
 from extproc.errors import ExtprocError, RefusedError, StoreError
 from extproc.runtime import FileState, Followed
-from extproc.store import Leadership, Store, open_store
+from extproc.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
 
-def opened(path: str, url: str, now: float, leadership: Leadership | None = None) -> tuple[Loop, Store]:
-    """The loop and its store, open for writing; as long as `leadership` lasts, where there is one.
+def opened(path: str, url: str, now: float, shared: Store | None = None) -> tuple[Loop, Store]:
+    """The loop and its store, open for writing: `shared`, where it is open already.
 
     Raises SpecError, SettingsError, RefusedError or StoreError.
     """
@@ -34,11 +34,12 @@ def opened(path: str, url: str, now: float, leadership: Leadership | None = None
         if not _holds_state(url):
             raise
         text, file.problems = "", error.problems
-    store = open_store(url, writer=True, leadership=leadership)
+    store = shared if shared is not None else open_store(url, writer=True)
     try:
         loop = _begin(file, text, store, now)
     except BaseException:
-        store.close()
+        if shared is None:
+            store.close()
         raise
     return loop, store
 
