@@ -1,8 +1,10 @@
 """The names that other systems rely on: headers, metadata namespaces, metrics, cluster names and ports.
 
 Envoy's configuration, the router, the collector, dashboards and an operator's own rules meet only here. Renaming one of these is
-a breaking change and belongs in the CHANGELOG. This module imports nothing.
+a breaking change and belongs in the CHANGELOG. This module imports nothing of extproc.
 """
+
+from urllib.parse import parse_qs
 
 # -- request headers ---------------------------------------------------------------------------------------------------------
 HEADER_PREFIX = "x-llm-"
@@ -116,6 +118,9 @@ DEFAULT_ROUTER_LISTEN = "unix:/run/extproc/router.sock"
 DEFAULT_COLLECTOR_LISTEN = "unix:/run/extproc/collector.sock"
 DEFAULT_SAMPLER_LISTEN = "unix:/run/extproc/sampler.sock"
 DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
+DEFAULT_LOCAL = "/var/lib/extproc"
+"""Directory of what stays on each machine where the store is etcd's: exposures, samples, feedback, token and Unix sockets."""
+LOCAL_STEM = "extproc.db"
 DEFAULT_API_PORT = 9970
 """The controller's HTTP port on loopback: API, /metrics, /healthz."""
 DEFAULT_METRICS_PORT = 9971
@@ -249,24 +254,34 @@ def assignment_namespace(layer: str) -> str:
     return f"{ASSIGNMENT_NAMESPACE}.{layer}"
 
 
+def local_stem(store: str) -> str:
+    """What the names of all that stays on one machine begin with: the path of `sqlite:PATH`; `<local>/extproc.db` of
+    `etcd://HOST:PORT/PREFIX?local=DIRECTORY`."""
+    scheme, _, rest = store.partition(":")
+    if scheme != "etcd":
+        return rest
+    named = parse_qs(rest.partition("?")[2]).get("local", [DEFAULT_LOCAL])
+    return f"{named[-1].rstrip('/')}/{LOCAL_STEM}"
+
+
 def exposures_path(store: str) -> str:
     """Where the controller of a store keeps the list of exposures: a file beside the store's."""
-    return store.partition(":")[2] + ".exposures"
+    return local_stem(store) + ".exposures"
 
 
 def samples_path(store: str) -> str:
     """Where the judge's process keeps samples and scores: a file beside the store's."""
-    return store.partition(":")[2] + ".samples"
+    return local_stem(store) + ".samples"
 
 
 def feedback_path(store: str) -> str:
     """Where the feedback service of a store keeps its log: a file beside the store's."""
-    return store.partition(":")[2] + ".feedback"
+    return local_stem(store) + ".feedback"
 
 
 def presence_path(store: str) -> str:
     """Where the controller of a store listens for the Presence of its routers: a Unix datagram socket beside the store's file."""
-    return store.partition(":")[2] + ".presence"
+    return local_stem(store) + ".presence"
 
 
 def endpoints(listen: str, workers: int) -> tuple[str, ...]:
@@ -285,4 +300,4 @@ def endpoints(listen: str, workers: int) -> tuple[str, ...]:
 
 def brain_path(store: str) -> str:
     """Where the controller of a store answers its API process: a Unix socket beside the store's file, its owner's alone."""
-    return store.partition(":")[2] + ".brain.sock"
+    return local_stem(store) + ".brain.sock"

@@ -12,7 +12,7 @@ from extproc.errors import Problem, SettingsError
 
 def token_path(store_url: str) -> Path:
     """Where the token of a store's controller lies: `<file>.token`."""
-    return Path(store_url.partition(":")[2] + ".token")
+    return Path(contract.local_stem(store_url) + ".token")
 
 
 def server_token(store_url: str) -> str:

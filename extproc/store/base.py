@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from extproc import contract
 from extproc.domain import Heartbeat, JournalEntry, State
 from extproc.errors import Problem, StoreError
 
@@ -86,16 +87,74 @@ class Store(Protocol):
         """Give back files and locks."""
 
 
+class Leadership(Protocol):
+    """One candidate for leading the controllers of a store."""
+
+    name: str
+
+    def campaign(self, timeout: float) -> bool:
+        """Try to lead; True as soon as we do, False after `timeout` seconds (and the time of one answer), whatever was in the way."""
+
+    def held(self) -> bool:
+        """True as long as nobody else can lead, by our own clock: cheap, no network. That a write succeeds is what proves it."""
+
+    def leader(self) -> str | None:
+        """The name of whoever leads, as far as we have been told."""
+
+    def resign(self) -> None:
+        """Lead no more; another one may, at once."""
+
+
+class SharedStore(Store, Protocol):
+    """A store of many machines. Every write compares who leads: StoreError `store.not-leader` where that is not us."""
+
+    def leadership(self, name: str, ttl: float = 5.0) -> Leadership:
+        """Become a candidate; from now on this store writes only while it leads. Without, it writes only where nobody leads.
+
+        `ttl`: seconds, whole ones, until a leader that fell silent is replaced.
+        """
+
+    def present(self, name: str, document: bytes, room: str = "routers") -> None:
+        """Say of this process what `presences` tells others, until it says something else, closes the store, or is gone for 10 s.
+
+        Does not wait. `room`: `routers` or `controllers`.
+        """
+
+    def presences(self, room: str = "routers") -> dict[str, bytes]:
+        """Name -> what it says, of those that are there; from a cache, which is filled the first time that one asks."""
+
+
 def open_store(url: str, writer: bool = False) -> Store:
-    """The store that a URL names: `sqlite:PATH`. Raises StoreError if it cannot be opened; a reader does not create one."""
+    """The store that a URL names: `sqlite:PATH`, or `etcd://HOST:PORT,.../PREFIX`.
+
+    Raises StoreError if it cannot be opened; a reader does not create one.
+    """
+    if is_shared(url):
+        return open_shared(url, writer)
     from extproc.store.sqlite import SqliteStore
 
     return SqliteStore(path_of(url), writer)
 
 
+def open_shared(url: str, writer: bool = False) -> SharedStore:
+    """The store of many machines that a URL names; raises StoreError as open_store does."""
+    from extproc.store.etcd import EtcdStore
+
+    return EtcdStore(url, writer)
+
+
+def is_shared(url: str) -> bool:
+    """True where a URL names a store of many machines."""
+    return url.startswith("etcd://")
+
+
 def path_of(url: str) -> Path:
-    """The file that a URL names; raises StoreError where it names none."""
+    """What the names of all local files of a store begin with: the file of `sqlite:PATH` itself, `<local>/extproc.db` of an etcd store.
+
+    Raises StoreError where the URL names none.
+    """
     scheme, separator, rest = url.partition(":")
-    if scheme != "sqlite" or not separator or not rest:
-        raise StoreError(Problem("store.url", url, "names no store", "write sqlite:PATH, such as sqlite:/var/lib/extproc/extproc.db"))
-    return Path(rest)
+    if not (is_shared(url) or (scheme == "sqlite" and separator and rest)):
+        hint = "write sqlite:PATH, such as sqlite:/var/lib/extproc/extproc.db, or etcd://HOST:PORT,HOST:PORT/PREFIX"
+        raise StoreError(Problem("store.url", url, "names no store", hint))
+    return Path(contract.local_stem(url))
