@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -81,34 +82,32 @@ async def lead(
         hearing = FeedbackKeeper(loop, store, settings.feedback)
         users = Users(loop, hearing)
         exposures = Exposures(loop, settings.keep, time.time())
-        await collector.start()
-        presence.start()
-        await hearing.start()
         await http.start()
         vitals = Vitals(time.monotonic())
         poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
         told = (poller, exposures, scores, users)
         brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, http.restarts), standing, *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
-        await asked.start()
-        exposures.start()
-        for message in heard:
-            collector.take(message)
-        kept = (poller, MetricGates(loop), scores, judging, users, hearing)
-        works = (followed.follow(), _follow_routers(standing, routers), *(one.keep() for one in kept))
-        beside = [asyncio.create_task(work) for work in works]
-        try:
+        async with AsyncExitStack() as ends:
+            exposures.start()
+            ends.push_async_callback(exposures.stop, LAST_BATCH)
+            ends.callback(loop.save)
+            ends.push_async_callback(collector.stop)
+            await collector.start()
+            ends.callback(presence.stop)
+            presence.start()
+            ends.push_async_callback(asked.stop)
+            await asked.start()
+            ends.push_async_callback(hearing.close)
+            await hearing.start()
+            ends.push_async_callback(judging.stop)
+            for message in heard:
+                collector.take(message)
+            kept = (poller, MetricGates(loop), scores, judging, users, hearing)
+            works = (followed.follow(), _follow_routers(standing, routers), *(one.keep() for one in kept))
+            for work in works:
+                ends.callback(asyncio.create_task(work).cancel)
             await _until(stop, _evaluate(loop, vitals, exposures, collector, intake, standing))
-        finally:
-            for task in beside:
-                task.cancel()
-            await judging.stop()
-            await hearing.close()
-            await asked.stop()
-            presence.stop()
-            await collector.stop()
-            loop.save()
-            await exposures.stop(LAST_BATCH)
     finally:
         if standing.store is None:
             store.close()

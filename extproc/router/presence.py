@@ -1,49 +1,116 @@
-"""Presence: what this router tells the controller once a second, by a datagram that never waits.
+"""Presence: what this router tells the controller once a second, and never waits: by a datagram, or beyond one machine by the store.
 
 Nobody listens while the controller is away; that costs a router nothing, and the controller knows by the outcomes that routers are there.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
+from extproc import __version__, contract
+from extproc.errors import StoreError
 from extproc.router.metrics import WorkerView
+from extproc.store import SharedStore, is_shared, open_shared
 
 EVERY: Final = 1.0
-"""Seconds between two datagrams."""
+"""Seconds between two words."""
+
+log = logging.getLogger(__name__)
 
 
-class Presence:
+class Presence(Protocol):
     """One router's voice."""
 
-    def __init__(self, path: Path, listen: str) -> None:
-        """`path`: the controller's datagram socket. `listen`: where this router's workers are, which no other router of a machine has."""
-        self._path = str(path)
-        self._name = f"{socket.gethostname()} {listen}"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.untold = 0
-        """Datagrams that nobody took."""
+    untold: int
+    """Words that nobody took."""
 
     def tell(self, views: Sequence[WorkerView], at: float) -> None:
-        """One datagram; `at` is Unix seconds."""
-        restarts: Counter[str] = Counter()
-        for view in views:
-            restarts.update(view.restarts)
-        document = {"router": self._name, "at": at, "workers": [_worker(view) for view in views], "restarts": restarts}
+        """One word; `at` is Unix seconds."""
+
+    def close(self) -> None:
+        """Give back what it needed."""
+
+
+def presence(store: str, listen: str) -> Presence:
+    """The voice towards the controllers of a store. `listen`: where this router's workers are, which no other router of a machine has."""
+    name = f"{socket.gethostname()} {listen}"
+    return StorePresence(store, name) if is_shared(store) else SocketPresence(Path(contract.presence_path(store)), name)
+
+
+class SocketPresence:
+    """By the controller's datagram socket."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._name = str(path), name
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self.untold = 0
+
+    def tell(self, views: Sequence[WorkerView], at: float) -> None:
+        """One datagram."""
         try:
-            self._socket.sendto(orjson.dumps(document), self._path)
+            self._socket.sendto(_word(self._name, views, at), self._path)
         except OSError:
             self.untold += 1
 
     def close(self) -> None:
         """Give the socket back."""
         self._socket.close()
+
+
+class StorePresence:
+    """By a store of many machines, where a word is kept for as long as we live."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url, self._name = url, name
+        self._store: SharedStore | None = None
+        self._opening: Future[SharedStore] | None = None
+        self._opener = ThreadPoolExecutor(1, "presence")
+        self.untold = 0
+
+    def tell(self, views: Sequence[WorkerView], at: float) -> None:
+        """What is said until the next word; lost where the store has not been reached yet."""
+        if self._store is None:
+            self._open()
+        if self._store is not None:
+            self._store.present(self._name, _word(self._name, views, at))
+        else:
+            self.untold += 1
+
+    def _open(self) -> None:
+        """Beside the loop: the store may be away."""
+        if self._opening is None:
+            self._opening = self._opener.submit(open_shared, self._url)
+        elif self._opening.done():
+            opened, self._opening = self._opening, None
+            try:
+                self._store = opened.result()
+            except StoreError as error:
+                log.debug("nobody hears of this router yet: %s", error.problems[0])
+
+    def close(self) -> None:
+        """We are gone, and nobody has to wait until that is certain."""
+        self._opener.shutdown()
+        if self._opening is not None and self._opening.exception() is None:
+            self._store = self._opening.result()
+        if self._store is not None:
+            self._store.close()
+
+
+def _word(name: str, views: Sequence[WorkerView], at: float) -> bytes:
+    restarts: Counter[str] = Counter()
+    for view in views:
+        restarts.update(view.restarts)
+    return orjson.dumps(
+        {"router": name, "at": at, "version": __version__, "workers": [_worker(view) for view in views], "restarts": restarts}
+    )
 
 
 def _worker(view: WorkerView) -> dict[str, Any]:

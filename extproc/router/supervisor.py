@@ -10,7 +10,6 @@ import logging
 import secrets
 import socket
 import sys
-from pathlib import Path
 from time import time
 
 import orjson
@@ -24,7 +23,7 @@ from extproc import contract
 from extproc import spec as spec_room
 from extproc.errors import SettingsError
 from extproc.router.metrics import WorkerView, exposition
-from extproc.router.presence import EVERY, Presence
+from extproc.router.presence import EVERY, presence
 from extproc.router.reload import SpecFile
 from extproc.router.settings import RouterSettings, WorkerSettings
 from extproc.runtime import FileState, hangup_asks, stop_on_signals
@@ -97,13 +96,13 @@ class Supervisor:
 
     async def _tell_presence(self, store: str) -> None:
         """Once a second, until cancelled."""
-        presence = Presence(Path(contract.presence_path(store)), self._settings.listen)
+        voice = presence(store, self._settings.listen)
         try:
             while True:
-                presence.tell(await self.views(), time())
+                voice.tell(await self.views(), time())
                 await asyncio.sleep(EVERY)
         finally:
-            presence.close()
+            voice.close()
 
     async def _announce(self, metrics: str) -> None:
         """One line on standard output when every worker serves: scripts wait for it."""

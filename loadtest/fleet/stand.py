@@ -22,7 +22,7 @@ from extproc.errors import ExtprocError, Problem
 from extproc.render.envoy import envoy_yaml
 from extproc.render.settings import EnvoySettings
 from extproc.spec import read as read_spec
-from extproc.store import Store, open_store
+from extproc.store import SharedStore, open_shared
 from loadtest.fleet.network import Network
 
 NODES: Final = ("etcd1", "etcd2", "etcd3")
@@ -50,10 +50,10 @@ class Fleet:
         for model, port in MODEL_PORTS.items():
             document["models"][model]["endpoint"] = {"host": "127.0.0.1", "port": port}
         (rollout,) = document["rollouts"].values()
-        gates = rollout["phases"][0]["gates"]
-        rollout["phases"] = [{"share": "50%", "min_dwell": "1h", "max_dwell": "2h", "min_units": 1000, "gates": gates}]
+        first = {**rollout["phases"][0], "share": "50%", "min_dwell": "1h", "max_dwell": "2h"}
+        rollout["phases"] = [first, rollout["phases"][-1]]
         self.spec = stand.write_spec(document, self.directory)
-        self._store: Store | None = None
+        self._store: SharedStore | None = None
 
     def url(self, name: str) -> str:
         """The store as a machine knows it."""
@@ -149,28 +149,24 @@ class Fleet:
         return said.decode()
 
     async def act(self, *arguments: str) -> None:
-        """A person's act, at whichever controller leads by then."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        """A person's act, at the controller that leads."""
+        deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
-            for name in CONTROLLERS:
-                if name not in self.parts:
-                    continue
-                try:
-                    await self.command(name, *arguments, "--why", "the fleet's test")
-                except DemoError:
-                    if loop.time() > deadline:
-                        raise
-                else:
-                    return
-            await asyncio.sleep(0.2)
+            try:
+                await self.command(self.leader() or CONTROLLERS[0], *arguments, "--why", "the fleet's test")
+            except DemoError:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
 
     # ----------------------------------------------------------------------------------------------------------------- what is there
     @property
-    def store(self) -> Store:
+    def store(self) -> SharedStore:
         """The store as somebody who only looks sees it; opened when it is first needed."""
         if self._store is None:
-            self._store = open_store(self.url("c1"))
+            self._store = open_shared(self.url("c1"))
         return self._store
 
     def state(self) -> State | None:
@@ -182,7 +178,7 @@ class Fleet:
     def leader(self) -> str | None:
         """The controller that leads."""
         with suppress(ExtprocError):
-            return self.store.leader()
+            return self.store.leadership("nobody").leader()
         return None
 
     async def until(self, what: object, described: str, patience: float = PATIENCE) -> float:

@@ -26,6 +26,7 @@ from extproc.controller.answers import LONGEST_BODY
 from extproc.controller.api import LONGEST_REQUEST, Api
 from extproc.controller.ask import BrainClient
 from extproc.controller.brain import FROZEN_AFTER, Brain
+from extproc.controller.candidate import Alone
 from extproc.controller.collector import Collector
 from extproc.controller.exposures import Exposures
 from extproc.controller.hearing import FeedbackKeeper
@@ -65,7 +66,7 @@ class Served:
         routers = Routers(lambda *_: None)
         users = Users(self.loop, FeedbackKeeper(self.loop, self.store, "127.0.0.1:0"))
         beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0), Scores(self.loop), users
-        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, *beside)
+        brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, Alone("me"), *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 from collections import Counter
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from extproc.controller.routers import FORGOTTEN_AFTER, SILENT_AFTER, PresenceSocket, Routers
 from extproc.errors import SettingsError
 from extproc.router.metrics import WorkerView
-from extproc.router.presence import Presence
+from extproc.router.presence import SocketPresence
 
 WALL = 1_700_000_000.0
 
@@ -45,7 +46,7 @@ class Heard:
         self.routers = Routers(self._count)
         self.now = 100.0
         self.socket = PresenceSocket(path, lambda data: self.routers.receive(data, self.now, WALL + self.now))
-        self.presence = Presence(path, "unix:/run/router.sock")
+        self.presence = SocketPresence(path, f"{socket.gethostname()} unix:/run/router.sock")
 
     def _count(self, rollout: str, count: int, begin: float, end: float) -> None:
         self.decided[rollout] += count
