@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -24,6 +24,9 @@ STYLES = {
     "completed": "bold green",
     "rolled_back": "bold red",
 }
+
+SEEN: Final = 5.0
+"""Seconds without a word after which a controller is shown in red: it tells once a second."""
 
 
 def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: int = 6) -> RenderableType:
@@ -45,6 +48,8 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     if status["users"]["feedback"] is not None:
         parts.append(Panel(users_picture(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
+    if len(status["controllers"]) > 1:
+        parts.append(Panel(_controllers(status), title="Controllers", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
     return Group(*_silence(status["stale"]), *parts)
 
@@ -147,6 +152,19 @@ def _told(rollout: dict[str, Any]) -> list[RenderableType]:
         left = duration(rollout["override"]["seconds"])
         parts.append(Text(f"a person answers for missing evidence, for {left} more; harm still rolls back", style="bold yellow"))
     return parts
+
+
+def _controllers(status: dict[str, Any]) -> RenderableType:
+    """One line each: who leads, and whether all have one version."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("", "", "seen", "version"):
+        table.add_column(column, justify="left" if not column else "right")
+    versions = {one["version"] for one in status["controllers"]}
+    for one in status["controllers"]:
+        leads = Text("leads", "bold green") if one["leader"] else Text("stands by", "dim")
+        age = Text(f"{seconds(one['age'])} ago", "bold red" if one["age"] > SEEN else "")
+        table.add_row(Text(one["name"]), leads, age, Text(one["version"], "yellow" if len(versions) > 1 else ""))
+    return table
 
 
 def _routers(status: dict[str, Any]) -> RenderableType:

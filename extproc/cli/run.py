@@ -59,7 +59,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import RUN
 
-    for command in (serve, router, controller):
+    for command in (serve, router, controller, collector):
         app.command(rich_help_panel=RUN)(command)
 
 
@@ -151,6 +151,23 @@ def controller(
     security = Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext)
     listens = (collector, sampler, feedback, api_port)
     main(ControllerSettings(str(spec), store, *listens, keep, tied, name or socket.gethostname(), advertise, lease, security))
+
+
+def collector(
+    store: StoreOption,
+    listen: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
+    tls_cert: CertificateOption = "",
+    tls_key: KeyOption = "",
+    tls_client_ca: ClientsOption = "",
+    plaintext: PlaintextOption = False,
+    log_format: LogFormatOption = None,
+    log_level: LogLevelOption = logs.Level.INFO,
+) -> None:
+    """Beyond one machine, beside an Envoy: keep what became of its requests until the controller that leads has it."""
+    from extproc.controller.passing import PassingSettings, main
+
+    logs.start("collector", log_format, log_level)
+    main(PassingSettings(store, listen, Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext)))
 
 
 def _router_settings(

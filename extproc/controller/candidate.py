@@ -17,7 +17,7 @@ import orjson
 from extproc import __version__
 from extproc.controller.settings import ControllerSettings
 from extproc.errors import ExtprocError, StoreError
-from extproc.store import SharedStore, Store, open_shared
+from extproc.store import Leadership, SharedStore, Store, open_shared
 from extproc.transport import Address, parse_address
 
 ROOM: Final = "controllers"
@@ -69,6 +69,36 @@ class Alone:
         return [{"name": self._name, "leader": True, "age": 0.0, "version": __version__}]
 
 
+class Others:
+    """The controllers of one shared store, as each of them, and whoever passes outcomes on, sees them."""
+
+    def __init__(self, shared: SharedStore, leadership: Leadership, name: str = "") -> None:
+        """`name`: our own among them; empty where we are none."""
+        self._shared, self._leadership, self._name = shared, leadership, name
+
+    def leader(self) -> str | None:
+        """Who leads, as far as is known."""
+        return self._leadership.leader()
+
+    def leaders_collector(self) -> Address | None:
+        """Where the one who leads takes batches; None where nobody does, or where it is us."""
+        leader = self.leader()
+        with suppress(ExtprocError, ValueError, KeyError):
+            if leader is not None and leader != self._name:
+                return parse_address(orjson.loads(self._shared.presences(ROOM)[leader])["collector"])
+        return None
+
+    def document(self) -> list[dict[str, Any]]:
+        """For status: who is there, who leads."""
+        leader, now, found = self.leader(), time.time(), []
+        with suppress(ExtprocError, ValueError, KeyError):
+            for name, told in sorted(self._shared.presences(ROOM).items()):
+                said = orjson.loads(told)
+                age = max(0.0, now - said["at"])
+                found.append({"name": name, "leader": name == leader, "age": age, "version": said["version"]})
+        return found
+
+
 class Candidate:
     """One controller of several."""
 
@@ -79,6 +109,7 @@ class Candidate:
         self._shared: SharedStore = open_shared(settings.store, writer=True)
         self.store: Store | None = self._shared
         self._leadership = self._shared.leadership(settings.name, settings.lease)
+        self.others = Others(self._shared, self._leadership, settings.name)
 
     def held(self) -> bool:
         """True while the lease is certain to be ours, by our own clock."""
@@ -105,18 +136,6 @@ class Candidate:
             self._shared.present(self._name, orjson.dumps(document), ROOM)
             await asyncio.sleep(EVERY)
 
-    def leader(self) -> str | None:
-        """Who leads, as far as is known."""
-        return self._leadership.leader()
-
-    def leaders_collector(self) -> Address | None:
-        """Where the one who leads takes batches; None where nobody does, or where it is us."""
-        leader = self.leader()
-        with suppress(ExtprocError, ValueError, KeyError):
-            if leader is not None and leader != self._name:
-                return parse_address(orjson.loads(self._shared.presences(ROOM)[leader])["collector"])
-        return None
-
     def routers(self) -> Mapping[str, bytes]:
         """The last Presence of each router."""
         with suppress(ExtprocError):
@@ -125,13 +144,7 @@ class Candidate:
 
     def document(self) -> list[dict[str, Any]]:
         """For status: who is there, who leads."""
-        leader, now, found = self.leader(), time.time(), []
-        with suppress(ExtprocError, ValueError, KeyError):
-            for name, told in sorted(self._shared.presences(ROOM).items()):
-                said = orjson.loads(told)
-                age = max(0.0, now - said["at"])
-                found.append({"name": name, "leader": name == leader, "age": age, "version": said["version"]})
-        return found
+        return self.others.document()
 
     def close(self) -> None:
         """Give back the lease and the connection."""

@@ -33,6 +33,8 @@ class ControllerMetrics:
         self._prices: Mapping[str, Prices] = {}
         tokens = ["rollout", "cohort", "arm", "model", "type"]
         self._tokens = Counter(contract.METRIC_TOKENS, "Tokens, by model that answered.", tokens, registry=registry)
+        leads = Gauge(contract.METRIC_LEADS, "1 where this controller decides, 0 where it stands by.", registry=registry)
+        leads.set(1)
         self._late = Gauge(contract.METRIC_LATE_OUTCOMES, "Outcomes that came too late to be looked at.", ["rollout"], registry=registry)
         self._undecided = Counter(
             contract.METRIC_UNDECIDED,

@@ -18,6 +18,8 @@ from extproc.controller.talk import Ask, Question
 from extproc.errors import ExtprocError, Problem, RefusedError
 from extproc.transport import parse_address
 
+STANDS_BY: Final = f"# TYPE {contract.METRIC_LEADS} gauge\n{contract.METRIC_LEADS} 0\n"
+"""Its metrics: all others are the leader's."""
 HAND_OVER: Final = 2.0
 """Seconds that the last outcomes have to reach the one who leads, where we stop."""
 
@@ -36,7 +38,7 @@ class Standby:
         if await candidate.campaign():
             return []
         server = AccessLogServer(parse_address(settings.collector), self._outbox.put, settings.security)
-        sender = Sender(self._outbox, candidate.leaders_collector, settings.security)
+        sender = Sender(self._outbox, candidate.others.leaders_collector, settings.security)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), self.answer)
         await server.start()
         await asked.start()
@@ -64,12 +66,12 @@ class Standby:
             return talk.refused(error)
 
     def _said(self, question: Question) -> Any:
-        leader = self._candidate.leader()
+        leader = self._candidate.others.leader()
         stands = f"stands by: {leader} leads" if leader else "stands by: nobody leads yet"
         match question.ask:
             case Ask.HEALTH:
                 return {"well": True, "text": f"controller: {self._settings.name} {stands}\n"}
             case Ask.METRICS:
-                return ""
+                return STANDS_BY
         hint = f"ask {leader}" if leader else "wait a few seconds; `extproc doctor` says whether the store can be reached"
         raise RefusedError(Problem("controller.standby", self._settings.name, stands, hint))
