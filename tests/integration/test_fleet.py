@@ -1,0 +1,42 @@
+"""Beyond one machine: etcd, controllers, routers and Envoys in network namespaces under load, while parts of them die, freeze or are cut off.
+
+The whole of it, with its figures, is `make proof SECTIONS=fleet`; here are the three that have broken others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from extproc.demo.processes import DemoError
+from loadtest.fleet import faults
+from loadtest.fleet.network import Network
+
+FAULTS = ("kill_the_leader", "cut_a_router_off", "freeze_the_leader")
+RATE = 6.0
+
+
+def _can_make_networks() -> bool:
+    if os.geteuid() != 0:
+        return False
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Network()).machine("probe")
+        except (DemoError, FileNotFoundError):
+            return False
+    return True
+
+
+@pytest.mark.skipif(not _can_make_networks(), reason="network namespaces need root's privileges")
+def test_no_client_notices_and_no_decision_is_lost_or_made_twice() -> None:
+    """Somebody leads again within the lease and a few seconds; after a decision nobody is sent to the canary for longer than a second, by
+    a router that is cut off for longer than its watch lease; the Journal has every act once."""
+    seen, problems, requests = asyncio.run(faults.measure(RATE, FAULTS))
+    assert not problems
+    assert [one.what for one in seen] == [faults.FAULTS[name][0] for name in FAULTS]
+    assert requests > 200
+    assert all(one.led < 30.0 for one in seen)
+    assert seen[1].cut_off > 0.0, "the router that was cut off had not been asked"
