@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +20,9 @@ import pytest
 from extproc.demo.processes import free_port
 
 WAIT = 60.0
+MEMORY = Path("/dev/shm")
+ROOM = 2 << 30
+"""Bytes; etcd sets 64 MB aside for each file of its log."""
 
 
 def program(name: str = "etcd") -> str:
@@ -111,9 +117,15 @@ class Etcd:
 
 @contextmanager
 def etcd(directory: Path, nodes: int = 1, flags: Sequence[str] = (), ctl_flags: Sequence[str] = ()) -> Iterator[Etcd]:
-    """A cluster that answers. Nothing of it is worth a disk's time: its directory goes with the test."""
+    """A cluster that answers. Its data lies in memory where there is room: nothing of it is worth a disk's time."""
     program()
     directory.mkdir(exist_ok=True)
+    room = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM else directory
+    with tempfile.TemporaryDirectory(dir=room, ignore_cleanup_errors=True) as data:
+        yield from _cluster(Path(data), nodes, flags, ctl_flags)
+
+
+def _cluster(directory: Path, nodes: int, flags: Sequence[str], ctl_flags: Sequence[str]) -> Iterator[Etcd]:
     made = Etcd([Node(directory, f"n{number}", free_port(), free_port(), tuple(flags)) for number in range(nodes)], list(ctl_flags))
     try:
         for node in made.nodes:
@@ -123,3 +135,59 @@ def etcd(directory: Path, nodes: int = 1, flags: Sequence[str] = (), ctl_flags: 
     finally:
         for node in made.nodes:
             node.kill()
+
+
+class Way:
+    """A TCP way to a server that can be cut, or made deaf: what is sent arrives, and no answer comes back."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._open: list[socket.socket] = []
+        self._deaf = self._cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """End all connections, and each new one at once."""
+        self._cut = True
+        self._end_all()
+
+    def deafen(self) -> None:
+        """No answer comes back any more."""
+        self._deaf = True
+
+    def mend(self) -> None:
+        """As before, with new connections."""
+        self._end_all()
+        self._cut = self._deaf = False
+
+    def close(self) -> None:
+        """For good."""
+        self._listener.close()
+        self.cut()
+
+    def _end_all(self) -> None:
+        while self._open:
+            with suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                if self._cut:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._open += [near, far]
+                threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+        with suppress(OSError), source:
+            while data := source.recv(1 << 16):
+                if not (back and self._deaf):
+                    sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)

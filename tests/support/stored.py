@@ -31,7 +31,12 @@ def entry(generation: int = 1, rollout: str = "new", **numbers: object) -> Journ
 def python(program: str, *arguments: str) -> subprocess.Popen[str]:
     """Another process, with a line of its own for each print."""
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
