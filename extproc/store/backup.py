@@ -11,7 +11,7 @@ from typing import Final
 
 from extproc.errors import Problem, StoreError
 from extproc.store import faults, files, schema
-from extproc.store.base import path_of
+from extproc.store.base import is_shared, path_of
 
 PATIENCE: Final = 5.0
 """Seconds to wait for somebody who has locked the whole file; nobody's loop waits with us."""
@@ -34,6 +34,9 @@ def backup(url: str, destination: Path, force: bool = False) -> Copied:
 
     `force`: replace what is there, unless a controller has it open. Raises StoreError; the destination is then as it was.
     """
+    if is_shared(url):
+        hint = f"etcdctl --endpoints={url.removeprefix('etcd://').partition('/')[0].partition('?')[0]} snapshot save FILE (docs/etcd.md)"
+        raise StoreError(Problem("store.backup", url, "etcd makes its own backups, of all that is in it", hint))
     source = path_of(url)
     if destination.exists() and not force:
         hint = "choose another name, or --force to replace it"

@@ -135,6 +135,8 @@ class StoreSeen:
     generation: int | None = None
     writer: int | None = None
     """Process that holds the writer's lock; 0: nobody; None: the kernel's table cannot be read."""
+    shared: bool = False
+    """It is no file but etcd; then only `path`, `problem` and `generation` tell something."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from typing import Final
 from urllib.parse import quote
 
 from extproc.cli.doctor.seen import StoreSeen
+from extproc.errors import StoreError
+from extproc.store import is_shared, open_store
 
 PATIENCE: Final = 5.0
 """Seconds for the integrity check."""
@@ -20,7 +22,9 @@ _STEPS: Final = 10_000
 
 
 def look_at_store(url: str) -> StoreSeen:
-    """What `sqlite:PATH` leads to."""
+    """What `sqlite:PATH` leads to, or whether etcd answers."""
+    if is_shared(url):
+        return _look_at_etcd(url)
     path = Path(url.partition(":")[2])
     try:
         found = path.stat()
@@ -41,6 +45,15 @@ def look_at_store(url: str) -> StoreSeen:
         generation,
         _writer(Path(f"{path}.writer.lock")),
     )
+
+
+def _look_at_etcd(url: str) -> StoreSeen:
+    try:
+        with closing(open_store(url)) as store:
+            state = store.read_state()
+    except StoreError as error:
+        return StoreSeen(url, error.problems[0].message, shared=True)
+    return StoreSeen(url, generation=state.generation if state is not None else None, shared=True)
 
 
 def _content(path: Path) -> tuple[str, str, int | None]:

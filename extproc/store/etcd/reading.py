@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -13,7 +14,7 @@ from extproc.store.codec import decode_entry
 from extproc.store.etcd.client import Client
 from extproc.store.etcd.documents import parts_name, unpack
 from extproc.store.etcd.layout import Layout, after
-from extproc.store.etcd.requests import RANGE, TXN, found, get
+from extproc.store.etcd.requests import MOST_OPERATIONS, RANGE, TXN, found, get
 
 PAGE: Final = 500
 """Entries of the Journal in one answer: a few hundred kB."""
@@ -38,19 +39,16 @@ class Reader:
         answer = await self._client.call(RANGE, EtcdRangeRequest(key=key), until)
         if not answer.kvs:
             raise StoreError(Problem("store.no-spec", digest, "no Spec with this digest was published", "start the controller with it"))
-        return await self._document(answer.kvs[0], answer.header.revision, until)
+        (text,) = await self._documents(answer.kvs, answer.header.revision, until)
+        return text
 
     async def evidence(self, until: float) -> dict[str, str]:
         """All documents, as they were together at one moment."""
         directory = self._layout.evidence("")
         answer = await self._client.call(RANGE, EtcdRangeRequest(key=directory, range_end=after(directory)), until)
-        documents = {}
-        for kv in answer.kvs:
-            name = parts_name(kv.value)
-            if name is not None:
-                self.parts[kv.key] = name
-            documents[kv.key[len(directory) :].decode()] = await self._document(kv, answer.header.revision, until)
-        return documents
+        self.parts |= {kv.key: name for kv in answer.kvs if (name := parts_name(kv.value)) is not None}
+        names = [kv.key[len(directory) :].decode() for kv in answer.kvs]
+        return dict(zip(names, await self._documents(answer.kvs, answer.header.revision, until), strict=True))
 
     async def journal(self, rollout: str | None, limit: int, before: int | None, until: float) -> list[JournalEntry]:
         """Newest first. Numbers have no gaps, so a page is a range of numbers."""
@@ -66,14 +64,18 @@ class Reader:
             end = begin
         return entries[:limit]
 
-    async def _document(self, kv: EtcdKeyValue, revision: int, until: float) -> str:
-        name = parts_name(kv.value)
-        if name is None:
-            return unpack(kv.key, kv.value)
-        directory = self._layout.chunks(name)
-        request = EtcdRangeRequest(key=directory, range_end=after(directory), revision=revision)
-        answer = await self._client.call(RANGE, request, until)
-        return unpack(kv.key, kv.value, [part.value for part in answer.kvs])
+    async def _documents(self, heads: Sequence[EtcdKeyValue], revision: int, until: float) -> list[str]:
+        """Their texts, with the parts as they were at that revision."""
+        names = [name for kv in heads if (name := parts_name(kv.value)) is not None]
+        parts: dict[str, list[bytes]] = {}
+        for first in range(0, len(names), MOST_OPERATIONS):
+            some = names[first : first + MOST_OPERATIONS]
+            directories = [self._layout.chunks(name) for name in some]
+            request = EtcdTxnRequest(success=[get(one, after(one), revision) for one in directories])
+            answer = await self._client.call(TXN, request, until)
+            for name, response in zip(some, answer.responses, strict=True):
+                parts[name] = [kv.value for kv in response.response_range.kvs]
+        return [unpack(kv.key, kv.value, parts.get(parts_name(kv.value) or "", ())) for kv in heads]
 
 
 def last_number(value: bytes | None) -> int:

@@ -55,9 +55,9 @@ KEEP_ALIVE: Final = Method("/etcdserverpb.Lease/LeaseKeepAlive", EtcdLeaseKeepAl
 AUTHENTICATE: Final = Method("/etcdserverpb.Auth/Authenticate", EtcdAuthenticateRequest, EtcdAuthenticateResponse)
 
 
-def get(key: bytes, end: bytes = b"") -> EtcdRequestOp:
-    """Read a key, or those from `key` to before `end`."""
-    return EtcdRequestOp(request_range=EtcdRangeRequest(key=key, range_end=end))
+def get(key: bytes, end: bytes = b"", revision: int = 0) -> EtcdRequestOp:
+    """Read a key, or those from `key` to before `end`; as they are, or as they were at a revision."""
+    return EtcdRequestOp(request_range=EtcdRangeRequest(key=key, range_end=end, revision=revision))
 
 
 def put(key: bytes, value: bytes, lease: int = 0) -> EtcdRequestOp:

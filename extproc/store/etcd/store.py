@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
 
 import grpc
 
+from extproc import contract
 from extproc.domain import Heartbeat, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
 from extproc.pb.etcd_pb2 import EtcdCompare
@@ -68,6 +70,9 @@ class EtcdStore:
         self._thread = LoopThread("extproc-etcd")
         try:
             with self._explained():
+                if writer:
+                    # Beside it lie the controller's sockets and lists.
+                    Path(contract.local_stem(url)).parent.mkdir(parents=True, exist_ok=True)
                 self._unit_key = self._thread.call(self._open(monotonic() + max(OPEN_TIMEOUT, address.timeout)), LONGEST)
         except BaseException:
             self.close()
@@ -239,7 +244,12 @@ class EtcdStore:
         with self._explained():
             if not self._writes:
                 raise StoreError(faults.read_only(self.url))
-            written = self._ask(work)
+            try:
+                written = self._ask(work)
+            except StoreError as error:
+                if self._leadership is not None and error.problems[0].id == "store.not-leader":
+                    self._leadership.lost()
+                raise
         self.health.problem = None
         return written
 

@@ -20,6 +20,9 @@ OTHERS: Final = 0o077
 def store(seen: Seen) -> Iterator[Finding]:
     """Readable, whole, writable, with room to grow, and with one writer."""
     file = seen.store
+    if file.shared:
+        yield from _shared(seen, file)
+        return
     if file.problem:
         do = "is --store the controller's? May we read it (run as its user)? If it is damaged, restore a backup"
         yield TOPIC.wrong("store.unreadable", f"{file.path}: {file.problem}", do)
@@ -42,6 +45,16 @@ def store(seen: Seen) -> Iterator[Finding]:
         yield TOPIC.wrong("store.wal", f"its write-ahead log has {_megabytes(file.wal)}", do)
     yield _writer(file, isinstance(seen.controller, ControllerSeen))
     if isinstance(seen.controller, ControllerSeen) and file.generation is not None:
+        yield from _same(file, seen.controller)
+
+
+def _shared(seen: Seen, file: StoreSeen) -> Iterator[Finding]:
+    if file.problem:
+        do = "is --store the controller's? Look at etcd: etcdctl endpoint health --cluster"
+        yield TOPIC.wrong("store.unreadable", f"{file.path}: {file.problem}", do)
+        return
+    yield TOPIC.well("store.etcd", f"{file.path} answers")
+    if isinstance(seen.controller, ControllerSeen):
         yield from _same(file, seen.controller)
 
 
