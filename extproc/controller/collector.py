@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
 from extproc.domain import Mirrored, Outcome, Undecided
-from extproc.transport import Address
+from extproc.transport import PRIVATE, Address, Security, beyond
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
 
@@ -24,8 +24,10 @@ log = logging.getLogger(__name__)
 class Collector:
     """The access-log service on one address."""
 
-    def __init__(self, address: Address, receive: Receive) -> None:
+    def __init__(self, address: Address, receive: Receive, security: Security = PRIVATE) -> None:
+        """`security`: of a port that a network reaches; its files are read again when they change."""
         self._address = address
+        self._security = beyond(address, security)
         self._receive = receive
         self._server: grpc.aio.Server | None = None
         self._place: Place | None = None
@@ -37,7 +39,7 @@ class Collector:
         """Listen; raises SettingsError where that is not possible."""
         self._server = server = grpc.aio.server(options=_OPTIONS)
         server.add_generic_rpc_handlers((_Method(self._on_stream),))
-        self._place = await start_on(server, self._address)
+        self._place = await start_on(server, self._address, self._security)
 
     async def stop(self) -> None:
         """Close open streams, remove our own socket; Envoy drops what it cannot send."""

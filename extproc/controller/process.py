@@ -20,6 +20,7 @@ from extproc import contract
 from extproc.controller.api_process import ApiSettings, command
 from extproc.controller.brain import Brain
 from extproc.controller.collector import Collector
+from extproc.controller.doors import Doors
 from extproc.controller.exposures import Exposures
 from extproc.controller.hearing import FeedbackKeeper
 from extproc.controller.judging import JudgeKeeper
@@ -64,6 +65,8 @@ class ControllerSettings:
     """HOST:PORT where Envoy sends what users post, where the Spec has feedback."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
+    doors: Doors = field(default_factory=Doors)
+    """How a network may reach it, and who may do what."""
     keep: Keep = field(default_factory=Keep)
     """How many exposures are kept."""
     ends_with_stdin: bool = False
@@ -76,7 +79,8 @@ def main(settings: ControllerSettings) -> None:
 
 
 async def _run(settings: ControllerSettings) -> None:
-    address = parse_address(settings.collector)
+    address, doors = parse_address(settings.collector), settings.doors
+    doors.check(settings.collector, settings.sampler, settings.feedback)
     loop, store = opened(settings.spec_path, settings.store, time.time())
     try:
         followed = follow_spec(loop)
@@ -97,17 +101,18 @@ async def _run(settings: ControllerSettings) -> None:
         presence = PresenceSocket(
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
-        collector = Collector(address, receive)
-        hearing = FeedbackKeeper(loop, store, settings.feedback)
+        collector = Collector(address, receive, doors.security)
+        hearing = FeedbackKeeper(loop, store, settings.feedback, doors.security)
         users = Users(loop, hearing)
         exposures = Exposures(loop, settings.keep, time.time())
         await collector.start()
         presence.start()
         await hearing.start()
         listener = await listening(API_HOST, settings.api_port)
-        api = _api(settings.store, listener)
+        beyond = await doors.listening()
+        api = _api(settings, listener, beyond)
         vitals = Vitals(time.monotonic())
-        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
+        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler, doors.security)
         told = (poller, exposures, scores, users)
         brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
@@ -124,7 +129,8 @@ async def _run(settings: ControllerSettings) -> None:
                 task.cancel()
             await judging.stop()
             await hearing.close()
-            listener.close()
+            for one in (listener, *beyond):
+                one.close()
             await asked.stop()
             presence.stop()
             await collector.stop()
@@ -134,10 +140,11 @@ async def _run(settings: ControllerSettings) -> None:
         store.close()
 
 
-def _api(store: str, listener: socket.socket) -> Child:
+def _api(settings: ControllerSettings, listener: socket.socket, beyond: Sequence[socket.socket]) -> Child:
     """The process that speaks HTTP for us."""
-    settings = ApiSettings(store, server_token(store), listener.fileno())
-    return Child("the API process", command(), settings.write(), files=(listener.fileno(),))
+    files = [one.fileno() for one in (listener, *beyond)]
+    told = ApiSettings(settings.store, server_token(settings.store), files[0], tuple(files[1:]), settings.doors)
+    return Child("the API process", command(), told.write(), files=tuple(files))
 
 
 async def _announce(api: Child, listener: socket.socket) -> None:
