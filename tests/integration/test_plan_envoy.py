@@ -179,6 +179,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
         "/var/lib/extproc": f"{directory}/store",
         "/spec/": f"{directory}/spec/",
         "/etc/extproc-keys": f"{directory}/keys",
+        "/etc/envoy/extproc_": f"{directory}/extproc_",
     }
 
     def here(text: str, side: str) -> str:
@@ -193,11 +194,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
             for form in ("port_value: {}\n", ":{}"):
                 text = text.replace(form.format(before), form.format(after))
         # The certificates of these tests name localhost.
-        return (
-            text.replace(f"address: {host}", "address: 127.0.0.1")
-            .replace(f"sni: {host}", "sni: localhost")
-            .replace("0.0.0.0:", "127.0.0.1:")
-        )
+        return text.replace(f"address: {host}", "address: 127.0.0.1").replace(f"sni: {host}", "sni: localhost")
 
     if overlay in ("istio", "envoy-gateway"):
         config = yaml.safe_load(here(yaml.safe_dump(patched(made, overlay, one)), "client"))
@@ -207,6 +204,9 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
     else:
         folder = {Overlay.EDGE: "kubernetes/overlays/edge", Overlay.SCALED: "kubernetes/overlays/scaled/config"}.get(overlay, CLOUD_RUN)
         config, envoy = yaml.safe_load(here(made[f"{folder}/envoy.yaml"], "client")), None
+        for name in made:
+            if name.startswith(f"{folder}/extproc_"):
+                (directory / Path(name).name).write_text(here(made[name], "client"))
     _patient(config)
     written = directory / "envoy.yaml"
     written.write_text(yaml.safe_dump(config))
