@@ -1,8 +1,8 @@
 """Envoy's side of mutual TLS towards router and controller: which certificate it shows, and whom it believes.
 
-With `EnvoySettings.secrets` the certificates come by SDS from files: Envoy watches their directories and takes what was moved there, without
-a restart. It notices moves alone, such as those of a Kubernetes Secret or of `mv -T`, not a file that is written in place. Without it Envoy
-reads the certificates once, when it starts.
+With `EnvoySettings.secrets` the certificates come by SDS from files: Envoy watches their directories and takes what was moved there, with
+no restart. It notices moves alone, such as those of a Kubernetes Secret or of `mv -T`, not a file that is written in place. Without it
+Envoy reads the certificates once, when it starts.
 """
 
 from __future__ import annotations

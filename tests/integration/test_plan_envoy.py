@@ -96,9 +96,11 @@ def test_envoy_accepts_it(name: str, which: str, tmp_path: Path, certificates: F
         "/etc/extproc-tls/tls.key": certificates.client_key,
     }
     mounted |= {f"/etc/extproc-keys/{path.name}": path for path in keys_files(made, which, tmp_path)}
-    if f"{which.rpartition('/')[0]}/tls.yaml" in made:
-        mounted["/etc/envoy/tls.yaml"] = tmp_path / "tls.yaml"
-        (tmp_path / "tls.yaml").write_text(made[f"{which.rpartition('/')[0]}/tls.yaml"])
+    folder = which.rpartition("/")[0]
+    for path in made:
+        if path.rpartition("/")[0] == folder and Path(path).name.startswith(("tls.", "extproc_")):
+            mounted[f"/etc/envoy/{Path(path).name}"] = tmp_path / Path(path).name
+            (tmp_path / Path(path).name).write_text(made[path].replace("/etc/extproc-tls", str(certificates.directory)))
     for inside, outside in mounted.items():
         text = text.replace(inside, str(outside))
     config = tmp_path / "envoy.yaml"
@@ -180,6 +182,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
         "/spec/": f"{directory}/spec/",
         "/etc/extproc-keys": f"{directory}/keys",
         "/etc/envoy/extproc_": f"{directory}/extproc_",
+        "path: /etc/extproc-tls\n": f"path: {certificates.directory}\n",
     }
 
     def here(text: str, side: str) -> str:

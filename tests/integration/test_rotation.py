@@ -194,8 +194,7 @@ def test_certificates_and_authorities_are_replaced_under_load(stand: Stand) -> N
     def turned(issuer: trustme.CA, trusted: list[trustme.CA]) -> None:
         """Everybody has taken it, and Envoy has made new connections with it."""
         files.turn(issuer, trusted)
-        for port in ("router", "collector", "api"):
-            until(lambda port=port: stand.shown_at(port) == serial(files.server))
+        until(lambda: {stand.shown_at(port) for port in ("router", "collector", "api")} == {serial(files.server)})
         shown = f"{serial(files.client):x}"
         until(lambda: shown in stand.admin.get("/certs").text.lower())
         handshakes = stand.stat(f"{contract.ROUTER_CLUSTER}.ssl.handshake")
