@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from extproc import contract
-from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
+from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption, reaching
 from extproc.errors import Problem, SettingsError
 
 AUTOMATION: Final = "extproc"
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
         "revoke": revoke,
     }
     for name, command in commands.items():
-        app.command(name, rich_help_panel=ACT)(command)
+        app.command(name, rich_help_panel=ACT)(reaching(command))
 
 
 def start(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import ssl
 import uuid
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,14 +27,75 @@ TokenOption = Annotated[
 ]
 
 
+_CaOption = Annotated[
+    str,
+    typer.Option(
+        "--ca", metavar="FILE", envvar=contract.API_CA_ENVIRONMENT, help="An https API: authorities (PEM) that signed its certificate."
+    ),
+]
+_CertOption = Annotated[
+    str, typer.Option("--cert", metavar="FILE", envvar=contract.API_CERT_ENVIRONMENT, help="An https API: your certificate chain (PEM).")
+]
+_KeyOption = Annotated[str, typer.Option("--key", metavar="FILE", envvar=contract.API_KEY_ENVIRONMENT, help="Its key (PEM).")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What a command was given for an API that speaks TLS; empty: not given."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+    def context(self, address: str) -> ssl.SSLContext | bool:
+        """What the connection is checked with; raises SettingsError where the files contradict each other or cannot be used."""
+        if not address.startswith("https://"):
+            return True
+        if bool(self.cert) != bool(self.key):
+            missing = "--key" if self.cert else "--cert"
+            raise SettingsError(Problem("settings.tls", missing, "certificate and key belong together", f"add {missing}"))
+        try:
+            context = ssl.create_default_context(cafile=self.ca or None)
+            if self.cert:
+                context.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as error:
+            hint = "PEM files: authorities, and your certificate with its chain and its key"
+            raise SettingsError(Problem("settings.tls", "--ca, --cert, --key", f"cannot be used: {error}", hint)) from error
+        return context
+
+
+_files: ContextVar[_Files] = ContextVar("files")
+
+
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command with --ca, --cert and --key, which every Client made in it has; no command has to hand them on."""
+
+    @wraps(command)
+    def reaches(*arguments: Any, ca: str = "", cert: str = "", key: str = "", **options: Any) -> None:
+        _files.set(_Files(ca, cert, key))
+        command(*arguments, **options)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    named = {"ca": _CaOption, "cert": _CertOption, "key": _KeyOption}
+    signature = inspect.signature(command, eval_str=True)
+    more = [inspect.Parameter(name, kind, default="", annotation=option) for name, option in named.items()]
+    reaches.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *more])  # type: ignore[attr-defined]
+    return reaches
+
+
 class Client:
     """One controller."""
 
     def __init__(self, address: str, token_file: Path | None) -> None:
+        """`token_file`: by default beside the store; whoever shows a certificate needs no token."""
         store = os.environ.get(contract.STORE_ENVIRONMENT) or contract.DEFAULT_STORE
-        token = os.environ.get(contract.TOKEN_ENVIRONMENT) or read_token(token_file or token_path(store))
+        files = _files.get(_Files())
+        token = os.environ.get(contract.TOKEN_ENVIRONMENT)
+        if not token and (token_file is not None or not files.cert):
+            token = read_token(token_file or token_path(store))
         self._address = address.rstrip("/")
-        self._http = httpx.Client(headers={"authorization": f"Bearer {token}"}, timeout=10.0, trust_env=False)
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(headers=headers, timeout=10.0, trust_env=False, verify=files.context(address))
 
     def status(self) -> dict[str, Any]:
         """See controller.view.status_document."""

@@ -11,7 +11,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
+from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption, reaching
 from extproc.cli.write import SpecArgument, write_file
 from extproc.errors import Problem, SettingsError
 
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import PLAN
 
-    app.command(rich_help_panel=PLAN)(cost)
+    app.command(rich_help_panel=PLAN)(reaching(cost))
 
 
 def cost(

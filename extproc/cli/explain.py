@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from extproc import contract
-from extproc.cli.client import DEFAULT_API, Client, TokenOption
+from extproc.cli.client import DEFAULT_API, Client, TokenOption, reaching
 from extproc.cli.cohorts import cohorts_picture
 from extproc.cli.explained import explained_picture
 from extproc.cli.watch import JsonOption
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WHO
 
-    for command in (explain, cohorts, sign):
+    for command in (reaching(explain), cohorts, sign):
         app.command(rich_help_panel=WHO)(command)
 
 

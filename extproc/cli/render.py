@@ -11,7 +11,8 @@ import typer
 from extproc import contract
 from extproc.cli.write import SpecArgument, write_file
 from extproc.errors import Problem, SettingsError
-from extproc.render import EnvoySettings, Profile, RouterTls, envoy_snippet, envoy_yaml, lost_features
+from extproc.render import EnvoySettings, Profile, RouterTls, envoy_snippet, envoy_yaml, lost_features, secret_files
+from extproc.render.peers import host_of
 from extproc.render.settings import CA_BUNDLE
 
 RouterOption = Annotated[str, typer.Option(help="Where the router listens (its --listen): unix:PATH or HOST:PORT.")]
@@ -23,10 +24,21 @@ ProfileOption = Annotated[Profile, typer.Option(help="full: Envoy 1.40 with alph
 BundleOption = Annotated[str, typer.Option(help="Authorities (PEM) on Envoy's machine, for models whose Spec names no ca_file.")]
 RouterCaOption = Annotated[str, typer.Option(metavar="FILE", help="TLS towards the router: authorities (PEM) that signed its --tls-cert.")]
 RouterNameOption = Annotated[str, typer.Option(metavar="NAME", help="What its certificate names; by default the host of --router.")]
-ClientCertOption = Annotated[
-    str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by the router's --tls-client-ca.")
+ControllerCaOption = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE", help="TLS towards the controller, where it is neither a Unix socket nor loopback: authorities of its certificate."
+    ),
 ]
+ControllerNameOption = Annotated[str, typer.Option(metavar="NAME", help="What that names; by default the host of each address.")]
+ClientCertOption = Annotated[str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by their --tls-client-ca.")]
 ClientKeyOption = Annotated[str, typer.Option(metavar="FILE", help="Its key (PEM).")]
+SecretsOption = Annotated[
+    str,
+    typer.Option(
+        metavar="DIR", help="Rotated certificates without a restart: writes small files (SDS) there, for that place on Envoy's machine."
+    ),
+]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File to write; standard output by default.")]
 
 
@@ -59,6 +71,9 @@ def envoy(
     router_name: RouterNameOption = "",
     client_cert: ClientCertOption = "",
     client_key: ClientKeyOption = "",
+    controller_ca: ControllerCaOption = "",
+    controller_name: ControllerNameOption = "",
+    secrets: SecretsOption = "",
     snippet: Annotated[bool, typer.Option("--snippet", help="Only the parts to merge into an Envoy of your own.")] = False,
     output: OutputOption = None,
 ) -> None:
@@ -69,37 +84,49 @@ def envoy(
     for address in (router, *(one for several in (collector, sampler, feedback) for one in several.split(","))):
         parse_address(address)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
+    tls |= {"--controller-ca": controller_ca, "--controller-name": controller_name, "--secrets": secrets}
     chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--sampler": sampler}
     chosen["--feedback"] = feedback
     chosen |= {"--profile": profile.value, "--ca-bundle": ca_bundle}
     made_by = _command(spec, chosen | tls, snippet)
     endpoints = contract.endpoints(router, workers)
-    tls_settings = _router_tls(tls, router)
-    settings = EnvoySettings(endpoints, collector, profile, ca_bundle, router_tls=tls_settings, sampler=sampler, feedback=feedback)
+    to_router, to_controller = _peers(tls, router)
+    settings = EnvoySettings(
+        endpoints, collector, profile, ca_bundle, router_tls=to_router, sampler=sampler, feedback=feedback,
+        controller_tls=to_controller, secrets=secrets,
+    )  # fmt: skip
     loaded = specs.read(str(spec))
     text = envoy_snippet(loaded, settings, made_by) if snippet else envoy_yaml(loaded, settings, made_by)
     if output is None:
         typer.echo(text, nl=False)
     else:
         write_file(output, text)
+    for name, content in secret_files(settings, made_by).items():
+        write_file(Path(secrets) / name, content)
     for feature in lost_features(settings):
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
 
 
-def _router_tls(given: dict[str, str], router: str) -> RouterTls | None:
-    """What the four options mean together; raises SettingsError where they contradict each other."""
-    ca, name, certificate, key = given.values()
+def _peers(given: dict[str, str], router: str) -> tuple[RouterTls | None, RouterTls | None]:
+    """What the options mean together, towards the router and the controller; raises SettingsError where they contradict each other."""
+    ca, name, certificate, key, controller_ca, controller_name, secrets = given.values()
     problems = []
     if bool(certificate) != bool(key):
         missing = "--client-key" if certificate else "--client-cert"
         problems.append(Problem("settings.tls", missing, "certificate and key belong together", f"add {missing}"))
-    if not ca and (name or certificate or key):
+    if not ca and (name or ((certificate or key) and not controller_ca)):
         problems.append(Problem("settings.tls", "--router-ca", "without it Envoy would trust any router", "add --router-ca"))
     if ca and not name and router.startswith("unix:"):
         problems.append(Problem("settings.tls", "--router-name", "a Unix socket has no name", "add what the certificate names"))
+    if controller_name and not controller_ca:
+        problems.append(Problem("settings.tls", "--controller-ca", "without it Envoy would trust any controller", "add --controller-ca"))
+    if secrets and not ca and not controller_ca:
+        hint = "add --router-ca or --controller-ca, or leave it out"
+        problems.append(Problem("settings.tls", "--secrets", "there are no certificates that it could renew", hint))
     if problems:
         raise SettingsError(problems)
-    return RouterTls(ca, name or router.rpartition(":")[0].strip("[]"), certificate, key) if ca else None
+    to_router = RouterTls(ca, name or host_of(router), certificate, key) if ca else None
+    return to_router, RouterTls(controller_ca, controller_name, certificate, key) if controller_ca else None
 
 
 def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:

@@ -20,7 +20,7 @@ TransportOption = Annotated[TransportName, typer.Option(help="How gRPC is spoken
 MetricsOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the router's /metrics and /healthz; 0: any free one.")]
 CollectorOption = Annotated[str, typer.Option(help="Where Envoy sends its access log: unix:PATH or HOST:PORT.")]
 CertificateOption = Annotated[
-    str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM) of the router; read again when it changes.")
+    str, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain (PEM) of whatever listens; read again when it changes.")
 ]
 KeyOption = Annotated[str, typer.Option("--tls-key", metavar="FILE", help="Its key (PEM).")]
 ClientsOption = Annotated[
@@ -37,11 +37,21 @@ LogFormatOption = Annotated[
 LogLevelOption = Annotated[logs.Level, typer.Option(envvar=contract.LOG_LEVEL_ENVIRONMENT, help="The least that is logged.")]
 DaysOption = Annotated[int, typer.Option("--exposures-days", min=1, max=3650, help="Days for which it is kept who met a canary.")]
 MibOption = Annotated[int, typer.Option("--exposures-mib", min=16, max=1 << 20, help="MiB that this may take; the oldest goes first.")]
-SamplerOption = Annotated[
-    str, typer.Option(help="Where Envoy sends copies for the judge, if the Spec has one: unix:PATH or HOST:PORT on loopback.")
-]
+SamplerOption = Annotated[str, typer.Option(help="Where Envoy sends copies for the judge, if the Spec has one: unix:PATH or HOST:PORT.")]
 FeedbackOption = Annotated[
     str, typer.Option("--feedback-listen", help="Where Envoy sends users' feedback, if the Spec listens to them: HOST:PORT.")
+]
+ApiListenOption = Annotated[
+    str, typer.Option("--api-listen", metavar="HOST:PORT", help="The API for other machines too, by mutual TLS; beside its loopback port.")
+]
+ApiClientsOption = Annotated[
+    str, typer.Option("--api-client-ca", metavar="FILE", help="Authorities (PEM) of the API's clients, if not those of --tls-client-ca.")
+]
+AccessOption = Annotated[
+    str,
+    typer.Option(
+        "--access", metavar="FILE", envvar=contract.ACCESS_ENVIRONMENT, help="Who may what at the API (YAML); read again when it changes."
+    ),
 ]
 NameOption = Annotated[
     str, typer.Option(help="What this controller is called among those of one etcd store; by default the host's name.", show_default=False)
@@ -73,6 +83,9 @@ def serve(
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
+    api_listen: ApiListenOption = "",
+    api_client_ca: ApiClientsOption = "",
+    access: AccessOption = "",
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
@@ -90,7 +103,7 @@ def serve(
     logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--sampler", sampler, "--api-port", str(api_port)]
-    arguments += ["--feedback-listen", feedback]
+    arguments += ["--feedback-listen", feedback, *_open(security, api_listen, api_client_ca, access)]
     arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
@@ -102,7 +115,7 @@ def router(
     transport: TransportOption = TransportName.NATIVE,
     phase: Annotated[str | None, typer.Option(help="Without a store: serve every rollout at this phase, such as 50%.")] = None,
     store: Annotated[
-        str | None, typer.Option(help="Follow Spec and State in this store: sqlite:/var/lib/extproc/extproc.db, or etcd://HOST:2379/extproc.")
+        str | None, typer.Option(help="Follow Spec and State in this store, such as sqlite:/var/lib/extproc/extproc.db.")
     ] = None,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
     tls_cert: CertificateOption = "",
@@ -128,6 +141,9 @@ def controller(
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
     api_port: ApiOption = contract.DEFAULT_API_PORT,
+    api_listen: ApiListenOption = "",
+    api_client_ca: ApiClientsOption = "",
+    access: AccessOption = "",
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
     name: NameOption = "",
@@ -142,15 +158,29 @@ def controller(
     tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End when standard input closes.")] = False,
 ) -> None:
     """The brain: collect outcomes, evaluate gates, decide, write State."""
+    from extproc.controller.doors import Doors
     from extproc.controller.process import main
     from extproc.controller.settings import ControllerSettings
     from extproc.store.exposures.retention import DAY, MIB, Keep
 
     logs.start("controller", log_format, log_level)
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
-    security = Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext)
+    doors = Doors(Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext), api_listen, api_client_ca, access)
     listens = (collector, sampler, feedback, api_port)
-    main(ControllerSettings(str(spec), store, *listens, keep, tied, name or socket.gethostname(), advertise, lease, security))
+    main(ControllerSettings(str(spec), store, *listens, doors, keep, tied, name or socket.gethostname(), advertise, lease))
+
+
+def _open(security: Security, api_listen: str, api_client_ca: str, access: str) -> list[str]:
+    """The controller's flags of what a network reaches."""
+    given = {
+        "--tls-cert": security.certificate,
+        "--tls-key": security.key,
+        "--tls-client-ca": security.client_ca,
+        "--api-listen": api_listen,
+        "--api-client-ca": api_client_ca,
+        "--access": access,
+    }
+    return [word for flag, value in given.items() if value for word in (flag, value)] + ["--plaintext"] * security.plaintext
 
 
 def collector(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from extproc.cli.act import RolloutArgument
 from extproc.cli.awaited import CODES, COMPLETED, Ended, Seen, ended, goal, last_words, progress, seen
-from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
+from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption, reaching
 from extproc.errors import ExtprocError, Problem, SettingsError
 from extproc.spec.units import duration
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add this command."""
     from extproc.cli import WATCH
 
-    app.command(rich_help_panel=WATCH, epilog=CODES)(wait)
+    app.command(rich_help_panel=WATCH, epilog=CODES)(reaching(wait))
 
 
 def wait(

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption
+from extproc.cli.client import DEFAULT_API, ApiOption, Client, TokenOption, reaching
 from extproc.cli.picture import journal_table, picture
 
 JsonOption = Annotated[bool, typer.Option("--json", help="For scripts.")]
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
     from extproc.cli import WATCH
 
     for command in (status, journal):
-        app.command(rich_help_panel=WATCH)(command)
+        app.command(rich_help_panel=WATCH)(reaching(command))
 
 
 def status(

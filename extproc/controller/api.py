@@ -1,11 +1,13 @@
-"""The controller's HTTP API, on loopback. Reading and acting want the bearer token; /healthz and /metrics do not.
+"""The controller's HTTP API, on loopback and, where it was asked for, by mutual TLS on a network. Reading and acting want a bearer token,
+or a certificate that the file of people names (controller.access says who may what); /healthz and /metrics do not.
 
     GET  /v1/status                            what every rollout does, and why
     GET  /v1/journal?rollout=&limit=&before=   decisions, newest first
     GET  /v1/exposures?rollout=...             who met a canary, as lines of JSON (controller.exposure_lists says what else)
     POST /v1/explain                           which model a request meets, and why (controller.explaining has its shape); a POST,
                                                because ids of users belong in no address: those are logged by whoever stands between
-    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}, and the act's own options
+    POST /v1/rollouts/{name}/{action}          {"why": "...", "actor": "...", "request": "..."}, and the act's own options. Where there is a
+                                               file of people the actor is whoever asks, whatever name is sent
                                                start     retry: yes (another attempt of one that was rolled back), no
                                                pause, resume, promote, revoke
                                                return    to: name of an earlier phase; the one before unless it is given
@@ -36,9 +38,11 @@ from starlette.routing import Route
 
 from extproc import contract
 from extproc.controller import explaining
+from extproc.controller.access import Gate, Role, needed_for
 from extproc.controller.answers import Endpoint, answered, body_of, json_answer, refused
 from extproc.controller.ask import BrainClient, SilentError, Watch
 from extproc.controller.console import Console, History, Live
+from extproc.controller.console.routes import foreign
 from extproc.controller.console.sampled import Sampled
 from extproc.controller.console.sessions import Sessions
 from extproc.controller.explainer import StoredExplainer
@@ -57,14 +61,15 @@ ENVOY_ADMIN_PORT: Final = 9901
 class Api:
     """The endpoints of one controller."""
 
-    def __init__(self, client: BrainClient, journal: JournalReader, token: str) -> None:
+    def __init__(self, client: BrainClient, journal: JournalReader, token: str, access: str = "") -> None:
+        """`access`: the file of people; without it the token is everybody's."""
         self._client = client
+        self.gate = Gate(token, access)
         self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
         self._entries = journal
         self._explainer = StoredExplainer(journal.url)
         self._exposures = ExposureLists(journal.url)
         self._sampled = Sampled(journal.url)
-        self._sessions = Sessions(token.encode())
         history = History()
         self.live = Live(self._status_watch, history)
         own: dict[str, Endpoint] = {
@@ -73,7 +78,7 @@ class Api:
             "explain": self._explain,
             "act": self._act,
         }
-        self._console = Console(self._sessions, self.live, history, self._sampled, own)
+        self._console = Console(self.gate, Sessions(token.encode()), self.live, history, self._sampled, own)
         self._registry = CollectorRegistry()
         self._up = Gauge(contract.METRIC_CONTROLLER_UP, "1 while the controller answers; else only this is shown.", registry=self._registry)
         self._age = Gauge(contract.METRIC_ANSWER_AGE, "Seconds since the controller's last answer.", registry=self._registry)
@@ -83,11 +88,11 @@ class Api:
         routes = [
             Route("/healthz", self._health),
             Route("/metrics", self._exposition),
-            Route("/v1/status", self._guarded(self._status)),
-            Route("/v1/journal", self._guarded(self._journal)),
-            Route("/v1/exposures", self._guarded(self._exposures.answer)),
-            Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
-            Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict), methods=["GET", "POST"]),
+            Route("/v1/status", self._guarded(self._status, Role.VIEWER)),
+            Route("/v1/journal", self._guarded(self._journal, Role.VIEWER)),
+            Route("/v1/exposures", self._guarded(self._exposures.answer, Role.ADMIN)),
+            Route("/v1/explain", self._guarded(self._explain, Role.OPERATOR), methods=["POST"]),
+            Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict, Role.VIEWER), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
             *self._console.routes(),
         ]
@@ -99,15 +104,30 @@ class Api:
         self._exposures.close()
         self._sampled.close()
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+    def _guarded(self, endpoint: Endpoint, needed: Role | None = None) -> Endpoint:
+        """`needed`: for all of it; None where it depends on the act."""
+
         async def guarded(request: Request) -> Response:
-            scheme, _, token = request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not self._sessions.opens(token):
-                hint = "send the token that lies beside the store as `Authorization: Bearer ...`"
+            who = self.gate.who(request)
+            if who is None:
+                self.gate.refused("credential", request)
+                hint = "send the token that lies beside the store, or your own, as `Authorization: Bearer ...`"
                 return refused(401, Problem("api.token", request.url.path, "no valid token", hint))
+            if (problem := self._unasked(request)) is not None:
+                self.gate.refused("site", request)
+                return refused(403, problem)
+            wants = needed or needed_for(request.path_params["action"])
+            if (problem := self.gate.forbids(request, who, wants)) is not None:
+                return refused(403, problem)
+            request.state.who = who
             return await answered(endpoint, request)
 
         return guarded
+
+    def _unasked(self, request: Request) -> Problem | None:
+        """A browser shows its certificate for every page, so another site's page could ask in its user's name; a token it does not have."""
+        by_page = "authorization" not in request.headers and ("origin" in request.headers or "sec-fetch-site" in request.headers)
+        return foreign(request) if by_page else None
 
     async def _health(self, _: Request) -> Response:
         try:
@@ -125,7 +145,10 @@ class Api:
             fresh = "" if known.stale else known.document
         self._up.set(bool(fresh))
         self._age.set(self._client.silent)
-        return Response(fresh.encode() + generate_latest(self._registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(
+            fresh.encode() + generate_latest(self._registry) + generate_latest(self.gate.registry),
+            media_type="text/plain; version=0.0.4; charset=utf-8",
+        )
 
     async def _status(self, _: Request) -> Response:
         known = await self._status_watch.look()
@@ -171,9 +194,9 @@ class Api:
         if len(name) > LONGEST_TEXT:
             return refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
         given = await _given(request)
-        actor, session = given.pop("actor"), getattr(request.state, "session", None)
-        # Who has logged in at the console acts under that name, whatever a page says.
-        act = Act(name, word, session.name if session is not None else actor, given.pop("why"), given.pop("request"), given)
+        # Who has a credential of his own acts under his name, whatever he says: a name that anybody may claim proves nothing.
+        actor = given.pop("actor")
+        act = Act(name, word, request.state.who.name or actor, given.pop("why"), given.pop("request"), given)
         try:
             return json_answer(200, await self._client.act(act))
         except SilentError as error:

@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from extproc import contract, wire
 from extproc.domain import Mirrored, Outcome, Undecided
-from extproc.transport import PRIVATE, Address, Security
+from extproc.transport import PRIVATE, Address, Security, beyond
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
 
@@ -27,10 +27,11 @@ class AccessLogServer:
     """The access-log service on one address; messages stay bytes."""
 
     def __init__(self, address: Address, take: Take, security: Security = PRIVATE, relays: Callable[[bytes], bytes] | None = None) -> None:
-        """`relays`: answers batches of collectors that do not lead; raises ValueError for what is none."""
+        """`security`: of a port that a network reaches; its files are read again when they change. `relays`: answers batches of collectors
+        that do not lead; raises ValueError for what is none."""
         self._address = address
         self._take = take
-        self._security = security
+        self._security = beyond(address, security)
         self._relays = relays
         self._server: grpc.aio.Server | None = None
         self._place: Place | None = None

@@ -11,11 +11,12 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from extproc import contract
-from extproc.errors import Problem, SettingsError
+from extproc.controller.doors import COPIES_HARM
+from extproc.errors import SettingsError
 from extproc.judge.languages import warm_up
 from extproc.judge.pipeline import Pipeline
 from extproc.judge.sampling import Chances, Copy, Gathered, Sampler
-from extproc.transport import is_loopback, parse_address
+from extproc.transport import PRIVATE, Security, beyond, parse_address, problems
 from extproc.transport.grpcio import start_on
 from extproc.transport.place import Place
 from extproc.wire import read_copy
@@ -49,18 +50,17 @@ class CopyServer:
         self.undecided = 0
         """Copies of requests without a decision, or without an id."""
 
-    async def start(self, listen: str) -> None:
-        """Listen; raises SettingsError where that is not possible, and beyond loopback: copies are texts of users, and go unprotected."""
+    async def start(self, listen: str, security: Security = PRIVATE) -> None:
+        """Listen; raises SettingsError where that is not possible, and beyond loopback without mutual TLS: copies are texts of users."""
         address = parse_address(listen)
-        if not address.path and not is_loopback(address.host):
-            hint = "listen on unix:PATH or loopback: Envoy and the controller are on one machine"
-            raise SettingsError(Problem("settings.sampler", listen, "copies would be open to a network", hint))
+        if found := problems(address, beyond(address, security), "--sampler", COPIES_HARM):
+            raise SettingsError(found)
         limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
         self._server = server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
         service, _, method = contract.PROCESS_METHOD[1:].partition("/")
         handler = grpc.stream_stream_rpc_method_handler(self._take)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-        self._place = await start_on(server, address)
+        self._place = await start_on(server, address, beyond(address, security))
 
     async def stop(self) -> None:
         """Take no more."""

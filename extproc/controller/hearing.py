@@ -20,6 +20,7 @@ from extproc.errors import SettingsError
 from extproc.runtime.child import ASK_TIMEOUT, Child
 from extproc.runtime.http import listening
 from extproc.store import Store
+from extproc.transport import PRIVATE, Security, beyond, parse_address
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the Spec."""
@@ -33,11 +34,12 @@ log = logging.getLogger(__name__)
 class FeedbackKeeper:
     """Of one controller."""
 
-    def __init__(self, loop: Loop, store: Store, listen: str) -> None:
-        """`listen`: HOST:PORT where Envoy sends what users post."""
+    def __init__(self, loop: Loop, store: Store, listen: str, security: Security = PRIVATE) -> None:
+        """`listen`: HOST:PORT where Envoy sends what users post. `security`: of a port that a network reaches."""
         self._loop = loop
         self._store = store
         self._listen = listen
+        self._security = security
         self._listener: socket.socket | None = None
         self._child: Child | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -101,6 +103,7 @@ class FeedbackKeeper:
             allow_request_ids_from_browsers=terms.request_ids_from_browsers,
             window=terms.window,
             trusted_hops=hops,
+            security=beyond(parse_address(self._listen), self._security),
         )
         self._child = Child("the feedback process", command(), settings.write(), files=(self._listener.fileno(),))
         self._keeping = asyncio.create_task(self._child.keep())

@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Final
 
 from extproc.controller.api_process import ApiSettings, command
+from extproc.controller.doors import Doors
 from extproc.controller.token import server_token
 from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.runtime.http import listening
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 class Http:
     """Of one controller process."""
 
-    def __init__(self, store: str, port: int) -> None:
-        self._store, self._port = store, port
-        self._listener: socket.socket | None = None
+    def __init__(self, store: str, port: int, doors: Doors) -> None:
+        self._store, self._port, self._doors = store, port, doors
+        self._listeners: list[socket.socket] = []
         self._child: Child | None = None
         self._beside: tuple[asyncio.Task[None], ...] = ()
         self.restarts: Counter[str] = Counter()
@@ -36,11 +37,12 @@ class Http:
         """Listen and serve, unless that is so already; raises SettingsError where it is not possible."""
         if self._child is not None:
             return
-        self._listener = listener = await listening(API_HOST, self._port)
-        settings = ApiSettings(self._store, server_token(self._store), listener.fileno())
-        self._child = child = Child("the API process", command(), settings.write(), files=(listener.fileno(),))
+        self._listeners = [await listening(API_HOST, self._port), *await self._doors.listening()]
+        files = tuple(one.fileno() for one in self._listeners)
+        settings = ApiSettings(self._store, server_token(self._store), files[0], files[1:], self._doors)
+        self._child = child = Child("the API process", command(), settings.write(), files=files)
         self.restarts = child.restarts
-        self._beside = tuple(asyncio.create_task(work) for work in (child.keep(), _announce(child, listener)))
+        self._beside = tuple(asyncio.create_task(work) for work in (child.keep(), _announce(child, self._listeners[0])))
 
     async def stop(self) -> None:
         """End it in order."""
@@ -48,8 +50,8 @@ class Http:
             await self._child.stop(STOP_TIMEOUT)
         for task in self._beside:
             task.cancel()
-        if self._listener is not None:
-            self._listener.close()
+        for one in self._listeners:
+            one.close()
 
 
 async def _announce(api: Child, listener: socket.socket) -> None:

@@ -109,7 +109,7 @@ async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     bench = _Bench(judge, spec.application.type, file)
     running = asyncio.create_task(bench.run())
     try:
-        await bench.copies.start(settings.listen)
+        await bench.copies.start(settings.listen, settings.security)
         told = asyncio.create_task(_answer(lines))
         await asyncio.wait((told, running), return_when=asyncio.FIRST_COMPLETED)
         if running.done():

@@ -16,6 +16,7 @@ import orjson
 
 from extproc.controller.loop import Loop
 from extproc.runtime.child import Child
+from extproc.transport import PRIVATE, Security
 
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks at the Spec."""
@@ -35,6 +36,8 @@ class JudgeSettings:
     """Where Envoy sends copies: `unix:PATH` or `HOST:PORT`."""
     spec: str
     """Text of the Spec, its files included."""
+    security: Security = PRIVATE
+    """Of a port that a network reaches."""
 
     def write(self) -> bytes:
         """One line of JSON."""
@@ -43,7 +46,8 @@ class JudgeSettings:
     @classmethod
     def read(cls, line: bytes) -> JudgeSettings:
         """What `write` wrote."""
-        return cls(**orjson.loads(line))
+        given = orjson.loads(line)
+        return cls(**{**given, "security": Security(**given["security"])})
 
 
 def command() -> tuple[str, ...]:
@@ -54,10 +58,10 @@ def command() -> tuple[str, ...]:
 class JudgeKeeper:
     """Of one controller."""
 
-    def __init__(self, loop: Loop, listen: str) -> None:
+    def __init__(self, loop: Loop, listen: str, security: Security = PRIVATE) -> None:
         """`listen`: where Envoy sends copies."""
         self._loop = loop
-        self._listen = listen
+        self._listen, self._security = listen, security
         self._child: Child | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._digest = ""
@@ -78,7 +82,7 @@ class JudgeKeeper:
         if missing:
             log.error("nobody judges: %s not installed; pip install 'extproc[judge]' brings what the judge needs", " and ".join(missing))
             return
-        settings = JudgeSettings(self._loop.store_url, self._listen, self._loop.spec_text)
+        settings = JudgeSettings(self._loop.store_url, self._listen, self._loop.spec_text, self._security)
         self._child = Child("the judge's process", command(), settings.write())
         self._keeping = asyncio.create_task(self._child.keep())
 

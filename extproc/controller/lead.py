@@ -56,7 +56,7 @@ async def lead(
 
     `reloads` is told who is to be asked to read the Spec again. `heard`: access-log messages that were kept for whoever would lead.
     """
-    address = parse_address(settings.collector)
+    address, doors = parse_address(settings.collector), settings.doors
     loop, store = opened(settings.spec_path, settings.store, time.time(), standing.store)
     try:
         followed = follow_spec(loop)
@@ -77,14 +77,14 @@ async def lead(
         presence = PresenceSocket(
             Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
         )
-        collector = Collector(address, receive, settings.security, lambda batch: intake.receive(batch))
+        collector = Collector(address, receive, doors.security, lambda batch: intake.receive(batch))
         intake = Intake(token_hex(8), collector.take)
-        hearing = FeedbackKeeper(loop, store, settings.feedback)
+        hearing = FeedbackKeeper(loop, store, settings.feedback, doors.security)
         users = Users(loop, hearing)
         exposures = Exposures(loop, settings.keep, time.time())
         await http.start()
         vitals = Vitals(time.monotonic())
-        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
+        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler, doors.security)
         told = (poller, exposures, scores, users)
         brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, http.restarts), standing, *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)

@@ -29,10 +29,11 @@ def main(settings: ControllerSettings) -> None:
 
 
 async def _run(settings: ControllerSettings) -> None:
+    settings.doors.check(settings.collector, settings.sampler, settings.feedback)
     stop, reloads = stop_on_signals(), Reloads()
     hangup_asks(reloads.look)
     reading = asyncio.create_task(_read_input(stop, reloads)) if settings.ends_with_stdin else None
-    http = Http(settings.store, settings.api_port)
+    http = Http(settings.store, settings.api_port, settings.doors)
     try:
         if is_shared(settings.store):
             await _among_others(settings, http, stop, reloads)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from extproc import contract
+from extproc.controller.doors import Doors
 from extproc.store.exposures import Keep
-from extproc.transport import PRIVATE, Security
 
 LEASE: Final = 5.0
 """Seconds after which another controller leads, where this one is not heard of any more."""
@@ -27,6 +27,8 @@ class ControllerSettings:
     """HOST:PORT where Envoy sends what users post, where the Spec has feedback."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
+    doors: Doors = field(default_factory=Doors)
+    """How a network may reach it, and who may do what; what it asks other controllers' collectors with, too."""
     keep: Keep = field(default_factory=Keep)
     """How many exposures are kept."""
     ends_with_stdin: bool = False
@@ -37,5 +39,3 @@ class ControllerSettings:
     """Where other controllers reach this one's collector; empty: where it listens."""
     lease: float = LEASE
     """Seconds."""
-    security: Security = PRIVATE
-    """Of the collector, and of what this controller asks others' collectors with."""

@@ -37,8 +37,8 @@ class Standby:
         # Whoever is alone leads at once, and says nothing of standing by.
         if await candidate.campaign():
             return []
-        server = AccessLogServer(parse_address(settings.collector), self._outbox.put, settings.security)
-        sender = Sender(self._outbox, candidate.others.leaders_collector, settings.security)
+        server = AccessLogServer(parse_address(settings.collector), self._outbox.put, settings.doors.security)
+        sender = Sender(self._outbox, candidate.others.leaders_collector, settings.doors.security)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), self.answer)
         await server.start()
         await asked.start()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import AffinityPolicy, Backend, Model, Spec
 from extproc.render.failover import failing_over
 from extproc.render.identity import JWKS_CLUSTER, jwks_address
+from extproc.render.peers import controller_socket, is_address, router_socket, upstream_tls
 from extproc.render.sampling import MOST_COPIED, samples
-from extproc.render.settings import EnvoySettings, RouterTls, routed_models
+from extproc.render.settings import EnvoySettings, routed_models
 from extproc.render.upstream import upstream_filters
 from extproc.render.yamltext import Block, typed
 
@@ -38,7 +38,8 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         found += ["# extproc's sampler: copies for the judge. What it does not take in time is not copied.", _sampler_cluster(settings)]
     if spec.feedback is not None:
         said = "# extproc's feedback service: what users say of answers."
-        found += [said, {**_of_controllers(contract.FEEDBACK_CLUSTER, settings.feedback), "connect_timeout": "1s"}]
+        cluster = {**_of_controllers(contract.FEEDBACK_CLUSTER, settings.feedback), "connect_timeout": "1s"}
+        found += [said, {**cluster, **controller_socket(settings, settings.feedback, ["http/1.1"])}]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
@@ -74,7 +75,7 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "health_checks": [health],
         "outlier_detection": outlier,
         **_protocol(_http2()),
-        **(_router_tls(settings.router_tls) if settings.router_tls is not None else {}),
+        **router_socket(settings),
     }
 
 
@@ -83,8 +84,12 @@ def _collector_cluster(settings: EnvoySettings) -> Block:
     stream, and what is sent to it is lost: asked each second whether it lives, it is left."""
     addresses = _addresses(settings.collector)
     asked: Block = {"connection_keepalive": {"interval": "1s", "timeout": "1s"}} if len(addresses) > 1 else {}
-    gathered = _gathered(contract.COLLECTOR_CLUSTER, addresses)
-    return {**gathered, "connect_timeout": "1s", **_protocol({"explicit_http_config": {"http2_protocol_options": asked}})}
+    return {
+        **_gathered(contract.COLLECTOR_CLUSTER, addresses),
+        "connect_timeout": "1s",
+        **_protocol({"explicit_http_config": {"http2_protocol_options": asked}}),
+        **controller_socket(settings, settings.collector, ["h2"]),
+    }
 
 
 def _of_controllers(name: str, addresses: str) -> Block:
@@ -104,14 +109,8 @@ def _sampler_cluster(settings: EnvoySettings) -> Block:
         "connect_timeout": "1s",
         "circuit_breakers": {"thresholds": [limits]},
         **_protocol(_http2()),
+        **controller_socket(settings, settings.sampler, ["h2"]),
     }
-
-
-def _router_tls(tls: RouterTls) -> Block:
-    common: Block = {"alpn_protocols": ["h2"]}
-    if tls.certificate:
-        common["tls_certificates"] = [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}]
-    return {"transport_socket": _tls(tls.name, tls.ca, common)}
 
 
 def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySettings) -> Block:
@@ -129,7 +128,7 @@ def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySet
         **_protocol({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
     }
     if tls is not None:
-        cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle, {})
+        cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle)
     return cluster
 
 
@@ -137,25 +136,17 @@ def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:
     return {
         **_gathered(JWKS_CLUSTER, [_socket(host, port)]),
         "connect_timeout": "5s",
-        "transport_socket": _tls(host, settings.ca_bundle, {}),
+        "transport_socket": _tls(host, settings.ca_bundle),
     }
 
 
-def _tls(name: str, ca_file: str, common: Block) -> Block:
-    """TLS towards somebody whose certificate must name `name` (a DNS name or an address) and come from the authorities in `ca_file`."""
-    trusted: Block = {"trusted_ca": {"filename": ca_file}}
-    context: Block = {"common_tls_context": {**common, "validation_context": trusted}}
-    if _is_address(name):
-        # A server name is never an address (RFC 6066): the certificate has to name the address instead.
-        trusted["match_typed_subject_alt_names"] = [{"san_type": "IP_ADDRESS", "matcher": {"exact": name}}]
-    else:
-        context |= {"sni": name, "auto_sni_san_validation": True}
-    return {"name": "envoy.transport_sockets.tls", "typed_config": typed("transport_sockets.tls.v3.UpstreamTlsContext", **context)}
+def _tls(name: str, ca_file: str) -> Block:
+    return upstream_tls(name, {"trusted_ca": {"filename": ca_file}}, {})
 
 
 def _gathered(name: str, addresses: list[Block]) -> Block:
     hosts = [one["socket_address"]["address"] for one in addresses if "socket_address" in one]
-    names = not all(_is_address(host) for host in hosts)
+    names = not all(is_address(host) for host in hosts)
     kind: Block = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"} if names else {"type": "STATIC"}
     endpoints = [{"endpoint": {"address": address}} for address in addresses]
     return {"name": name, **kind, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}}
@@ -174,14 +165,6 @@ def _address(address: str) -> Block:
 
 def _socket(host: str, port: int) -> Block:
     return {"socket_address": {"address": host, "port_value": port}}
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _protocol(options: Block) -> Block:

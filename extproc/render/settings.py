@@ -27,14 +27,14 @@ class Profile(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RouterTls:
-    """Mutual TLS towards the router; PEM files on Envoy's machine."""
+    """Mutual TLS towards the router, or the controller; PEM files on Envoy's machine."""
 
     ca: str
-    """Authorities that signed the router's certificate."""
+    """Authorities that signed its certificate."""
     name: str
-    """The DNS name or address in that certificate."""
+    """The DNS name or address in that certificate; "" towards the controller: the host of each address."""
     certificate: str
-    """Envoy's own chain; "" where the router does not ask for one."""
+    """Envoy's own chain; "" where none is asked for."""
     key: str
 
 
@@ -58,6 +58,11 @@ class EnvoySettings:
     """Where copies for the judge go, in a Spec that has one."""
     feedback: str = contract.DEFAULT_FEEDBACK_LISTEN
     """Where what users post goes, in a Spec that listens to them."""
+    controller_tls: RouterTls | None = None
+    """Towards collector, sampler and feedback service, where they are neither Unix sockets nor on loopback; None: a mesh between."""
+    secrets: str = ""
+    """Directory on Envoy's machine with the files of `peers.secret_files`: rotated certificates are taken without a restart. "": files are
+    read once."""
 
 
 def routed_models(spec: Spec) -> tuple[Model, ...]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from extproc.errors import Problem, SettingsError
 
@@ -22,6 +24,8 @@ KEEP_ALIVE: Final = 5
 PATIENCE: Final = 3.0
 """Seconds to wait for a port: whoever has just been killed may still be giving it back."""
 _AGAIN: Final = 0.05
+CERTIFICATE: Final = "extproc.certificate"
+"""Key of a request's scope: the client's certificate as `ssl.SSLSocket.getpeercert` has it. Only a server with TLS sets it."""
 
 
 async def listening(host: str, port: int, patience: float = PATIENCE) -> socket.socket:
@@ -58,21 +62,35 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Showing(H11Protocol):
+    """Requests that say which certificate their client has shown."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        shown, app = transport.get_extra_info("peercert"), self.app
+
+        async def showing(scope: Scope, receive: Receive, send: Send) -> None:
+            await app({**scope, CERTIFICATE: shown}, receive, send)
+
+        self.app = showing
+
+
 class HttpServer:
-    """A Starlette application on one address, without access log and server header."""
+    """An ASGI application on one address, without access log and server header."""
 
     def __init__(
         self,
-        app: Starlette,
+        app: ASGIApp,
         host: str,
         port: int,
         listener: socket.socket | None = None,
         keep_alive: int = KEEP_ALIVE,
         parser: Literal["auto", "h11"] = "auto",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """`port` 0: any free one, known after `start`. `listener`: a socket that listens already, which is closed at the end.
 
-        `parser`: h11 bounds a request's head, the one that `auto` prefers where it is installed does not.
+        `parser`: h11 bounds a request's head, the one that `auto` prefers where it is installed does not; with `tls` it is always h11.
         """
         self._host, self._given = host, port
         self._listener = listener
@@ -85,11 +103,14 @@ class HttpServer:
             log_level="warning",
             lifespan="off",
             server_header=False,
-            http=parser,
+            http=_Showing if tls is not None else parser,
             ws="none",
             timeout_keep_alive=keep_alive,
             timeout_graceful_shutdown=FINISH,
         )
+        config.load()
+        # uvicorn makes contexts from files, once; this one is somebody else's, who renews what is in it.
+        config.ssl = tls
         self._server = _Server(config)
         self._serving: asyncio.Task[None] | None = None
 

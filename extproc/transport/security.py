@@ -43,10 +43,21 @@ class Security:
 
 PRIVATE: Final = Security()
 """A Unix socket of our own, or a port on loopback."""
+_ASKED: Final = "whoever reaches it could ask which model a user meets"
 
 
-def problems(address: Address, security: Security) -> list[Problem]:
-    """Everything that keeps a server with these settings from being safe, or from starting."""
+def is_open(address: Address) -> bool:
+    """True for what others than this machine can reach."""
+    return not address.path and not is_loopback(address.host)
+
+
+def beyond(address: Address, security: Security) -> Security:
+    """`security` where a network reaches the address; Unix sockets and loopback stay as they are: opening one port changes no other."""
+    return security if is_open(address) else PRIVATE
+
+
+def problems(address: Address, security: Security, flag: str = "--listen", harm: str = _ASKED) -> list[Problem]:
+    """Everything that keeps a server with these settings from being safe, or from starting; `harm`: what an open port would let happen."""
     found = []
     if bool(security.certificate) != bool(security.key):
         missing = "--tls-key" if security.certificate else "--tls-cert"
@@ -54,12 +65,12 @@ def problems(address: Address, security: Security) -> list[Problem]:
     if security.client_ca and not security.certificate:
         hint = "add --tls-cert and --tls-key: clients are checked inside TLS"
         found.append(Problem("settings.tls", "--tls-client-ca", "there is no TLS", hint))
-    if not address.path and not is_loopback(address.host) and not security.client_ca and not security.plaintext:
-        message = f"{address} is open to the network, and whoever reaches it could ask which model a user meets"
+    if is_open(address) and not security.client_ca and not security.plaintext:
+        message = f"{address} is open to the network, and {harm}"
         hint = (
             "listen on unix:PATH or loopback, add --tls-cert, --tls-key and --tls-client-ca, or say --plaintext if a mesh protects the port"
         )
-        found.append(Problem("settings.open", "--listen", message, hint))
+        found.append(Problem("settings.open", flag, message, hint))
     if not found and security.certificate:
         try:
             make_context(security)
@@ -97,12 +108,12 @@ def guard_socket(path: Path, security: Security) -> None:
         os.chown(path, *owner(security.socket_owner))
 
 
-def make_context(security: Security) -> ssl.SSLContext:
-    """A server's context from the files as they are now; raises OSError or ssl.SSLError."""
+def make_context(security: Security, protocol: str = ALPN) -> ssl.SSLContext:
+    """A server's context from the files as they are now, for this protocol (ALPN); raises OSError or ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.set_alpn_protocols([ALPN])
+    context.set_alpn_protocols([protocol])
     context.options |= ssl.OP_NO_RENEGOTIATION
     # A ticket would let a client come back without showing its certificate to the authority of today.
     context.num_tickets = 0
@@ -146,13 +157,13 @@ def _stamp(path: str) -> tuple[int, int, int]:
 class Certificates:
     """The TLS context of a server, made again when its files change."""
 
-    def __init__(self, security: Security) -> None:
+    def __init__(self, security: Security, protocol: str = ALPN) -> None:
         """Raises SettingsError where the files cannot be used."""
-        self._security = security
+        self._security, self._protocol = security, protocol
         self._watched = Watched(security)
         try:
-            self._current = make_context(security)
-            self.context = make_context(security)
+            self._current = make_context(security, protocol)
+            self.context = make_context(security, protocol)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(Problem("settings.tls", security.certificate, f"certificates cannot be used: {error}")) from error
         # OpenSSL asks this in every handshake, whether the client names a server or not. (Seen: chain, key and authorities change.)
@@ -169,7 +180,7 @@ class Certificates:
         if not self._watched.changed():
             return
         try:
-            self._current = make_context(self._security)
+            self._current = make_context(self._security, self._protocol)
         except (OSError, ssl.SSLError) as error:
             self.failures += 1
             log.error(

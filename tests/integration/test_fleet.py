@@ -1,4 +1,4 @@
-"""Beyond one machine: etcd, controllers, routers and Envoys in network namespaces under load, while parts of them die, freeze or are cut off.
+"""Beyond one machine: etcd, controllers, routers, Envoys in network namespaces under load, while parts die, freeze or are cut off.
 
 The whole of it, with its figures, is `make proof SECTIONS=fleet`; here are the three that have broken others.
 """

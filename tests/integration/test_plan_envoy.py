@@ -96,9 +96,11 @@ def test_envoy_accepts_it(name: str, which: str, tmp_path: Path, certificates: F
         "/etc/extproc-tls/tls.key": certificates.client_key,
     }
     mounted |= {f"/etc/extproc-keys/{path.name}": path for path in keys_files(made, which, tmp_path)}
-    if f"{which.rpartition('/')[0]}/tls.yaml" in made:
-        mounted["/etc/envoy/tls.yaml"] = tmp_path / "tls.yaml"
-        (tmp_path / "tls.yaml").write_text(made[f"{which.rpartition('/')[0]}/tls.yaml"])
+    folder = which.rpartition("/")[0]
+    for path in made:
+        if path.rpartition("/")[0] == folder and Path(path).name.startswith(("tls.", "extproc_")):
+            mounted[f"/etc/envoy/{Path(path).name}"] = tmp_path / Path(path).name
+            (tmp_path / Path(path).name).write_text(made[path].replace("/etc/extproc-tls", str(certificates.directory)))
     for inside, outside in mounted.items():
         text = text.replace(inside, str(outside))
     config = tmp_path / "envoy.yaml"
@@ -179,6 +181,8 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
         "/var/lib/extproc": f"{directory}/store",
         "/spec/": f"{directory}/spec/",
         "/etc/extproc-keys": f"{directory}/keys",
+        "/etc/envoy/extproc_": f"{directory}/extproc_",
+        "path: /etc/extproc-tls\n": f"path: {certificates.directory}\n",
     }
 
     def here(text: str, side: str) -> str:
@@ -193,11 +197,7 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
             for form in ("port_value: {}\n", ":{}"):
                 text = text.replace(form.format(before), form.format(after))
         # The certificates of these tests name localhost.
-        return (
-            text.replace(f"address: {host}", "address: 127.0.0.1")
-            .replace(f"sni: {host}", "sni: localhost")
-            .replace("0.0.0.0:", "127.0.0.1:")
-        )
+        return text.replace(f"address: {host}", "address: 127.0.0.1").replace(f"sni: {host}", "sni: localhost")
 
     if overlay in ("istio", "envoy-gateway"):
         config = yaml.safe_load(here(yaml.safe_dump(patched(made, overlay, one)), "client"))
@@ -207,6 +207,9 @@ def running_overlay(overlay: str, path: str, directory: Path, certificates: File
     else:
         folder = {Overlay.EDGE: "kubernetes/overlays/edge", Overlay.SCALED: "kubernetes/overlays/scaled/config"}.get(overlay, CLOUD_RUN)
         config, envoy = yaml.safe_load(here(made[f"{folder}/envoy.yaml"], "client")), None
+        for name in made:
+            if name.startswith(f"{folder}/extproc_"):
+                (directory / Path(name).name).write_text(here(made[name], "client"))
     _patient(config)
     written = directory / "envoy.yaml"
     written.write_text(yaml.safe_dump(config))

@@ -87,12 +87,12 @@ class Served:
         return self._runner.run(work)
 
     def ask(
-        self, method: str, path: str, token: str = TOKEN, headers_more: Mapping[str, str] = MappingProxyType({}), **arguments: Any
+        self, method: str, path: str, token: str | None = TOKEN, headers_more: Mapping[str, str] = MappingProxyType({}), **arguments: Any
     ) -> httpx.Response:
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
             headers = [
-                (b"authorization", f"Bearer {token}".encode()),
+                *([(b"authorization", f"Bearer {token}".encode())] if token is not None else []),
                 *((key.encode(), value.encode()) for key, value in headers_more.items()),
             ]
             async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:

@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 import pytest
 
+from extproc.controller.access import LONGEST_NAME, OneToken, Role, Who, digest
 from extproc.controller.ask import Known, SilentError
 from extproc.controller.console.files import POLICY, Files
 from extproc.controller.console.history import MOST_POINTS, History
 from extproc.controller.console.live import Live
 from extproc.controller.console.routes import CSRF_HEADER
-from extproc.controller.console.sessions import LASTS, LONGEST_NAME, Sessions
+from extproc.controller.console.sessions import LASTS, Sessions
 from extproc.domain import Status
 from extproc.errors import Problem
 from tests.unit.test_api import NAME, TOKEN, Served
@@ -49,16 +50,17 @@ def cookie(api: Served) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------------------- sessions
 def test_a_session_is_its_own_tokens_and_ends() -> None:
     """What is tampered with, signed with another token, or over, is nobody's."""
-    sessions = Sessions(b"one")
-    value = sessions.begin(" Ada ", NOW, "n")
-    session = sessions.read(value, NOW + LASTS - 1)
+    sessions, access = Sessions(b"one"), OneToken("one")
+    value = sessions.begin(Who("Ada", Role.ADMIN, digest("one")), NOW, "n")
+    session = sessions.read(value, NOW + LASTS - 1, access.named)
     assert session is not None
-    assert session.name == "Ada"
-    assert sessions.read(value, NOW + LASTS) is None
-    assert Sessions(b"other").read(value, NOW) is None
+    assert (session.name, session.role) == ("Ada", Role.ADMIN)
+    assert sessions.read(value, NOW + LASTS, access.named) is None
+    assert Sessions(b"other").read(value, NOW, access.named) is None
+    assert sessions.read(value, NOW, OneToken("another token").named) is None
     said, _, signature = value.partition(".")
     for bad in ("", ".", said, f"{said}.", f"{said[:-2]}AA.{signature}", f"{said}.{signature[:-1]}", f"ü.{signature}", "x" * 5_000):
-        assert sessions.read(bad, NOW) is None
+        assert sessions.read(bad, NOW, access.named) is None
     assert Sessions(b"one").cookie != Sessions(b"other").cookie
     assert b"one" not in value.encode()
 
@@ -67,7 +69,7 @@ def test_a_session_is_its_own_tokens_and_ends() -> None:
 def test_a_name_is_one_that_the_journal_can_show(name: str) -> None:
     """Nobody is called like the automation, and nobody invisibly."""
     with pytest.raises(ValueError, match="name"):
-        Sessions(b"one").begin(name, NOW, "n")
+        Sessions(b"one").begin(Who(name, Role.ADMIN, b""), NOW, "n")
 
 
 # --------------------------------------------------------------------------------------------------------------------- acting

@@ -124,8 +124,8 @@ def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
     assert {one.request: one.answer for one in found} == {f"r{n}": f"This is the answer to question {n}." for n in range(200)}
 
 
-def test_it_never_listens_beyond_loopback() -> None:
-    """Copies are texts of users, and nothing protects them on a network."""
+def test_it_never_listens_beyond_loopback_without_mutual_tls() -> None:
+    """Copies are texts of users, and nothing would protect them on a network."""
     server = CopyServer(Sampler(Redactor(), None), Kept(), Chances(None), 1000)  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match="open to a network"):
+    with pytest.raises(SettingsError, match="open to the network"):
         asyncio.run(server.start("0.0.0.0:9000"))

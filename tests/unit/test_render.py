@@ -13,6 +13,7 @@ from extproc.domain import Backend, Spec, needed_headers
 from extproc.render import EnvoySettings, Profile, RenderError, envoy_snippet, envoy_yaml
 from extproc.render.failover import weighted
 from extproc.render.headers import kept_from_models, stripped_at_the_door
+from extproc.render.settings import RouterTls
 from tests.support.envoy_stand import a_rollout, document
 
 ENDPOINT = {"endpoint": {"host": "127.0.0.1", "port": 1}}
@@ -273,3 +274,25 @@ def test_what_a_route_says_to_a_filter_reaches_no_filter_of_a_cluster(profile: P
     assert told
     assert of_clusters
     assert not told & of_clusters
+
+
+def of_controllers(collector: str, name: str = "") -> dict[str, dict[str, Any]]:
+    """Clusters of an Envoy that reaches controllers over a network."""
+    settings = EnvoySettings(collector=collector, controller_tls=RouterTls("/ca.pem", name, "", ""))
+    return {one["name"]: one for one in yaml.safe_load(envoy_snippet(a_spec(), settings, "a test"))["clusters"]}
+
+
+def test_several_controllers_are_asked_whether_they_live() -> None:
+    """A frozen one would go on holding Envoy's access log."""
+    several = of_controllers("10.0.0.1:9001,10.0.0.2:9001", "controllers.internal")[contract.COLLECTOR_CLUSTER]
+    ends = several["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert [one["endpoint"]["address"]["socket_address"]["address"] for one in ends] == ["10.0.0.1", "10.0.0.2"]
+    assert "connection_keepalive" in str(several)
+    assert "controllers.internal" in str(several["transport_socket"])
+    assert "connection_keepalive" not in str(of_controllers("10.0.0.1:9001")[contract.COLLECTOR_CLUSTER])
+
+
+def test_several_controllers_with_tls_need_one_name() -> None:
+    """Envoy compares one name with the certificate of whichever it reaches."""
+    with pytest.raises(RenderError, match="one, two are several"):
+        of_controllers("one:9001,two:9001")

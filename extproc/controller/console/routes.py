@@ -6,7 +6,8 @@
     GET  /console/v1/journal?...               as /v1/journal
     GET  /console/v1/measures                  what can be measured, and in which unit
     GET  /console/v1/session                   who has logged in
-    POST /console/v1/login                     {"name": "...", "token": "..."}; sets the cookie
+    POST /console/v1/login                     {"name": "...", "token": "..."}; sets the cookie. The name counts only where the token is
+                                               everybody's: else it is that of whose token it is
     POST /console/v1/logout
     GET  /console/v1/exposures?...             as /v1/exposures
     GET  /console/v1/samples?rollout=&which=   sampled answers of both arms, redacted
@@ -16,6 +17,8 @@
 
 * Without a login one may look (live, history, journal), and only at an address of the machine itself: a name that somebody else's page
   could take on (DNS rebinding), or a proxy that says so, wants a login for everything.
+* Roles are those of the API (controller.access): what a viewer sees is looked at, what is of people is an admin's, acts are as at /v1. A
+  certificate of a person is as good as a login. At the port that a network reaches nobody looks without one of them.
 * Every POST wants the header `x-extproc-console`, which no other site's page can send, and is refused where the browser says that another
   site asks. The cookie is HttpOnly and SameSite=Strict. The bearer token is good for all of it.
 """
@@ -26,6 +29,7 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -33,6 +37,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from extproc.controller.access import BEYOND, Gate, Role, needed_for
 from extproc.controller.answers import Endpoint, TimedStream, answered, body_of, json_answer, refused
 from extproc.controller.console.files import Files
 from extproc.controller.console.history import History
@@ -54,7 +59,10 @@ HOSTS: Final = ("localhost",)
 class Console:
     """Of one API: `endpoints` are the API's own, by name."""
 
-    def __init__(self, sessions: Sessions, live: Live, history: History, sampled: Sampled, endpoints: dict[str, Endpoint]) -> None:
+    def __init__(
+        self, gate: Gate, sessions: Sessions, live: Live, history: History, sampled: Sampled, endpoints: dict[str, Endpoint]
+    ) -> None:
+        self._gate = gate
         self._sessions = sessions
         self._live = live
         self._history = history
@@ -74,34 +82,50 @@ class Console:
             self._route("session", self._session, looks=True, public=True),
             self._route("login", self._login, "POST", public=True),
             self._route("logout", self._logout, "POST", public=True),
-            self._route("exposures", own["exposures"]),
-            self._route("samples", self._sampled.read),
-            self._route("label", self._label, "POST"),
-            self._route("explain", own["explain"], "POST"),
-            self._route("rollouts/{name}/{action}", own["act"], "POST"),
+            self._route("exposures", own["exposures"], needed=Role.ADMIN),
+            self._route("samples", self._sampled.read, needed=Role.ADMIN),
+            self._route("label", self._label, "POST", Role.ADMIN),
+            self._route("explain", own["explain"], "POST", Role.OPERATOR),
+            self._route("rollouts/{name}/{action}", own["act"], "POST", None),
             Route("/console/{name:path}", self._files.answer),
         ]
 
-    def _route(self, path: str, endpoint: Endpoint, method: str = "GET", looks: bool = False, public: bool = False) -> Route:
-        """`looks`: open to whoever looks from this machine. `public`: answers everybody, and decides itself."""
+    def _route(
+        self,
+        path: str,
+        endpoint: Endpoint,
+        method: str = "GET",
+        needed: Role | None = Role.VIEWER,
+        *,
+        looks: bool = False,
+        public: bool = False,
+    ) -> Route:
+        """`needed`: for all of it; None where it depends on the act. `looks`: open to whoever looks from this machine. `public`: answers
+        everybody, and decides itself."""
 
         async def guarded(request: Request) -> Response:
             session = self._who(request)
-            if request.method not in SAFE and (problem := _foreign(request)) is not None:
+            if request.method not in SAFE and (problem := foreign(request)) is not None:
+                self._gate.refused("site", request)
                 return refused(403, problem)
             if session is None and not public and not (looks and at_home(request)):
-                hint = "log in with the token that lies beside the store" + ("" if looks else "; looking wants none")
+                self._gate.refused("credential", request)
+                hint = "log in with your token, or the one that lies beside the store" + ("" if looks else "; looking wants none")
                 return refused(401, Problem("console.login", request.url.path, "this wants a login", hint))
+            wants = needed or needed_for(request.path_params["action"])
+            if session is not None and (problem := self._gate.forbids(request, session.who, wants)) is not None:
+                return refused(403, problem)
             request.state.session = session
+            request.state.who = session.who if session is not None else None
             return await answered(endpoint, request)
 
         return Route(f"/console/v1/{path}", guarded, methods=[method])
 
     def _who(self, request: Request) -> Session | None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._sessions.opens(token):
-            return Session("api", time.time() + LASTS)
-        return self._sessions.read(request.cookies.get(self._sessions.cookie, ""), time.time())
+        now = time.time()
+        if (who := self._gate.who(request)) is not None:
+            return Session(who.name or "api", now + LASTS, who.role)
+        return self._sessions.read(request.cookies.get(self._sessions.cookie, ""), now, self._gate.access.named)
 
     # -------------------------------------------------------------------------------------------------------------------- looking
     async def _stream(self, request: Request) -> Response:
@@ -116,27 +140,34 @@ class Console:
         return json_answer(200, self._history.document(request.query_params.get("rollout", "")))
 
     async def _session(self, request: Request) -> Response:
-        session = request.state.session
-        looks = session is not None or at_home(request)
-        return json_answer(200, {"name": session.name if session else None, "until": session.until if session else None, "looks": looks})
+        return json_answer(200, self._document(request, request.state.session))
+
+    def _document(self, request: Request, session: Session | None) -> dict[str, Any]:
+        """What the page knows of who looks at it: name, until when, role, may one look, and has each person a token of his own."""
+        named = (session.name, session.until, session.role.value) if session is not None else (None, None, None)
+        known = dict(zip(("name", "until", "role"), named, strict=True))
+        return {**known, "looks": session is not None or at_home(request), "people": self._gate.has_people}
 
     # ---------------------------------------------------------------------------------------------------------------------- login
     async def _login(self, request: Request) -> Response:
         document = _read(await body_of(request), request, {"name": str, "token": str})
-        if not self._sessions.opens(document["token"].strip()):
-            hint = "it lies beside the store, in `<store>.token`, for the controller's user to read"
+        who = self._gate.access.by_token(document["token"].strip())
+        if who is None:
+            self._gate.refused("credential", request)
+            hint = "your own token, or the one that lies beside the store, in `<store>.token`, for the controller's user to read"
             return refused(401, Problem("console.token", "token", "this is not the token", hint))
         now = time.time()
+        who = replace(who, name=who.name or document["name"].strip())
         try:
-            value = self._sessions.begin(document["name"], now, secrets.token_urlsafe(9))
+            value = self._sessions.begin(who, now, secrets.token_urlsafe(9))
         except ValueError as error:
             return refused(400, Problem("console.name", "name", str(error), "the Journal names you so"))
-        answer = json_answer(200, {"name": document["name"].strip(), "until": now + LASTS, "looks": True})
+        answer = json_answer(200, self._document(request, Session(who.name, now + LASTS, who.role)))
         self._set_cookie(request, answer, value, int(LASTS))
         return answer
 
     async def _logout(self, request: Request) -> Response:
-        answer = json_answer(200, {"name": None, "until": None, "looks": at_home(request)})
+        answer = json_answer(200, self._document(request, None))
         self._set_cookie(request, answer, "", 0)
         return answer
 
@@ -164,8 +195,8 @@ async def _to_the_page(_: Request) -> Response:
 
 
 def at_home(request: Request) -> bool:
-    """True where the browser was given an address of this machine itself, and no proxy says that it stands between."""
-    if any(name in request.headers for name in FORWARDED):
+    """True where the browser was given an address of this machine itself, and neither a proxy nor a network stands between."""
+    if BEYOND in request.scope or any(name in request.headers for name in FORWARDED):
         return False
     host = (request.url.hostname or "").lower()
     if host in HOSTS:
@@ -177,7 +208,7 @@ def at_home(request: Request) -> bool:
     return True
 
 
-def _foreign(request: Request) -> Problem | None:
+def foreign(request: Request) -> Problem | None:
     """Why a request that acts may be another site's; None where it is not."""
     if CSRF_HEADER not in request.headers:
         return Problem(

@@ -24,6 +24,7 @@ from typing import Final
 import orjson
 
 from extproc import contract, logs
+from extproc.controller.doors import Renewed
 from extproc.controller.feedback.app import FeedbackApp
 from extproc.controller.feedback.committer import Committer
 from extproc.controller.feedback.keys import Keys, read_keys
@@ -95,10 +96,11 @@ async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     metrics = FeedbackMetrics()
     committer = Committer(Path(contract.feedback_path(settings.store)), settings.keep, metrics)
     app = FeedbackApp(settings, committer, metrics, keys.read())
-    server = HttpServer(app.app(), host, port, listener, KEEP_ALIVE, "h11")
+    certificates = Renewed(settings.security)
+    server = HttpServer(app.app(), host, port, listener, KEEP_ALIVE, "h11", certificates.context)
     committer.start()
     await server.start()
-    beside = [asyncio.create_task(watch(server)), asyncio.create_task(keys.follow(app))]
+    beside = [asyncio.create_task(watch(server)), asyncio.create_task(keys.follow(app)), asyncio.create_task(certificates.renew())]
     try:
         say(SERVES)
         while line := await lines.readline():

@@ -13,6 +13,7 @@ from extproc.controller.feedback.origins import check_origins
 from extproc.errors import ExtprocError, Problem, SettingsError
 from extproc.store.feedback import Keep
 from extproc.store.feedback.file import DAY
+from extproc.transport import PRIVATE, Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class FeedbackSettings:
     """Proxies of ours in front that append to x-forwarded-for; 1 behind one Envoy with use_remote_address."""
     limits: Limits = field(default_factory=Limits)
     keep: Keep = field(default_factory=Keep)
+    security: Security = PRIVATE
+    """Of `listen`, where a network reaches it."""
 
     def check(self) -> None:
         """Raise SettingsError with everything that does not fit."""
@@ -77,7 +80,7 @@ class FeedbackSettings:
         limits: dict[str, Any] = given.pop("limits")
         buckets = {name: Bucket(**limits[name]) for name in ("address", "key", "answer")}
         given |= {name: tuple(given[name]) for name in ("signing_keys", "origins")}
-        given |= {"limits": Limits(**{**limits, **buckets}), "keep": Keep(**given["keep"])}
+        given |= {"limits": Limits(**{**limits, **buckets}), "keep": Keep(**given["keep"]), "security": Security(**given["security"])}
         return cls(**given)
 
 

@@ -50,12 +50,14 @@ def router(spec: Spec, places: Places = UNIX, more: tuple[str, ...] = (), mounts
     return _extproc(spec, "router", command, contract.DEFAULT_METRICS_PORT, resources, list(mounts))
 
 
-def controller(spec: Spec, places: Places = UNIX) -> Document:
-    """Watches and moves."""
+def controller(spec: Spec, places: Places = UNIX, more: tuple[str, ...] = (), mounts: tuple[Document, ...] = ()) -> Document:
+    """Watches and moves. `more`: further flags."""
     command = ["controller", "--spec", SPEC_PATH, "--store", STORE, "--collector", places.collector, "--sampler", places.sampler]
-    command += ["--feedback-listen", places.feedback]
+    command += ["--feedback-listen", places.feedback, *more]
     # 235 MiB were seen with a million users; the judge's process and the list of exposures come on top.
-    return _extproc(spec, "controller", command, contract.DEFAULT_API_PORT, _resources(controller_cpu(spec), "512Mi", "1536Mi"), [])
+    return _extproc(
+        spec, "controller", command, contract.DEFAULT_API_PORT, _resources(controller_cpu(spec), "512Mi", "1536Mi"), list(mounts)
+    )
 
 
 def envoy(spec: Spec, port: int, mounts: tuple[Document, ...] = (), cores: int | None = None, ports: bool = True) -> Document:

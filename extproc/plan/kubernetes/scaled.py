@@ -1,5 +1,6 @@
 """Overlay scaled: as many Envoys as there is traffic, and one pod with router and controller. Where that pod is away, every Envoy serves
-stable, so clients do not depend on it. Decisions go over the network by mutual TLS; the access log is kept to our own pods by policy.
+stable, so clients do not depend on it. Decisions, the access log and feedback go over the network by mutual TLS; a policy keeps others out
+too. Rotated certificates are read again by all three, without a restart.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from extproc.domain import Spec
 from extproc.plan.kubernetes import network
 from extproc.plan.kubernetes.capacity import envoys, workers
 from extproc.plan.kubernetes.containers import Places, controller, envoy, router, series
-from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustomization, labels, manifest, text
+from extproc.plan.kubernetes.documents import MADE_BY, Document, Files, deploy_of, kustomization, labels, manifest, text
 from extproc.plan.kubernetes.edge import config_files, front, low_ports, scraped, tls_mounts, tls_volumes
-from extproc.plan.kubernetes.envoy import CONFIG, METRICS_CONFIG, SDS, for_pod, for_series
+from extproc.plan.kubernetes.envoy import METRICS_CONFIG, for_pod, for_series
 from extproc.plan.kubernetes.pods import budget, config_volume, deployment, envoy_volumes, service, store_volumes
-from extproc.render import EnvoySettings, RouterTls
+from extproc.render import EnvoySettings, RouterTls, secret_files
 
 ENVOY: Final = "envoy"
 BRAIN: Final = "brain"
@@ -34,6 +35,8 @@ def files(spec: Spec) -> Files:
     front_name, brain_name = f"{spec.application.name}-envoy", f"{spec.application.name}-brain"
     tls, port = bool(deploy_of(spec).tls_secret), spec.listener.port
     least, most = envoys(spec)
+    settings = _settings(spec)
+    config = {**config_files(spec, for_pod(spec, settings, tls=tls, alone=True)), **secret_files(settings, MADE_BY)}
     secret = {"name": "router-tls", "secret": {"secretName": deploy_of(spec).router_tls, "defaultMode": 0o440}}
     mount = {"name": "router-tls", "mountPath": ROUTER_TLS, "readOnly": True}
     outside = deployment(
@@ -44,7 +47,7 @@ def files(spec: Spec) -> Files:
     certificates = ("--tls-cert", f"{ROUTER_TLS}/tls.crt", "--tls-key", f"{ROUTER_TLS}/tls.key", "--tls-client-ca", f"{ROUTER_TLS}/ca.crt")
     places = Places(f"{_ANY}:{ROUTER_PORT}", f"{_ANY}:{COLLECTOR_PORT}", feedback=f"{_ANY}:{FEEDBACK_PORT}")
     inside = deployment(
-        spec, brain_name, BRAIN, [router(spec, places, certificates, (mount,)), controller(spec, places), series(spec)],
+        spec, brain_name, BRAIN, [*(one(spec, places, certificates, (mount,)) for one in (router, controller)), series(spec)],
         [secret, config_volume("series-config", f"{brain_name}-series"), *store_volumes(spec)], annotations=scraped(),
     )  # fmt: skip
     return {
@@ -52,13 +55,13 @@ def files(spec: Spec) -> Files:
         "brain.yaml": text(spec, inside, _brain_service(spec, brain_name)),
         "autoscaler.yaml": text(spec, _autoscaler(spec, front_name, least, most)),
         "network.yaml": text(spec, *_policies(spec, front_name, brain_name)),
-        **{f"config/{name}": content for name, content in config_files(spec, for_pod(spec, _settings(spec), tls=tls, alone=True)).items()},
+        **{f"config/{name}": content for name, content in config.items()},
         f"config/{METRICS_CONFIG}": for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
             ["../../base", "proxies.yaml", "brain.yaml", "autoscaler.yaml", "network.yaml"],
             configMapGenerator=[
-                {"name": f"{front_name}-config", "files": [f"config/{CONFIG}", *([f"config/{SDS}"] if tls else [])]},
+                {"name": f"{front_name}-config", "files": [f"config/{name}" for name in config]},
                 {"name": f"{brain_name}-series", "files": [f"config/{METRICS_CONFIG}"]},
             ],
         ),
@@ -74,7 +77,8 @@ def _settings(spec: Spec) -> EnvoySettings:
     host = router_name(spec)
     tls = RouterTls(f"{ROUTER_TLS}/ca.crt", host, f"{ROUTER_TLS}/tls.crt", f"{ROUTER_TLS}/tls.key")
     endpoints = contract.endpoints(f"{host}:{ROUTER_PORT}", workers(spec))
-    return EnvoySettings(endpoints, f"{host}:{COLLECTOR_PORT}", router_tls=tls, feedback=f"{host}:{FEEDBACK_PORT}")
+    collector, feedback = f"{host}:{COLLECTOR_PORT}", f"{host}:{FEEDBACK_PORT}"
+    return EnvoySettings(endpoints, collector, router_tls=tls, controller_tls=tls, feedback=feedback, secrets="/etc/envoy")
 
 
 def _ports(spec: Spec) -> dict[str, int]:
