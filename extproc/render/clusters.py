@@ -32,13 +32,13 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         "# extproc's workers, one endpoint each. A dead or frozen worker costs no decision while another one lives.",
         router_cluster(settings),
         "# extproc's collector: what became of each request.",
-        {**_gathered(contract.COLLECTOR_CLUSTER, [_address(settings.collector)]), "connect_timeout": "1s", **_protocol(_http2())},
+        {**gathered(contract.COLLECTOR_CLUSTER, [placed(settings.collector)]), "connect_timeout": "1s", **http_options(_http2())},
     ]
     if samples(spec):
         found += ["# extproc's sampler: copies for the judge. What it does not take in time is not copied.", _sampler_cluster(settings)]
     if spec.feedback is not None:
         said = "# extproc's feedback service: what users say of answers."
-        found += [said, {**_gathered(contract.FEEDBACK_CLUSTER, [_address(settings.feedback)]), "connect_timeout": "1s"}]
+        found += [said, {**gathered(contract.FEEDBACK_CLUSTER, [placed(settings.feedback)]), "connect_timeout": "1s"}]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
@@ -66,14 +66,14 @@ def router_cluster(settings: EnvoySettings) -> Block:
     waiting = WAITING * len(settings.router)
     limits = {"max_connections": 1024, "max_pending_requests": waiting, "max_requests": waiting, "max_retries": waiting}
     return {
-        **_gathered(contract.ROUTER_CLUSTER, [_address(one) for one in settings.router]),
+        **gathered(contract.ROUTER_CLUSTER, [placed(one) for one in settings.router]),
         "connect_timeout": "0.05s",
         "lb_policy": "LEAST_REQUEST",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "circuit_breakers": {"thresholds": [limits]},
         "health_checks": [health],
         "outlier_detection": outlier,
-        **_protocol(_http2()),
+        **http_options(_http2()),
         **(_router_tls(settings.router_tls) if settings.router_tls is not None else {}),
     }
 
@@ -81,10 +81,10 @@ def router_cluster(settings: EnvoySettings) -> Block:
 def _sampler_cluster(settings: EnvoySettings) -> Block:
     limits = {"max_connections": 64, "max_pending_requests": MOST_COPIED, "max_requests": MOST_COPIED, "max_retries": 0}
     return {
-        **_gathered(contract.SAMPLER_CLUSTER, [_address(settings.sampler)]),
+        **gathered(contract.SAMPLER_CLUSTER, [placed(settings.sampler)]),
         "connect_timeout": "1s",
         "circuit_breakers": {"thresholds": [limits]},
-        **_protocol(_http2()),
+        **http_options(_http2()),
     }
 
 
@@ -92,7 +92,7 @@ def _router_tls(tls: RouterTls) -> Block:
     common: Block = {"alpn_protocols": ["h2"]}
     if tls.certificate:
         common["tls_certificates"] = [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}]
-    return {"transport_socket": _tls(tls.name, tls.ca, common)}
+    return {"transport_socket": tls_socket(tls.name, tls.ca, common)}
 
 
 def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySettings) -> Block:
@@ -103,26 +103,26 @@ def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySet
     if model.name in failing_over(spec):
         limits["max_retries"] = MANY
     cluster = {
-        **_gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints]),
+        **gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints]),
         "connect_timeout": "5s",
         "lb_policy": _BALANCERS[model.affinity.policy] if model.affinity is not None else "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
-        **_protocol({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
+        **http_options({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
     }
     if tls is not None:
-        cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle, {})
+        cluster["transport_socket"] = tls_socket(tls.sni, tls.ca_file or settings.ca_bundle, {})
     return cluster
 
 
 def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:
     return {
-        **_gathered(JWKS_CLUSTER, [_socket(host, port)]),
+        **gathered(JWKS_CLUSTER, [_socket(host, port)]),
         "connect_timeout": "5s",
-        "transport_socket": _tls(host, settings.ca_bundle, {}),
+        "transport_socket": tls_socket(host, settings.ca_bundle, {}),
     }
 
 
-def _tls(name: str, ca_file: str, common: Block) -> Block:
+def tls_socket(name: str, ca_file: str, common: Block) -> Block:
     """TLS towards somebody whose certificate must name `name` (a DNS name or an address) and come from the authorities in `ca_file`."""
     trusted: Block = {"trusted_ca": {"filename": ca_file}}
     context: Block = {"common_tls_context": {**common, "validation_context": trusted}}
@@ -134,7 +134,8 @@ def _tls(name: str, ca_file: str, common: Block) -> Block:
     return {"name": "envoy.transport_sockets.tls", "typed_config": typed("transport_sockets.tls.v3.UpstreamTlsContext", **context)}
 
 
-def _gathered(name: str, addresses: list[Block]) -> Block:
+def gathered(name: str, addresses: list[Block]) -> Block:
+    """A cluster of these addresses: as they are, or looked up where one of them is a name."""
     hosts = [one["socket_address"]["address"] for one in addresses if "socket_address" in one]
     names = not all(_is_address(host) for host in hosts)
     kind: Block = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"} if names else {"type": "STATIC"}
@@ -142,7 +143,8 @@ def _gathered(name: str, addresses: list[Block]) -> Block:
     return {"name": name, **kind, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}}
 
 
-def _address(address: str) -> Block:
+def placed(address: str) -> Block:
+    """`unix:PATH` or `HOST:PORT`, as Envoy writes an address; raises ValueError where the port is no number."""
     if address.startswith("unix:"):
         return {"pipe": {"path": address.removeprefix("unix:")}}
     host, _, port = address.rpartition(":")
@@ -161,7 +163,8 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _protocol(options: Block) -> Block:
+def http_options(options: Block) -> Block:
+    """A cluster's own HTTP options."""
     name = "upstreams.http.v3.HttpProtocolOptions"
     return {"typed_extension_protocol_options": {f"envoy.extensions.{name}": typed(name, **options)}}
 

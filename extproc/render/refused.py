@@ -12,17 +12,17 @@ from extproc.render.failover import fails_over
 from extproc.render.identity import JWKS_CLUSTER
 from extproc.render.settings import Profile, RenderError, routed_models
 
-RESERVED: Final = (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER, JWKS_CLUSTER)
+RESERVED: Final = (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER, contract.XDS_CLUSTER, JWKS_CLUSTER)
 
 
-def refuse_what_cannot_work(spec: Spec, profile: Profile, snippet: bool) -> None:
-    """Raise RenderError with everything that keeps a configuration from being made."""
-    problems = [*_models(spec, snippet), *_failover(spec, profile), *_conversations(spec)]
+def refuse_what_cannot_work(spec: Spec, profile: Profile, snippet: bool, discovered: bool = False) -> None:
+    """Raise RenderError with everything that keeps a configuration from being made. `discovered`: it is served over xDS."""
+    problems = [*_models(spec, snippet, discovered), *_failover(spec, profile), *_conversations(spec)]
     if problems:
         raise RenderError(problems)
 
 
-def _models(spec: Spec, snippet: bool) -> Iterator[Problem]:
+def _models(spec: Spec, snippet: bool, discovered: bool) -> Iterator[Problem]:
     for model in routed_models(spec):
         path = f"models.{model.name}"
         for backend in model.backends:
