@@ -42,6 +42,7 @@ def main() -> None:
         judge,
         plan,
         postmortem,
+        processor,
         render,
         run,
         samples,
@@ -69,6 +70,7 @@ def main() -> None:
         health,
         doctor,
         act,
+        processor,
     )
     for room in rooms:
         room.register(app)

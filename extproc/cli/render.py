@@ -33,11 +33,13 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WRITE
+    from extproc.cli.bootstrap import bootstrap
     from extproc.cli.flags import flags
 
     render = typer.Typer(no_args_is_help=True)
     render.callback()(_render)
     render.command()(envoy)
+    render.command()(bootstrap)
     render.command()(flags)
     app.add_typer(render, name="render", rich_help_panel=WRITE)
 
@@ -74,7 +76,7 @@ def envoy(
     chosen |= {"--profile": profile.value, "--ca-bundle": ca_bundle}
     made_by = _command(spec, chosen | tls, snippet)
     endpoints = contract.endpoints(router, workers)
-    tls_settings = _router_tls(tls, router)
+    tls_settings = router_tls(tls, router)
     settings = EnvoySettings(endpoints, collector, profile, ca_bundle, router_tls=tls_settings, sampler=sampler, feedback=feedback)
     loaded = specs.read(str(spec))
     text = envoy_snippet(loaded, settings, made_by) if snippet else envoy_yaml(loaded, settings, made_by)
@@ -86,8 +88,8 @@ def envoy(
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
 
 
-def _router_tls(given: dict[str, str], router: str) -> RouterTls | None:
-    """What the four options mean together; raises SettingsError where they contradict each other."""
+def router_tls(given: dict[str, str], router: str) -> RouterTls | None:
+    """What the four options for a way with TLS mean together; raises SettingsError where they contradict each other."""
     ca, name, certificate, key = given.values()
     problems = []
     if bool(certificate) != bool(key):
@@ -103,6 +105,11 @@ def _router_tls(given: dict[str, str], router: str) -> RouterTls | None:
 
 
 def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
+    words = words_of("envoy", str(spec), chosen)
+    return shlex.join([*words, "--snippet"] if snippet else words)
+
+
+def words_of(command: str, spec: str, chosen: dict[str, str]) -> list[str]:
     """The command again, without what is a default anyway."""
     defaults = {
         "--router": contract.DEFAULT_ROUTER_LISTEN,
@@ -113,8 +120,7 @@ def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
         "--profile": Profile.FULL.value,
         "--ca-bundle": CA_BUNDLE,
     }
-    words = ["extproc", "render", "envoy", str(spec)]
+    words = ["extproc", "render", command, spec]
     for option, value in chosen.items():
-        if value != defaults.get(option, ""):
-            words += [option, value]
-    return shlex.join([*words, "--snippet"] if snippet else words)
+        words += [option, value] if value != defaults.get(option, "") else []
+    return words

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from extproc import contract, logs
+from extproc.errors import SettingsError
 from extproc.router.settings import RouterSettings
-from extproc.transport import Security, TransportName
+from extproc.transport import Security, TransportName, parse_address, problems
 
 SpecOption = Annotated[Path, typer.Option("--spec", help="The Spec: one YAML file.", show_default=False)]
 StoreOption = Annotated[str, typer.Option(envvar=contract.STORE_ENVIRONMENT, help="Where State and Journal live.")]
@@ -42,6 +44,16 @@ SamplerOption = Annotated[
 FeedbackOption = Annotated[
     str, typer.Option("--feedback-listen", help="Where Envoy sends users' feedback, if the Spec listens to them: HOST:PORT.")
 ]
+XdsOption = Annotated[
+    str, typer.Option("--xds", help="Tell Envoys their configuration (xDS) here: unix:PATH or HOST:PORT; by default nobody is told.")
+]
+XdsCertificateOption = Annotated[str, typer.Option("--xds-tls-cert", metavar="FILE", help="Certificate chain (PEM) of the xDS port.")]
+XdsKeyOption = Annotated[str, typer.Option("--xds-tls-key", metavar="FILE", help="Its key (PEM).")]
+XdsClientsOption = Annotated[
+    str,
+    typer.Option("--xds-tls-client-ca", metavar="FILE", help="Mutual TLS: Envoy needs a certificate of these authorities (PEM)."),
+]
+XdsOwnerOption = Annotated[str, typer.Option(metavar="USER:GROUP", help="Owner of the xDS Unix socket, such as :envoy (mode 0660).")]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 
 
@@ -62,6 +74,11 @@ def serve(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
+    xds: XdsOption = "",
+    xds_tls_cert: XdsCertificateOption = "",
+    xds_tls_key: XdsKeyOption = "",
+    xds_tls_client_ca: XdsClientsOption = "",
+    xds_socket_owner: XdsOwnerOption = "",
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
@@ -81,6 +98,9 @@ def serve(
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--sampler", sampler, "--api-port", str(api_port)]
     arguments += ["--feedback-listen", feedback]
+    told = {"--xds": xds, "--xds-tls-cert": xds_tls_cert, "--xds-tls-key": xds_tls_key, "--xds-tls-client-ca": xds_tls_client_ca}
+    for option, value in {**told, "--xds-socket-owner": xds_socket_owner}.items():
+        arguments += [option, value] if value else []
     arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
@@ -117,6 +137,11 @@ def controller(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
+    xds: XdsOption = "",
+    xds_tls_cert: XdsCertificateOption = "",
+    xds_tls_key: XdsKeyOption = "",
+    xds_tls_client_ca: XdsClientsOption = "",
+    xds_socket_owner: XdsOwnerOption = "",
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     exposures_days: DaysOption = 30,
     exposures_mib: MibOption = 2048,
@@ -130,7 +155,20 @@ def controller(
 
     logs.start("controller", log_format, log_level)
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
-    main(ControllerSettings(str(spec), store, collector, sampler, feedback, api_port, keep, ends_with_stdin=tied))
+    security = Security(xds_tls_cert, xds_tls_key, xds_tls_client_ca, xds_socket_owner)
+    _check_xds(xds, security)
+    places = (str(spec), store, collector, sampler, feedback, api_port)
+    main(ControllerSettings(*places, xds, security, keep, ends_with_stdin=tied))
+
+
+def _check_xds(address: str, security: Security) -> None:
+    """Raises SettingsError where the port would be open to the network, or could not be served."""
+    if address:
+        found = problems(parse_address(address), security)
+        if found:
+            raise SettingsError(
+                [replace(one, path="--xds" if one.path == "--listen" else one.path.replace("--", "--xds-")) for one in found]
+            )
 
 
 def _router_settings(

@@ -11,6 +11,7 @@
                                                return    to: name of an earlier phase; the one before unless it is given
                                                override  for: 2h
                                                rollback  cohort: name (that one alone); conversations: drain, move
+    POST /v1/processor/{off, on}               {"why": "...", "actor": "..."}: ask the router nothing any more, over xDS
     GET, POST /v1/rollouts/{name}/verdict      may somebody else's delivery go on? For Argo Rollouts and Flagger (controller.verdict)
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
@@ -44,7 +45,7 @@ from extproc.controller.console.sessions import Sessions
 from extproc.controller.explainer import StoredExplainer
 from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
-from extproc.controller.talk import ACTIONS, Act, Ask
+from extproc.controller.talk import ACTIONS, SWITCHES, Act, Ask
 from extproc.controller.verdict import asked_move, verdict_document
 from extproc.errors import Problem, SettingsError
 
@@ -89,6 +90,7 @@ class Api:
             Route("/v1/explain", self._guarded(self._explain), methods=["POST"]),
             Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
+            Route("/v1/processor/{action}", self._guarded(self._switch), methods=["POST"]),
             *self._console.routes(),
         ]
         return Starlette(routes=routes)
@@ -170,6 +172,15 @@ class Api:
             return refused(404, Problem("api.action", word, "there is no such action", f"there are: {', '.join(ACTIONS)}"))
         if len(name) > LONGEST_TEXT:
             return refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
+        return await self._acted(request, name, word)
+
+    async def _switch(self, request: Request) -> Response:
+        word = request.path_params["action"]
+        if word not in SWITCHES:
+            return refused(404, Problem("api.action", word, "there is no such switch", f"there are: {', '.join(SWITCHES)}"))
+        return await self._acted(request, "", word)
+
+    async def _acted(self, request: Request, name: str, word: str) -> Response:
         given = await _given(request)
         actor, session = given.pop("actor"), getattr(request.state, "session", None)
         # Who has logged in at the console acts under that name, whatever a page says.
@@ -191,7 +202,7 @@ class Api:
             became = f"{act.action} may have begun, and then it is carried out: look at `extproc journal` before you ask again"
         else:
             became = f"{act.action} was not carried out"
-        key = contract.RUNTIME_CANARY.format(rollout=act.rollout)
+        key = contract.RUNTIME_CANARY.format(rollout=act.rollout or "ROLLOUT")
         hint = (
             f"{problem.hint}. A rollback without it, on Envoy's machine: curl -X POST 'http://127.0.0.1:{port}/runtime_modify?{key}=0' "
             f"(and {key}=100 to undo that)"

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -28,6 +29,7 @@ from extproc.controller.loop import Loop
 from extproc.controller.metric_gates import MetricGates
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
+from extproc.controller.readiness import Readiness
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
 from extproc.controller.scores import Scores
@@ -39,7 +41,10 @@ from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
 from extproc.runtime.child import ASK_TIMEOUT, QUESTION, Child
 from extproc.runtime.http import listening
 from extproc.store.exposures import Keep
-from extproc.transport import parse_address
+from extproc.transport import PRIVATE, Security, parse_address
+
+if TYPE_CHECKING:
+    from extproc.controller.xds.keeping import XdsKeeper
 
 API_HOST = "127.0.0.1"
 READY_TIMEOUT = 30.0
@@ -64,6 +69,9 @@ class ControllerSettings:
     """HOST:PORT where Envoy sends what users post, where the Spec has feedback."""
     api_port: int = contract.DEFAULT_API_PORT
     """Loopback port; 0 for any free one."""
+    xds: str = ""
+    """Where Envoys ask for their configuration: unix:PATH or HOST:PORT; "" where none does."""
+    xds_security: Security = PRIVATE
     keep: Keep = field(default_factory=Keep)
     """How many exposures are kept."""
     ends_with_stdin: bool = False
@@ -108,12 +116,14 @@ async def _run(settings: ControllerSettings) -> None:
         api = _api(settings.store, listener)
         vitals = Vitals(time.monotonic())
         poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler)
-        told = (poller, exposures, scores, users)
+        readiness = Readiness(loop)
+        xds = await _xds(settings, loop, readiness)
+        told = (poller, exposures, scores, users, readiness, xds)
         brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, api.restarts), *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         await asked.start()
         exposures.start()
-        kept = (api, poller, MetricGates(loop), scores, judging, users, hearing)
+        kept = (api, poller, MetricGates(loop), scores, judging, users, hearing, readiness, *((xds,) if xds is not None else ()))
         works = (followed.follow(), _announce(api, listener), *(one.keep() for one in kept))
         beside = [asyncio.create_task(work) for work in works]
         try:
@@ -125,6 +135,8 @@ async def _run(settings: ControllerSettings) -> None:
             await judging.stop()
             await hearing.close()
             listener.close()
+            if xds is not None:
+                await xds.stop()
             await asked.stop()
             presence.stop()
             await collector.stop()
@@ -138,6 +150,18 @@ def _api(store: str, listener: socket.socket) -> Child:
     """The process that speaks HTTP for us."""
     settings = ApiSettings(store, server_token(store), listener.fileno())
     return Child("the API process", command(), settings.write(), files=(listener.fileno(),))
+
+
+async def _xds(settings: ControllerSettings, loop: Loop, readiness: Readiness) -> XdsKeeper | None:
+    """Serves Envoys, where it was asked to; raises SettingsError where it cannot listen."""
+    if not settings.xds:
+        return None
+    # A second of imports that nobody else needs.
+    from extproc.controller.xds.keeping import XdsKeeper
+
+    kept = XdsKeeper(loop, readiness, parse_address(settings.xds), settings.xds_security)
+    await kept.start()
+    return kept
 
 
 async def _announce(api: Child, listener: socket.socket) -> None:

