@@ -4,7 +4,8 @@ Rules, of both protocols (state of the world, and delta):
 * At most one answer of a kind is on its way; the next one waits until that is accepted (ACK) or refused (NACK). An answer to an older
   nonce says nothing. What was refused is not sent again until it has changed.
 * Make before break: clusters, their endpoints and secrets, listeners, routes; only when all of these are accepted do clusters go that
-  nobody needs any more. A first question is answered at once, and the processor's settings wait for nothing: they are the off switch.
+  nobody needs any more. What a cluster asks for is answered at once, and the processor's settings wait for nothing: they are the off
+  switch.
 * A cluster that was added is of use when what it refers to was asked for and accepted, and its name was looked up: routes wait for that,
   PATIENCE seconds at most. A cluster that changed begins anew, and needs its endpoints again although they are the same (Envoy does not
   ask twice for a name that it has asked for).
@@ -28,6 +29,8 @@ PATIENCE: Final = 5.0
 WHOLE: Final = (Part.CLUSTER, Part.LISTENER)
 """Kinds of which everything can be asked for; of the others, names."""
 EVERYTHING: Final = "*"
+NEEDED_BY_CLUSTERS: Final = (Part.ENDPOINTS, Part.SECRET)
+"""What is asked for of these is answered at once: a cluster waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,8 @@ class Stream:
     def hear(self, heard: Heard, now: float) -> None:
         """A request has come."""
         kind = self._kinds[heard.part]
+        if not any(one.asked for one in self._kinds.values()):
+            self._patient_until = now + PATIENCE
         if not self.delta and heard.nonce != kind.nonce:
             return
         if heard.nonce and kind.waiting is not None and heard.nonce == kind.nonce:
@@ -171,7 +176,8 @@ class Stream:
             if heard.version == set_version(present.values()):
                 kind.has = {name: one.version for name, one in present.items()}
                 kind.kept, kind.accepted, kind.silent = present, heard.version, False
-        kind.urgent |= new
+        # Who comes again has something that is good until its turn.
+        kind.urgent |= new and not (first and heard.version)
 
     def _wanted_too(self, kind: _Kind, heard: Heard, first: bool) -> None:
         """Delta: a name that is asked for again is to be sent again."""
@@ -189,7 +195,7 @@ class Stream:
             kind.gone.discard(name)
         kind.everything = (kind.everything or everything) and EVERYTHING not in heard.unwanted
         kind.names = (kind.names | heard.names) - heard.unwanted - {EVERYTHING}
-        kind.urgent |= first or bool(heard.names)
+        kind.urgent |= not heard.has if first else bool(heard.names)
 
     # ----------------------------------------------------------------------------------------------------------------- outward
     def due(self, now: float) -> list[Reply]:
@@ -198,14 +204,15 @@ class Stream:
         for part, kind in self._kinds.items():
             if not kind.asked:
                 continue
-            if kind.waiting is None and (not held or kind.urgent or part is Part.PROCESSOR):
+            at_once = part is Part.PROCESSOR or (kind.urgent and part in NEEDED_BY_CLUSTERS)
+            if kind.waiting is None and (not held or at_once):
                 reply = self._next(part, kind, last=False)
                 if reply is not None:
                     replies.append(reply)
             held |= kind.waiting is not None or self._lacking(part, kind)
-            held |= part is Part.CLUSTER and (self._unmet(kind, now) or self._looking_up(now))
+            held |= part is Part.CLUSTER and (self._unmet(part, now) or self._looking_up(now))
         clusters = self._kinds[Part.CLUSTER]
-        if not held and clusters.asked:
+        if not held and clusters.asked and not self._unmet(Part.LISTENER, now):
             reply = self._next(Part.CLUSTER, clusters, last=True)
             if reply is not None:
                 replies.append(reply)
@@ -282,16 +289,17 @@ class Stream:
                 self._looked_up_at = -1.0
 
     def _looking_up(self, now: float) -> bool:
-        return self._looked_up_at < 0 or now < self._looked_up_at
+        """At its first start Envoy asks for no listener before that, and there are no routes yet."""
+        return bool(self._kinds[Part.ROUTES].accepted) and (self._looked_up_at < 0 or now < self._looked_up_at)
 
-    def _unmet(self, clusters: _Kind, now: float) -> bool:
-        """True while a cluster that was accepted refers to what was not asked for."""
+    def _unmet(self, part: Part, now: float) -> bool:
+        """True while what is there of a kind, or is to be, refers to what was not asked for yet."""
+        kind = self._kinds[part]
         if now >= self._patient_until:
             return False
-        needs = (
-            need for one in self._present(Part.CLUSTER, clusters) if clusters.refused.get(one.name) != one.version for need in one.needs
-        )
-        return any(name in self._target.get(part, {}) and not self._kinds[part].wants(name) for part, name in needs)
+        good = (one for one in self._present(part, kind) if kind.refused.get(one.name) != one.version)
+        needs = (need for one in good for need in one.needs)
+        return not kind.asked or any(name in self._target.get(of, {}) and not self._kinds[of].wants(name) for of, name in needs)
 
 
 def set_version(resources: Iterable[Resource]) -> str:

@@ -65,8 +65,10 @@ class ProbeBlock(Block):
     """How the controller finds out whether a replica is well."""
 
     path: Annotated[Text, Field(pattern="^/", description="Path of a GET; any answer below 400 is well.")] = "/health"
-    every: Annotated[Duration, Field(ge=0.1, le=3600, description="Time between two probes.")] = 2.0
-    timeout: Annotated[Duration, Field(ge=0.01, le=60, description="Time that an answer may take.")] = 1.0
+    every: Annotated[Duration, Field(ge=0.1, le=3600, description="Time between two probes.", json_schema_extra={"default": "2s"})] = 2.0
+    timeout: Annotated[
+        Duration, Field(ge=0.01, le=60, description="Time that an answer may take.", json_schema_extra={"default": "1s"})
+    ] = 1.0
 
 
 class PathRewriteBlock(Block):
