@@ -42,6 +42,7 @@ def main() -> None:
         judge,
         plan,
         postmortem,
+        processor,
         render,
         run,
         samples,
@@ -71,6 +72,7 @@ def main() -> None:
         health,
         doctor,
         act,
+        processor,
     )
     for room in rooms:
         room.register(app)

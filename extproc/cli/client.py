@@ -117,6 +117,10 @@ class Client:
         body = {"why": why, "actor": actor, "request": uuid.uuid4().hex, **options}
         return self._ask("POST", f"/v1/rollouts/{rollout}/{action}", json=body)
 
+    def switch(self, word: str, why: str, actor: str) -> dict[str, Any]:
+        """Switch the processor off or on; returns when that is committed."""
+        return self._ask("POST", f"/v1/processor/{word}", json={"why": why, "actor": actor, "request": uuid.uuid4().hex})
+
     def _ask(self, method: str, path: str, tries: int = 2, **arguments: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, self._address + path, **arguments)

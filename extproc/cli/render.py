@@ -45,11 +45,13 @@ OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="File 
 def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WRITE
+    from extproc.cli.bootstrap import bootstrap
     from extproc.cli.flags import flags
 
     render = typer.Typer(no_args_is_help=True)
     render.callback()(_render)
     render.command()(envoy)
+    render.command()(bootstrap)
     render.command()(flags)
     app.add_typer(render, name="render", rich_help_panel=WRITE)
 
@@ -90,7 +92,7 @@ def envoy(
     chosen |= {"--profile": profile.value, "--ca-bundle": ca_bundle}
     made_by = _command(spec, chosen | tls, snippet)
     endpoints = contract.endpoints(router, workers)
-    to_router, to_controller = _peers(tls, router)
+    to_router, to_controller = peers(tls, router)
     settings = EnvoySettings(
         endpoints, collector, profile, ca_bundle, router_tls=to_router, sampler=sampler, feedback=feedback,
         controller_tls=to_controller, secrets=secrets,
@@ -107,7 +109,7 @@ def envoy(
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
 
 
-def _peers(given: dict[str, str], router: str) -> tuple[RouterTls | None, RouterTls | None]:
+def peers(given: dict[str, str], router: str) -> tuple[RouterTls | None, RouterTls | None]:
     """What the options mean together, towards the router and the controller; raises SettingsError where they contradict each other."""
     ca, name, certificate, key, controller_ca, controller_name, secrets = given.values()
     problems = []
@@ -130,6 +132,11 @@ def _peers(given: dict[str, str], router: str) -> tuple[RouterTls | None, Router
 
 
 def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
+    words = words_of("envoy", str(spec), chosen)
+    return shlex.join([*words, "--snippet"] if snippet else words)
+
+
+def words_of(command: str, spec: str, chosen: dict[str, str]) -> list[str]:
     """The command again, without what is a default anyway."""
     defaults = {
         "--router": contract.DEFAULT_ROUTER_LISTEN,
@@ -140,8 +147,7 @@ def _command(spec: Path, chosen: dict[str, str], snippet: bool) -> str:
         "--profile": Profile.FULL.value,
         "--ca-bundle": CA_BUNDLE,
     }
-    words = ["extproc", "render", "envoy", str(spec)]
+    words = ["extproc", "render", command, spec]
     for option, value in chosen.items():
-        if value != defaults.get(option, ""):
-            words += [option, value]
-    return shlex.join([*words, "--snippet"] if snippet else words)
+        words += [option, value] if value != defaults.get(option, "") else []
+    return words

@@ -41,6 +41,10 @@ SamplerOption = Annotated[str, typer.Option(help="Where Envoy sends copies for t
 FeedbackOption = Annotated[
     str, typer.Option("--feedback-listen", help="Where Envoy sends users' feedback, if the Spec listens to them: HOST:PORT.")
 ]
+XdsOption = Annotated[
+    str, typer.Option("--xds", help="Tell Envoys their configuration (xDS) here: unix:PATH or HOST:PORT; by default nobody is told.")
+]
+XdsOwnerOption = Annotated[str, typer.Option(metavar="USER:GROUP", help="Owner of the xDS Unix socket, such as :envoy (mode 0660).")]
 ApiListenOption = Annotated[
     str, typer.Option("--api-listen", metavar="HOST:PORT", help="The API for other machines too, by mutual TLS; beside its loopback port.")
 ]
@@ -82,6 +86,8 @@ def serve(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
+    xds: XdsOption = "",
+    xds_socket_owner: XdsOwnerOption = "",
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     api_listen: ApiListenOption = "",
     api_client_ca: ApiClientsOption = "",
@@ -104,6 +110,8 @@ def serve(
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--sampler", sampler, "--api-port", str(api_port)]
     arguments += ["--feedback-listen", feedback, *_open(security, api_listen, api_client_ca, access)]
+    for option, value in (("--xds", xds), ("--xds-socket-owner", xds_socket_owner)):
+        arguments += [option, value] if value else []
     arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
@@ -140,6 +148,8 @@ def controller(
     collector: CollectorOption = contract.DEFAULT_COLLECTOR_LISTEN,
     sampler: SamplerOption = contract.DEFAULT_SAMPLER_LISTEN,
     feedback: FeedbackOption = contract.DEFAULT_FEEDBACK_LISTEN,
+    xds: XdsOption = "",
+    xds_socket_owner: XdsOwnerOption = "",
     api_port: ApiOption = contract.DEFAULT_API_PORT,
     api_listen: ApiListenOption = "",
     api_client_ca: ApiClientsOption = "",
@@ -167,7 +177,11 @@ def controller(
     keep = Keep(exposures_days * DAY, exposures_mib * MIB)
     doors = Doors(Security(tls_cert, tls_key, tls_client_ca, plaintext=plaintext), api_listen, api_client_ca, access)
     listens = (collector, sampler, feedback, api_port)
-    main(ControllerSettings(str(spec), store, *listens, doors, keep, tied, name or socket.gethostname(), advertise, lease))
+    main(
+        ControllerSettings(
+            str(spec), store, *listens, doors, xds, xds_socket_owner, keep, tied, name or socket.gethostname(), advertise, lease
+        )
+    )
 
 
 def _open(security: Security, api_listen: str, api_client_ca: str, access: str) -> list[str]:

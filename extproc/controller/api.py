@@ -13,6 +13,7 @@ or a certificate that the file of people names (controller.access says who may w
                                                return    to: name of an earlier phase; the one before unless it is given
                                                override  for: 2h
                                                rollback  cohort: name (that one alone); conversations: drain, move
+    POST /v1/processor/{off, on}               {"why": "...", "actor": "..."}: ask the router nothing any more, over xDS
     GET, POST /v1/rollouts/{name}/verdict      may somebody else's delivery go on? For Argo Rollouts and Flagger (controller.verdict)
 
 An act is answered when it is committed; the same action with the same `request` (any name of the asker's own) is never done twice.
@@ -48,7 +49,7 @@ from extproc.controller.console.sessions import Sessions
 from extproc.controller.explainer import StoredExplainer
 from extproc.controller.exposure_lists import ExposureLists
 from extproc.controller.journal import JournalReader
-from extproc.controller.talk import ACTIONS, Act, Ask
+from extproc.controller.talk import ACTIONS, SWITCHES, Act, Ask
 from extproc.controller.verdict import asked_move, verdict_document
 from extproc.errors import Problem, SettingsError
 
@@ -94,6 +95,7 @@ class Api:
             Route("/v1/explain", self._guarded(self._explain, Role.OPERATOR), methods=["POST"]),
             Route(contract.VERDICT_PATH.format(rollout="{name}"), self._guarded(self._verdict, Role.VIEWER), methods=["GET", "POST"]),
             Route("/v1/rollouts/{name}/{action}", self._guarded(self._act), methods=["POST"]),
+            Route("/v1/processor/{action}", self._guarded(self._switch), methods=["POST"]),
             *self._console.routes(),
         ]
         return Starlette(routes=routes)
@@ -193,6 +195,15 @@ class Api:
             return refused(404, Problem("api.action", word, "there is no such action", f"there are: {', '.join(ACTIONS)}"))
         if len(name) > LONGEST_TEXT:
             return refused(404, Problem("api.rollout", name[:80], "no rollout has so long a name", "see `extproc status`"))
+        return await self._acted(request, name, word)
+
+    async def _switch(self, request: Request) -> Response:
+        word = request.path_params["action"]
+        if word not in SWITCHES:
+            return refused(404, Problem("api.action", word, "there is no such switch", f"there are: {', '.join(SWITCHES)}"))
+        return await self._acted(request, "", word)
+
+    async def _acted(self, request: Request, name: str, word: str) -> Response:
         given = await _given(request)
         # Who has a credential of his own acts under his name, whatever he says: a name that anybody may claim proves nothing.
         actor = given.pop("actor")
@@ -214,7 +225,7 @@ class Api:
             became = f"{act.action} may have begun, and then it is carried out: look at `extproc journal` before you ask again"
         else:
             became = f"{act.action} was not carried out"
-        key = contract.RUNTIME_CANARY.format(rollout=act.rollout)
+        key = contract.RUNTIME_CANARY.format(rollout=act.rollout or "ROLLOUT")
         hint = (
             f"{problem.hint}. A rollback without it, on Envoy's machine: curl -X POST 'http://127.0.0.1:{port}/runtime_modify?{key}=0' "
             f"(and {key}=100 to undo that)"

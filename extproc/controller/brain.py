@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extproc.controller import talk
 from extproc.controller.candidate import Standing
@@ -13,15 +13,21 @@ from extproc.controller.exposures import Exposures
 from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
+from extproc.controller.readiness import Readiness
 from extproc.controller.routers import Routers
 from extproc.controller.scores import Scores
+from extproc.controller.switch import document as switched
+from extproc.controller.switch import switch
 from extproc.controller.talk import Act, Ask, LateError, Question
 from extproc.controller.users import Users
 from extproc.controller.view import status_document
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import JournalEntry
-from extproc.errors import ExtprocError, Problem, StoreError
+from extproc.errors import ExtprocError, Problem, RefusedError, StoreError
 from extproc.store import Store
+
+if TYPE_CHECKING:
+    from extproc.controller.xds.keeping import XdsKeeper
 
 FROZEN_AFTER = 5 * TICK
 """Seconds without an evaluation after which it is not well."""
@@ -46,6 +52,8 @@ class Brain:
         exposures: Exposures,
         scores: Scores,
         users: Users,
+        readiness: Readiness,
+        xds: XdsKeeper | None,
     ) -> None:
         self._loop = loop
         self._store = store
@@ -59,6 +67,8 @@ class Brain:
         self._exposures = exposures
         self._scores = scores
         self._users = users
+        self._readiness = readiness
+        self._xds = xds
         self._entries: list[JournalEntry] = []
         self._entries_of = -1
         """The generation of State of which they are the newest."""
@@ -84,6 +94,9 @@ class Brain:
                 document["exposures"] = self._exposures.document()
                 document["judge"] = self._scores.document(time.time())
                 document["users"] = self._users.document()
+                document["processor"] = switched(self._loop)
+                document["readiness"] = self._readiness.document()
+                document["xds"] = self._xds.document() if self._xds is not None else None
                 return {**document, "loop": self._vitals.document(now), "envoy_admin_port": admin}
             case Ask.METRICS:
                 own = self._metrics.exposition(self._loop, self._routers.counted(now), self._newest())
@@ -92,6 +105,8 @@ class Brain:
                     self._poller.exposition(),
                     self._exposures.exposition(),
                     self._users.exposition(),
+                    self._readiness.exposition(),
+                    self._xds.exposition() if self._xds is not None else b"",
                 )
                 return b"".join((own, *beside, self._scores.exposition(time.time()))).decode()
             case Ask.HEALTH:
@@ -117,6 +132,10 @@ class Brain:
         return {"well": well, "text": text + self._loop.spec_file.told()}
 
     def _carry_out(self, act: Act) -> dict[str, Any]:
+        if act.action in talk.SWITCHES:
+            if act.options:
+                raise RefusedError(Problem("act.option", "processor", "the switch has no options", "leave them out"))
+            return switch(self._loop, act.action, act.actor, act.why, time.time(), act.request)
         # One name for two actions (a script gives its own number to a start and, later, to a rollback) names two acts.
         request = f"{act.action} {act.request}" if act.request else ""
         if request and act.rollout in self._loop.state.rollouts:

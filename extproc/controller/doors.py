@@ -24,6 +24,7 @@ HTTP: Final = "http/1.1"
 OUTCOMES_HARM: Final = "whoever reaches it could make outcomes up, and so decide what is rolled back and what is not"
 COPIES_HARM: Final = "texts of users would go over it unprotected"
 FEEDBACK_HARM: Final = "whoever reaches it could post past Envoy, under any address"
+CONFIGURATION_HARM: Final = "whoever reaches it learns where models are and how Envoy is set up"
 API_HARM: Final = "tokens would go over it in the clear"
 
 
@@ -51,13 +52,14 @@ class Doors:
         security = replace(self.security, client_ca=self.api_client_ca or self.security.client_ca)
         return security if security.certificate or not self.api else beyond(parse_address(self.api), security)
 
-    def check(self, collector: str, sampler: str, feedback: str) -> None:
+    def check(self, collector: str, sampler: str, feedback: str, xds: str = "") -> None:
         """Raise SettingsError with everything that keeps a port from being safe, or from starting; addresses as the flags say them."""
         found: list[Problem] = []
         for flag, address, security, harm in (
             ("--collector", collector, self.security, OUTCOMES_HARM),
             ("--sampler", sampler, self.security, COPIES_HARM),
             ("--feedback-listen", feedback, self.security, FEEDBACK_HARM),
+            ("--xds", xds, self.security, CONFIGURATION_HARM),
             ("--api-listen", self.api, self.api_security, API_HARM),
         ):
             if address:

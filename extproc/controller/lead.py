@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from extproc import contract
 from extproc.controller.brain import Brain
@@ -27,6 +28,7 @@ from extproc.controller.loop import Loop
 from extproc.controller.metric_gates import MetricGates
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
+from extproc.controller.readiness import Readiness
 from extproc.controller.relay import Intake
 from extproc.controller.reload import follow_spec, opened
 from extproc.controller.routers import PresenceSocket, Routers
@@ -36,7 +38,10 @@ from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.runtime import Followed
-from extproc.transport import parse_address
+from extproc.transport import beyond, parse_address
+
+if TYPE_CHECKING:
+    from extproc.controller.xds.keeping import XdsKeeper
 
 LAST_BATCH: Final = 2.0
 """Seconds that the last exposures have to be written; a disk that takes longer loses them, and the next start says so."""
@@ -85,7 +90,9 @@ async def lead(
         await http.start()
         vitals = Vitals(time.monotonic())
         poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler, doors.security)
-        told = (poller, exposures, scores, users)
+        readiness = Readiness(loop)
+        xds = _xds(settings, loop, readiness)
+        told = (poller, exposures, scores, users, readiness, xds)
         brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, http.restarts), standing, *told)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
         async with AsyncExitStack() as ends:
@@ -101,9 +108,12 @@ async def lead(
             ends.push_async_callback(hearing.close)
             await hearing.start()
             ends.push_async_callback(judging.stop)
+            if xds is not None:
+                ends.push_async_callback(xds.stop)
+                await xds.start()
             for message in heard:
                 collector.take(message)
-            kept = (poller, MetricGates(loop), scores, judging, users, hearing)
+            kept = (poller, MetricGates(loop), scores, judging, users, hearing, readiness, *((xds,) if xds is not None else ()))
             works = (followed.follow(), _follow_routers(standing, routers), *(one.keep() for one in kept))
             for work in works:
                 ends.callback(asyncio.create_task(work).cancel)
@@ -111,6 +121,17 @@ async def lead(
     finally:
         if standing.store is None:
             store.close()
+
+
+def _xds(settings: ControllerSettings, loop: Loop, readiness: Readiness) -> XdsKeeper | None:
+    """Tells Envoys, where it is asked to."""
+    if not settings.xds:
+        return None
+    # A second of imports that nobody else needs.
+    from extproc.controller.xds.keeping import XdsKeeper
+
+    address = parse_address(settings.xds)
+    return XdsKeeper(loop, readiness, address, replace(beyond(address, settings.doors.security), socket_owner=settings.xds_owner))
 
 
 async def _until(stop: asyncio.Event, evaluating: Coroutine[None, None, None]) -> None:

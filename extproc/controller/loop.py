@@ -78,6 +78,8 @@ class Loop:
         self.sight = Sight(self.spec.application.watch_lease)
         self.blind: dict[str, Blindness] = {}
         """Rollouts whose decisions are not heard of again, and what is missing."""
+        self.away: dict[str, str] = {}
+        """Rollouts whose canary cannot be asked, and why: its traffic goes to stable, and nothing is decided but to lower it."""
         self.heartbeat = store.read_heartbeat() or Heartbeat(0, ())
         """The last one that was written."""
         self._leftovers = Leftovers(store.journal(limit=LOOK_BACK))
@@ -139,11 +141,15 @@ class Loop:
             for name, rollout in self.spec.rollouts.items()
             if reads_flags(rollout, source)
         ]
-        self._store.commit(state, self.state.generation, entries, {}, {digest: text}, self._leftovers.ripe(state))
-        self._leftovers.changed(self.state, state)
-        self.state = state
+        self.put(state, entries, {digest: text})
         log.info("flags %s of %s are in force", digest, source)
         return True
+
+    def put(self, state: State, entries: Sequence[JournalEntry], texts: Mapping[str, str] = NO_OPTIONS) -> None:
+        """Commit a State that moves no rollout; raises StoreError and has then changed nothing."""
+        self._store.commit(state, self.state.generation, entries, {}, texts, self._leftovers.ripe(state))
+        self._leftovers.changed(self.state, state)
+        self.state = state
 
     def _commit_spec(self, before: State | None, old: Spec | None, text: str, spec: Spec, now: float) -> State:
         prints = {name: spec_room.fingerprint(rollout) for name, rollout in spec.rollouts.items()}
@@ -252,7 +258,7 @@ class Loop:
             evidence.advance(now)
             if desk.pairs is not None and self.state.rollouts[name].status is Status.SHADOW:
                 desk.pairs.tick(now, elapsed, unseen)
-            if now - evidence.last_outcome < WATCHED_FOR and not unseen:
+            if now - evidence.last_outcome < WATCHED_FOR and not unseen and name not in self.away:
                 evidence.watch(elapsed)
         for name in self.blind.keys() - before.keys():
             said = "%s is blind, its canary traffic goes to stable: %s; find out why with `extproc doctor`"
@@ -268,8 +274,9 @@ class Loop:
             desk.decision = release.decide_shadow(desk.rollout, state, desk.pairs, now)
         else:
             desk.decision = release.decide(desk.rollout, state, desk.findings, desk.evidence, now)
-        if name in self.blind and not state.status.terminal and desk.decision.action not in LOWERING:
-            desk.decision = Decision(Action.HOLD, f"blind: {self.blind[name]}", findings=desk.findings, page=True)
+        unseen = f"blind: {self.blind[name]}" if name in self.blind else self.away.get(name)
+        if unseen and not state.status.terminal and desk.decision.action not in LOWERING:
+            desk.decision = Decision(Action.HOLD, unseen, findings=desk.findings, page=True)
         elif desk.decision.page and not paged:
             said = "%s: %s; find out why; what can be done then is in `extproc status`"
             log.error(said, name, desk.decision.why, extra={"rollout": name, "generation": self.state.generation})
@@ -285,7 +292,7 @@ class Loop:
         return True
 
     def _beat(self) -> None:
-        heartbeat = Heartbeat(self.heartbeat.number + 1, tuple(sorted(self.blind)))
+        heartbeat = Heartbeat(self.heartbeat.number + 1, tuple(sorted({*self.blind, *self.away})))
         try:
             self._store.beat(heartbeat)
         except StoreError as error:

@@ -29,7 +29,7 @@ def main(settings: ControllerSettings) -> None:
 
 
 async def _run(settings: ControllerSettings) -> None:
-    settings.doors.check(settings.collector, settings.sampler, settings.feedback)
+    settings.doors.check(settings.collector, settings.sampler, settings.feedback, settings.xds)
     stop, reloads = stop_on_signals(), Reloads()
     hangup_asks(reloads.look)
     reading = asyncio.create_task(_read_input(stop, reloads)) if settings.ends_with_stdin else None

@@ -29,6 +29,10 @@ class ControllerSettings:
     """Loopback port; 0 for any free one."""
     doors: Doors = field(default_factory=Doors)
     """How a network may reach it, and who may do what; what it asks other controllers' collectors with, too."""
+    xds: str = ""
+    """Where Envoys ask for their configuration: unix:PATH or HOST:PORT; empty: they are not told."""
+    xds_owner: str = ""
+    """Of that Unix socket, see `Security.socket_owner`."""
     keep: Keep = field(default_factory=Keep)
     """How many exposures are kept."""
     ends_with_stdin: bool = False

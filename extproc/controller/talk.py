@@ -40,6 +40,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "revoke": Action.REVOKE,
 }
 """What people call the acts."""
+SWITCHES: Final[Mapping[str, Action]] = {"off": Action.SWITCH_OFF, "on": Action.SWITCH_ON}
+"""Of the processor, and so of all rollouts: acts that name none."""
+KNOWN: Final = frozenset((*ACTIONS, *SWITCHES))
 
 
 class LateError(ExtprocError):
@@ -60,8 +63,9 @@ class Act:
     """What a person wants to be done."""
 
     rollout: str
+    """"" for a switch."""
     action: str
-    """One of ACTIONS."""
+    """One of ACTIONS, or of SWITCHES."""
     actor: str
     why: str
     request: str
@@ -107,7 +111,8 @@ def _act(given: object) -> Act:
         raise ValueError("an act has other fields") from error
     texts = (act.rollout, act.action, act.actor, act.why, act.request)
     options = act.options.items() if isinstance(act.options, dict) else [(None, None)]
-    if not all(isinstance(text, str) for text in (*texts, *(text for pair in options for text in pair))) or act.action not in ACTIONS:
+    known = act.action in ACTIONS or act.action in SWITCHES
+    if not all(isinstance(text, str) for text in (*texts, *(text for pair in options for text in pair))) or not known:
         raise ValueError("an act is made of texts and an action that exists")
     return act
 

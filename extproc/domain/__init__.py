@@ -28,6 +28,7 @@ from extproc.domain.judging import (
     Score,
     Unscored,
 )
+from extproc.domain.places import Probe, Slices, Tls
 from extproc.domain.rating import Judging, Rating
 from extproc.domain.reading import (
     claims,
@@ -86,10 +87,9 @@ from extproc.domain.spec import (
     Sla,
     Source,
     Spec,
-    Tls,
     Unit,
 )
-from extproc.domain.state import Heartbeat, RolloutState, State
+from extproc.domain.state import Heartbeat, RolloutState, State, SwitchedOff
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
 from extproc.domain.transcript import Dialect, Ending, Finish, Role, ToolCall, Transcript, Turn
 from extproc.domain.vendors import Credential, Prices
@@ -192,6 +192,7 @@ __all__ = [
     "Preference",
     "Preferred",
     "Prices",
+    "Probe",
     "Prometheus",
     "Purpose",
     "RandomShare",
@@ -216,6 +217,7 @@ __all__ = [
     "Shadow",
     "Sla",
     "Slack",
+    "Slices",
     "Source",
     "SourceKind",
     "Spec",
@@ -224,6 +226,7 @@ __all__ = [
     "State",
     "Status",
     "Subject",
+    "SwitchedOff",
     "Tls",
     "Tokens",
     "ToolCall",

@@ -42,6 +42,9 @@ class Action(StrEnum):
     """A new Spec is in force."""
     REVOKE = "revoke"
     """All conversation tokens end at once; the share stays."""
+    SWITCH_OFF = "switch_off"
+    """The processor is asked nothing any more: every request goes to the default. Of all rollouts at once."""
+    SWITCH_ON = "switch_on"
 
 
 @dataclass(frozen=True, slots=True)

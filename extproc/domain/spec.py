@@ -11,6 +11,7 @@ from extproc.domain.deploy import Deploy
 from extproc.domain.feedback import SETTLE, FeedbackTerms
 from extproc.domain.gates import ChangeWindow, Freeze, Phase
 from extproc.domain.judging import Judge
+from extproc.domain.places import Probe, Slices, Tls
 from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
 from extproc.domain.serving import UNSAID, USUAL_PEAK, Serving, Tokens
@@ -99,13 +100,6 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
-    sni: str
-    ca_file: str | None
-    """PEM bundle; None: the system's."""
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     host: str
     port: int
@@ -129,6 +123,13 @@ class Backend:
     endpoints: tuple[Endpoint, ...]
     """Empty where the cluster is defined elsewhere (a snippet for an existing Envoy)."""
     host_rewrite: str | None
+    slices: Slices | None = None
+    """Instead of `endpoints`, where Envoy is told over xDS."""
+
+    @property
+    def ours(self) -> bool:
+        """False where the cluster is defined elsewhere."""
+        return bool(self.endpoints) or self.slices is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,8 @@ class Model:
     """None: somebody else hosts it, and is paid by `prices`."""
     tokens: Tokens = UNSAID
     """Of requests to this model."""
+    probe: Probe | None = None
+    """None: its replicas count as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,16 @@ class RolloutState:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchedOff:
+    """Who has switched the processor off, and why."""
+
+    at: float
+    """Unix seconds."""
+    actor: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """Where each rollout stands. Written by the controller alone; every write raises `generation` by one."""
 
@@ -41,6 +51,8 @@ class State:
     rollouts: Mapping[str, RolloutState]
     flags: Mapping[str, str] = field(default_factory=dict)
     """Polled flag source -> digest of the last good document, kept in the store beside the Specs."""
+    off: SwitchedOff | None = None
+    """None: the processor is asked, as usual."""
 
 
 @dataclass(frozen=True, slots=True)

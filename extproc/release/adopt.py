@@ -33,7 +33,7 @@ def adopt(state: State | None, old: Spec | None, new: Spec, fingerprints: Mappin
         begun = _pending(fingerprints[name], now, stood.epoch if stood is not None else state.generation + 1)
         rollouts[name] = _adopted(stood, old.rollouts.get(name) if old is not None else None, rollout, begun)
     kept = {name: digest for name, digest in state.flags.items() if _still_read(name, old, new)}
-    return State(state.generation + 1, new.digest, rollouts, kept)
+    return State(state.generation + 1, new.digest, rollouts, kept, state.off)
 
 
 def _still_read(source: str, old: Spec | None, new: Spec) -> bool:
@@ -71,7 +71,9 @@ def _foundation(spec: Spec, rollout: Rollout) -> dict[str, object]:
     """By path in the document: both models as requests meet them, the slots of its layer, where the flags of its cohorts look, the deadline
     of its Evidence. Names of headers are in the rollout's own selectors."""
     models = {name: spec.models[name] for name in (rollout.stable, rollout.canary) if name in spec.models}
-    found: dict[str, object] = {f"models.{name}": replace(model, prices=None, credential=None) for name, model in models.items()}
+    found: dict[str, object] = {
+        f"models.{name}": replace(model, prices=None, credential=None, probe=None) for name, model in models.items()
+    }
     if rollout.slot is not None:
         found[f"layers.{rollout.layer}.slots"] = spec.layers[rollout.layer]
     selectors = [selector for cohort in rollout.cohorts for selector in (cohort.selector, cohort.exclude)]

@@ -25,7 +25,7 @@ _BALANCERS: Final = {AffinityPolicy.RING_HASH: "RING_HASH", AffinityPolicy.MAGLE
 
 def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
     """All clusters, with comments between them."""
-    backends = [(model, backend) for model in routed_models(spec) for backend in model.backends if backend.endpoints]
+    backends = [(model, backend) for model in routed_models(spec) for backend in model.backends if backend.ours]
     found = [
         "# One cluster per model, or several where it is a pool. Keys are read by Envoy from a file or its environment; they are not here.",
         *(model_cluster(spec, model, backend, settings) for model, backend in backends),
@@ -67,14 +67,14 @@ def router_cluster(settings: EnvoySettings) -> Block:
     waiting = WAITING * len(settings.router)
     limits = {"max_connections": 1024, "max_pending_requests": waiting, "max_requests": waiting, "max_retries": waiting}
     return {
-        **_gathered(contract.ROUTER_CLUSTER, [_address(one) for one in settings.router]),
+        **gathered(contract.ROUTER_CLUSTER, [placed(one) for one in settings.router]),
         "connect_timeout": "0.05s",
         "lb_policy": "LEAST_REQUEST",
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"},
         "circuit_breakers": {"thresholds": [limits]},
         "health_checks": [health],
         "outlier_detection": outlier,
-        **_protocol(_http2()),
+        **http_options(_http2()),
         **router_socket(settings),
     }
 
@@ -82,20 +82,20 @@ def router_cluster(settings: EnvoySettings) -> Block:
 def _collector_cluster(settings: EnvoySettings) -> Block:
     """Any controller takes the access log, and passes it on to the one that leads. One of several that is frozen would go on holding its
     stream, and what is sent to it is lost: asked each second whether it lives, it is left."""
-    addresses = _addresses(settings.collector)
+    addresses = several(settings.collector)
     asked: Block = {"connection_keepalive": {"interval": "1s", "timeout": "1s"}} if len(addresses) > 1 else {}
     return {
-        **_gathered(contract.COLLECTOR_CLUSTER, addresses),
+        **gathered(contract.COLLECTOR_CLUSTER, addresses),
         "connect_timeout": "1s",
-        **_protocol({"explicit_http_config": {"http2_protocol_options": asked}}),
+        **http_options({"explicit_http_config": {"http2_protocol_options": asked}}),
         **controller_socket(settings, settings.collector, ["h2"]),
     }
 
 
 def _of_controllers(name: str, addresses: str) -> Block:
     """A service of whichever controller leads: the others do not listen."""
-    found = _addresses(addresses)
-    cluster = _gathered(name, found)
+    found = several(addresses)
+    cluster = gathered(name, found)
     if len(found) > 1:
         health = {"timeout": "1s", "interval": "1s", "no_traffic_interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1}
         cluster["health_checks"] = [{**health, "tcp_health_check": {}}]
@@ -108,33 +108,40 @@ def _sampler_cluster(settings: EnvoySettings) -> Block:
         **_of_controllers(contract.SAMPLER_CLUSTER, settings.sampler),
         "connect_timeout": "1s",
         "circuit_breakers": {"thresholds": [limits]},
-        **_protocol(_http2()),
+        **http_options(_http2()),
         **controller_socket(settings, settings.sampler, ["h2"]),
     }
 
 
 def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySettings) -> Block:
     """The way to a model: addresses, TLS, and the last look at a request before it leaves."""
-    tls = backend.endpoints[0].tls
+    tls = backend.endpoints[0].tls if backend.endpoints else backend.slices.tls if backend.slices is not None else None
     protocol: Block = {"auto_config": {}} if tls is not None else {"explicit_http_config": {"http_protocol_options": {}}}
     limits = {"max_connections": MANY, "max_pending_requests": MANY, "max_requests": MANY}
     if model.name in failing_over(spec):
         limits["max_retries"] = MANY
     cluster = {
-        **_gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints]),
+        **_places(backend),
         "connect_timeout": "5s",
         "lb_policy": _BALANCERS[model.affinity.policy] if model.affinity is not None else "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
-        **_protocol({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
+        **http_options({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
     }
     if tls is not None:
         cluster["transport_socket"] = _tls(tls.sni, tls.ca_file or settings.ca_bundle)
     return cluster
 
 
+def _places(backend: Backend) -> Block:
+    """Where its endpoints are in a file, xDS has to tell them."""
+    if backend.slices is not None:
+        return {"name": backend.cluster, "type": "EDS"}
+    return gathered(backend.cluster, [_socket(one.host, one.port) for one in backend.endpoints])
+
+
 def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:
     return {
-        **_gathered(JWKS_CLUSTER, [_socket(host, port)]),
+        **gathered(JWKS_CLUSTER, [_socket(host, port)]),
         "connect_timeout": "5s",
         "transport_socket": _tls(host, settings.ca_bundle),
     }
@@ -144,7 +151,8 @@ def _tls(name: str, ca_file: str) -> Block:
     return upstream_tls(name, {"trusted_ca": {"filename": ca_file}}, {})
 
 
-def _gathered(name: str, addresses: list[Block]) -> Block:
+def gathered(name: str, addresses: list[Block]) -> Block:
+    """A cluster of these addresses: as they are, or looked up where one of them is a name."""
     hosts = [one["socket_address"]["address"] for one in addresses if "socket_address" in one]
     names = not all(is_address(host) for host in hosts)
     kind: Block = {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"} if names else {"type": "STATIC"}
@@ -152,11 +160,13 @@ def _gathered(name: str, addresses: list[Block]) -> Block:
     return {"name": name, **kind, "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]}}
 
 
-def _addresses(addresses: str) -> list[Block]:
-    return [_address(one) for one in addresses.split(",")]
+def several(addresses: str) -> list[Block]:
+    """The same for one or more, with commas between them."""
+    return [placed(one) for one in addresses.split(",")]
 
 
-def _address(address: str) -> Block:
+def placed(address: str) -> Block:
+    """`unix:PATH` or `HOST:PORT`, as Envoy writes an address; raises ValueError where the port is no number."""
     if address.startswith("unix:"):
         return {"pipe": {"path": address.removeprefix("unix:")}}
     host, _, port = address.rpartition(":")
@@ -167,7 +177,8 @@ def _socket(host: str, port: int) -> Block:
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _protocol(options: Block) -> Block:
+def http_options(options: Block) -> Block:
+    """A cluster's own HTTP options."""
     name = "upstreams.http.v3.HttpProtocolOptions"
     return {"typed_extension_protocol_options": {f"envoy.extensions.{name}": typed(name, **options)}}
 

@@ -28,9 +28,12 @@ def envoy_yaml(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
     return dump(_bootstrap(spec, settings), _heading(spec, settings, made_by, "Run it: envoy --config-path THIS_FILE"))
 
 
-def envoy_document(spec: Spec, settings: EnvoySettings) -> Block:
-    """The same configuration as data, without comments, for those who build on it. Raises RenderError as `envoy_yaml` does."""
-    refuse_what_cannot_work(spec, settings.profile, snippet=False)
+def envoy_document(spec: Spec, settings: EnvoySettings, discovered: bool = False) -> Block:
+    """The same configuration as data, without comments, for those who build on it. Raises RenderError as `envoy_yaml` does.
+
+    `discovered`: it is served over xDS, so that endpoints may be in a file of the controller.
+    """
+    refuse_what_cannot_work(spec, settings.profile, snippet=False, discovered=discovered)
     found: Block = plain(_bootstrap(spec, settings))
     return found
 
@@ -68,7 +71,7 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
         document |= {"# -> static_resources.secrets": None, "secrets": keys}
     document |= {
         "# -> layered_runtime: the admin layer makes /runtime_modify work, and with it a rollback without router and controller.": None,
-        "layered_runtime": _runtime(),
+        "layered_runtime": runtime_layers(),
     }
     return dump(document, _heading(spec, settings, made_by, "Not a configuration of its own: merge each part where its comment says."))
 
@@ -101,12 +104,17 @@ def _bootstrap(spec: Spec, settings: EnvoySettings) -> Block:
         resources["secrets"] = keys
     return {
         "# For curl on this machine only: statistics, and the runtime keys named at the routes (POST /runtime_modify?KEY=0).": None,
-        "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": listener.admin_port}}},
+        "admin": admin(listener.admin_port),
         "node": {"id": f"extproc-{spec.application.name}", "cluster": spec.application.name},
-        "layered_runtime": _runtime(),
+        "layered_runtime": runtime_layers(),
         **bootstrap_extensions(spec),
         "static_resources": resources,
     }
+
+
+def admin(port: int) -> Block:
+    """Envoy's own interface, for its machine alone."""
+    return {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}
 
 
 def _listener(spec: Spec, settings: EnvoySettings) -> Block:
@@ -135,7 +143,8 @@ def _naming(spec: Spec) -> Block:
     return {"always_set_request_id_in_response": True} if spec.feedback is not None else {}
 
 
-def _runtime() -> Block:
+def runtime_layers() -> Block:
+    """The admin layer makes /runtime_modify work."""
     return {"layers": [{"name": "static", "static_layer": {}}, {"name": "admin", "admin_layer": {}}]}
 
 

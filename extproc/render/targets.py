@@ -24,7 +24,7 @@ def to_model(spec: Spec, model: Model, backends: Sequence[Backend], settings: En
         pattern = {"regex": f"^{re.escape(model.path_rewrite.prefix)}"}
         action["regex_rewrite"] = {"pattern": pattern, "substitution": model.path_rewrite.to.replace("\\", "\\\\")}
     to: Block = {"route": action}
-    if not all(backend.endpoints for backend in backends):
+    if not all(backend.ours for backend in backends):
         # Where the cluster is ours, its own filters do this, and find also what Envoy adds after routing.
         to["request_headers_to_remove"] = list(kept_from_models(spec))
     if model.send_model is not None and on_route:

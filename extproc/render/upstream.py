@@ -46,7 +46,7 @@ def secrets(spec: Spec) -> list[Block]:
     return [
         {"name": _secret_name(model), "generic_secret": {"secret": _source(model.credential)}}
         for model in routed_models(spec)
-        if model.credential is not None and any(backend.endpoints for backend in model.backends)
+        if model.credential is not None and any(backend.ours for backend in model.backends)
     ]
 
 

@@ -117,10 +117,10 @@ class Followed:
 
 
 def _stamps(state: FileState) -> tuple[int, ...]:
-    return sum((_stamp(path) for path in (state.path, *state.beside)), ())
+    return sum((stamp(path) for path in (state.path, *state.beside)), ())
 
 
-def _stamp(path: str) -> tuple[int, ...]:
+def stamp(path: str) -> tuple[int, ...]:
     """What changes when a file is written, replaced, or its symbolic link is moved; empty where it is gone."""
     try:
         found = os.stat(path)

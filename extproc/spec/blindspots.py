@@ -42,7 +42,7 @@ def _looked_up(spec: Spec) -> set[str]:
 
 def _models(spec: Spec) -> Iterator[Problem]:
     for model in spec.models.values():
-        if not all(backend.endpoints for backend in model.backends):
+        if not all(backend.ours for backend in model.backends):
             message = f"model {model.name!r} has no endpoint: only a snippet can be rendered"
             yield Problem("blind.no-endpoint", f"models.{model.name}", message, "add an endpoint, or define the cluster in your own Envoy")
         if model.prices is None:

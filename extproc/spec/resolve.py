@@ -36,11 +36,13 @@ from extproc.domain import (
     Phase,
     Poll,
     Prices,
+    Probe,
     Prometheus,
     Rollout,
     Sessions,
     Shadow,
     Sla,
+    Slices,
     Source,
     SourceKind,
     Spec,
@@ -57,7 +59,7 @@ from extproc.spec.document.feedback import FeedbackBlock
 from extproc.spec.document.flags import AttributeBlock, FlagSourceBlock
 from extproc.spec.document.gates import PrometheusBlock
 from extproc.spec.document.judge import JudgeBlock, JudgeEndpointBlock
-from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock
+from extproc.spec.document.models import BackendBlock, CredentialBlock, EndpointBlock, ModelBlock, PricesBlock, SlicesBlock
 from extproc.spec.document.rollout import (
     ConversationBlock,
     CookieBlock,
@@ -220,8 +222,14 @@ def _jwt(block: ListenerBlock) -> Jwt | None:
 
 
 def _model(name: str, block: ModelBlock) -> Model:
-    alone = BackendBlock(cluster=block.cluster or name, endpoint=block.endpoint, endpoints=block.endpoints, host_rewrite=block.host_rewrite)
-    rewrite, affinity = block.path_rewrite, block.affinity
+    alone = BackendBlock(
+        cluster=block.cluster or name,
+        endpoint=block.endpoint,
+        endpoints=block.endpoints,
+        endpoint_slices=block.endpoint_slices,
+        host_rewrite=block.host_rewrite,
+    )
+    rewrite, affinity, probe = block.path_rewrite, block.affinity, block.probe
     return Model(
         name=name,
         backends=tuple(_backend(one) for one in block.pool or [alone]),
@@ -232,6 +240,7 @@ def _model(name: str, block: ModelBlock) -> Model:
         prices=_prices(block.prices),
         serving=hosting.serving(block.serving),
         tokens=hosting.tokens(block.tokens),
+        probe=Probe(probe.path, probe.every, probe.timeout) if probe is not None else None,
     )
 
 
@@ -239,8 +248,15 @@ def _backend(block: BackendBlock) -> Backend:
     written = block.endpoints or ([block.endpoint] if block.endpoint is not None else [])
     endpoints = tuple(_endpoint(one) for one in written)
     over_tls = next((one for one in endpoints if one.tls is not None), None)
-    host_rewrite = block.host_rewrite or (over_tls.host if over_tls is not None else None)
-    return Backend(block.cluster, block.weight, endpoints, host_rewrite)
+    written_slices = block.endpoint_slices
+    slices = Slices(written_slices.file, written_slices.port, _slices_tls(written_slices)) if written_slices is not None else None
+    named = slices.tls.sni if slices is not None and slices.tls is not None else None
+    host_rewrite = block.host_rewrite or (over_tls.host if over_tls is not None else named)
+    return Backend(block.cluster, block.weight, endpoints, host_rewrite, slices)
+
+
+def _slices_tls(block: SlicesBlock) -> Tls | None:
+    return Tls(block.tls.sni or "", block.tls.ca_file) if block.tls is not None else None
 
 
 def _endpoint(block: EndpointBlock) -> Endpoint:

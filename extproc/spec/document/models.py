@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.domain import AffinityPolicy
-from extproc.spec.document.base import Block, Dollars, Header, Name, Port, Text, printable
+from extproc.spec.document.base import Block, Dollars, Duration, Header, Name, Port, Text, printable
 from extproc.spec.document.serving import ServingBlock, TokensBlock
 
 
@@ -43,6 +43,34 @@ class EndpointBlock(Block):
     ] = None
 
 
+class SlicesBlock(Block):
+    """Kubernetes EndpointSlices in a file on the controller's machine; Envoy is told over xDS."""
+
+    file: Annotated[Text, Field(description="JSON or YAML, as kubectl get endpointslices writes it; read again when it changes.")]
+    port: Annotated[Text | None, Field(description="Name of the port; needed where the slices have several.")] = None
+    tls: Annotated[
+        TlsBlock | None,
+        BeforeValidator(_tls),
+        Field(description="A block with sni, and ca_file where it is not the system's.", json_schema_extra=_true_or_block),
+    ] = None
+
+    @model_validator(mode="after")
+    def _named(self) -> SlicesBlock:
+        if self.tls is not None and self.tls.sni is None:
+            raise ValueError("addresses have no name: write tls with sni")
+        return self
+
+
+class ProbeBlock(Block):
+    """How the controller finds out whether a replica is well."""
+
+    path: Annotated[Text, Field(pattern="^/", description="Path of a GET; any answer below 400 is well.")] = "/health"
+    every: Annotated[Duration, Field(ge=0.1, le=3600, description="Time between two probes.", json_schema_extra={"default": "2s"})] = 2.0
+    timeout: Annotated[
+        Duration, Field(ge=0.01, le=60, description="Time that an answer may take.", json_schema_extra={"default": "1s"})
+    ] = 1.0
+
+
 class PathRewriteBlock(Block):
     """Replace a path prefix on the way to the model."""
 
@@ -73,6 +101,13 @@ class PricesBlock(Block):
     output: Annotated[Dollars, Field(description="Output tokens.")]
 
 
+def _one_place(endpoint: object, endpoints: object, slices: object) -> None:
+    if endpoint is not None and endpoints is not None:
+        raise ValueError("name endpoint or endpoints, not both")
+    if slices is not None and (endpoint is not None or endpoints is not None):
+        raise ValueError("name endpoints or endpoint_slices, not both")
+
+
 class BackendBlock(Block):
     """One cluster of a pool."""
 
@@ -80,12 +115,12 @@ class BackendBlock(Block):
     weight: Annotated[float, Field(gt=0, le=1e6, strict=False, description="Its share of units is weight / sum of weights.")] = 1.0
     endpoint: Annotated[EndpointBlock | None, Field(description="Where it answers.")] = None
     endpoints: Annotated[list[EndpointBlock] | None, Field(min_length=1, description="Where it answers, several.")] = None
+    endpoint_slices: Annotated[SlicesBlock | None, Field(description="Where it answers, in a file.")] = None
     host_rewrite: Annotated[Text | None, Field(description="Host header to send; the endpoint's host where TLS is on.")] = None
 
     @model_validator(mode="after")
     def _one_form(self) -> BackendBlock:
-        if self.endpoint is not None and self.endpoints is not None:
-            raise ValueError("name endpoint or endpoints, not both")
+        _one_place(self.endpoint, self.endpoints, self.endpoint_slices)
         return self
 
 
@@ -102,6 +137,7 @@ class ModelBlock(Block):
     cluster: Annotated[Name | None, Field(description="Envoy cluster; the model's name by default.")] = None
     endpoint: Annotated[EndpointBlock | None, Field(description="Where it answers.")] = None
     endpoints: Annotated[list[EndpointBlock] | None, Field(min_length=1, description="Where it answers, several.")] = None
+    endpoint_slices: Annotated[SlicesBlock | None, Field(description="Where it answers, in a file.")] = None
     pool: Annotated[
         list[BackendBlock] | None, Field(min_length=1, description="Several clusters with weights; a unit stays on one of them.")
     ] = None
@@ -112,6 +148,7 @@ class ModelBlock(Block):
     send_model: Annotated[Text | None, Field(description="Model name to write into request bodies; bodies are untouched without it.")] = (
         None
     )
+    probe: Annotated[ProbeBlock | None, Field(description="As a canary it gets no traffic while no endpoint is well.")] = None
     prices: Annotated[PricesBlock | None, Field(description="Prices per million tokens.")] = None
     serving: Annotated[ServingBlock | None, Field(description="The GPUs that it runs on, where you host it yourself.")] = None
     tokens: Annotated[TokensBlock, Field(description="Tokens of a mean request to this model; the application's by default.")] = (
@@ -120,8 +157,7 @@ class ModelBlock(Block):
 
     @model_validator(mode="after")
     def _one_form(self) -> ModelBlock:
-        if self.endpoint is not None and self.endpoints is not None:
-            raise ValueError("name endpoint or endpoints, not both")
-        if self.pool is not None and any((self.cluster, self.endpoint, self.endpoints, self.host_rewrite)):
+        _one_place(self.endpoint, self.endpoints, self.endpoint_slices)
+        if self.pool is not None and any((self.cluster, self.endpoint, self.endpoints, self.endpoint_slices, self.host_rewrite)):
             raise ValueError("with a pool, its members have cluster, endpoint and host_rewrite; the model itself has none")
         return self
