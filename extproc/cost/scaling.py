@@ -84,7 +84,8 @@ def _shrink(sheet: Sheet) -> Iterator[str]:
         return
     left = stable.replicas(holdback)
     freed = (stable.hour(Decimal(1)) - stable.hour(holdback)) * 24 * MONTH_DAYS
-    last = f"{left} for the holdback" if left else "none"
+    rest = "the holdback" if sheet.case.part == 1 else "what is not in the rollout"
+    last = f"{left} for {rest}" if left else "none"
     yield f"After that {stable.model.name} may shrink to {last}, which frees {money(freed)} a month. No phase frees anything of it."
 
 

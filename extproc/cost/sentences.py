@@ -111,7 +111,9 @@ def tokens_of(rate: Rate) -> str:
 def assumptions(sheet: Sheet, given: Given) -> Iterator[str]:
     """What the numbers rest on, one sentence each."""
     application = sheet.stable.application
-    yield f"{application.daily_requests:,} requests a day, all of them in the rollout; a month is 30 days."
+    part = sheet.case.part
+    there = "all of them in the rollout" if part == 1 else f"{percent(part)} of them in the rollout's slot; shares are of all of them"
+    yield f"{application.daily_requests:,} requests a day, {there}; a month is 30 days."
     yield from (f"{rate.model.name}: {tokens_of(rate)}." for rate in (sheet.stable, sheet.canary))
     known = {sheet.stable.load.known, sheet.canary.load.known}
     if Known.ASSUMED in known:

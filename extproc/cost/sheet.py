@@ -12,7 +12,7 @@ from extproc.cost.given import NOTHING_GIVEN, Given
 from extproc.cost.rates import Rate
 from extproc.cost.reckon import Case, Part, Reckoning, Span, reckon
 from extproc.cost.tokens import borrow, exact, load
-from extproc.domain import Application, Rollout, Spec
+from extproc.domain import Application, Rollout, Spec, slot_share, taking_part
 from extproc.release.plan import plan
 
 SECONDS: Final = Decimal(3600)
@@ -87,8 +87,9 @@ def _sheet(spec: Spec, rollout: Rollout, given: Given) -> Sheet | Unpriced:
         need = f"give {'it' if len(unknown) == 1 else 'them'} `prices`, or `serving` where you host by yourself"
         return Unpriced(rollout.name, f"what {' and '.join(unknown)} cost{'s' * (len(unknown) == 1)} is not in the Spec: {need}")
     judge = spec.judge if rollout.judging is not None else None
-    spans = tuple(_spans(spec.application, rollout, given))
-    case = Case(stable, canary, spans, exact(rollout.holdback), judge)
+    share = exact(slot_share(spec, rollout))
+    spans = tuple(replace(span, share=span.share * share) for span in _spans(taking_part(spec, rollout), rollout, given))
+    case = Case(stable, canary, spans, 1 - share * (1 - exact(rollout.holdback)), judge, share)
     ends = [reckon(one) for one in _ends(case)]
     middle = reckon(case)
     everything = [middle, *ends]

@@ -5,8 +5,9 @@ meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `r
 that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
 (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
 of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), who is told (`domain.alerts`), what a
-judge reads and says (`domain.judging`, `domain.rating`), and the closed lists of words (`domain.words`). Everything is frozen and slotted;
-durations are seconds, shares are fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
+judge reads and says (`domain.judging`, `domain.rating`), which part of an application a rollout has (`domain.slots`), and the closed lists
+of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds,
+money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.alerts import Alerts, Email, Receiver, Slack, Webhook
@@ -62,6 +63,7 @@ from extproc.domain.selectors import (
 )
 from extproc.domain.serving import Serving, Tokens
 from extproc.domain.shadow import Mirrored, Preferred, Shadow
+from extproc.domain.slots import slot_of, slot_share, taking_part
 from extproc.domain.spec import (
     Affinity,
     Application,
@@ -249,6 +251,9 @@ __all__ = [
     "reads_model",
     "ring_length",
     "shown",
+    "slot_of",
+    "slot_share",
     "standing",
     "state_fields",
+    "taking_part",
 ]

@@ -107,7 +107,7 @@ def test_an_alert_with_two_reasons_fires_for_the_other_one_too(run: Watched, tmp
 
 
 def test_the_configuration_of_prometheus_is_valid(run: Watched, tmp_path: Path) -> None:
-    """With its rules beside it. Debian's Prometheus is built without Kubernetes: there, all but its service discovery is looked at."""
+    """With its rules beside it. Debian's Prometheus has no Kubernetes: its service discovery is looked at in test_plan_published."""
     chat = spec_room.read(str(ROOT / "envoy" / "release.yaml"))
     for spec in (run.spec, chat):
         path = written(spec, tmp_path / spec.application.name) / "prometheus" / "scrape.yaml"

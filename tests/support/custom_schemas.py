@@ -1,5 +1,6 @@
-"""JSON Schemas of the custom resources that we write, for the fields that may be of use here: written after the definitions of Istio,
-Gateway API, Envoy Gateway, Cloud Run, Argo Rollouts and Flagger. As in those for Kubernetes' own kinds, an unknown field is a fault."""
+"""JSON Schemas of the custom resources that we write and that nobody publishes as a package (Envoy Gateway, Flagger), or whose published
+schema allows more (Cloud Run takes a part of Knative's): written after their definitions, for the fields that may be of use here. As in
+those for Kubernetes' own kinds, an unknown field is a fault. Istio, Gateway API and Argo Rollouts: tests/support/published.py."""
 
 from __future__ import annotations
 
@@ -40,102 +41,8 @@ def _resource(spec: Schema) -> Schema:
     return _block("apiVersion kind metadata spec", apiVersion=_TEXT, kind=_TEXT, metadata=metadata, spec=spec)
 
 
-# ---------------------------------------------------------------------------------------------------------------------------------- Istio
-_LISTENER_MATCH: Final = _block(
-    portNumber=_PORT,
-    name=_TEXT,
-    filterChain=_block(name=_TEXT, sni=_TEXT, filter=_block("name", name=_TEXT, subFilter=_block("name", name=_TEXT))),
-)
-_ROUTE_MATCH: Final = _block(
-    portNumber=_PORT,
-    name=_TEXT,
-    gateway=_TEXT,
-    vhost=_block(name=_TEXT, route=_block(name=_TEXT, action=_one_of("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE"))),
-)
-_ENVOY_FILTER: Final = _block(
-    "configPatches",
-    workloadSelector=_block("labels", labels=_WORDS),
-    priority={"type": "integer"},
-    configPatches=_list(
-        _block(
-            "applyTo patch",
-            applyTo=_one_of(
-                "LISTENER", "FILTER_CHAIN", "NETWORK_FILTER", "HTTP_FILTER", "ROUTE_CONFIGURATION", "VIRTUAL_HOST", "HTTP_ROUTE",
-                "CLUSTER", "EXTENSION_CONFIG", "LISTENER_FILTER",
-            ),
-            match=_block(
-                "context",
-                context=_one_of("ANY", "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY"),
-                listener=_LISTENER_MATCH,
-                routeConfiguration=_ROUTE_MATCH,
-                cluster=_block(name=_TEXT, service=_TEXT, portNumber=_PORT),
-            ),
-            patch=_block(
-                "operation",
-                operation=_one_of("MERGE", "ADD", "REMOVE", "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST", "REPLACE"),
-                value=_ANY,
-                filterClass=_one_of("UNSPECIFIED", "AUTHN", "AUTHZ", "STATS"),
-            ),
-        )
-    ),
-)  # fmt: skip
-_ISTIO_GATEWAY: Final = _block(
-    "servers",
-    selector=_WORDS,
-    servers=_list(
-        _block(
-            "port hosts",
-            name=_TEXT,
-            bind=_TEXT,
-            hosts=_list(_TEXT),
-            port=_block("number protocol name", number=_PORT, name=_TEXT, protocol=_one_of("HTTP", "HTTPS", "HTTP2", "GRPC", "TLS", "TCP")),
-            tls=_block("mode", mode=_one_of("PASSTHROUGH", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"), credentialName=_TEXT, httpsRedirect=_TRUTH),
-        )
-    ),
-)
-_VIRTUAL_SERVICE: Final = _block(
-    "hosts http",
-    hosts=_list(_TEXT),
-    gateways=_list(_TEXT),
-    http=_list(_block(name=_TEXT, directResponse=_block("status", status={"type": "integer", "minimum": 100, "maximum": 599}))),
-)
-
-# --------------------------------------------------------------------------------------------------------------------------- Gateway API
-_REFERENCE: Final = _block("kind name", group={"type": "string"}, kind=_TEXT, name=_NAME, namespace=_LABEL)
-_GATEWAY: Final = _block(
-    "gatewayClassName listeners",
-    gatewayClassName=_NAME,
-    infrastructure=_block(labels=_WORDS, annotations=_WORDS, parametersRef=_block("group kind name", group=_TEXT, kind=_TEXT, name=_NAME)),
-    listeners=_list(
-        _block(
-            "name port protocol",
-            name=_NAME,
-            hostname=_NAME,
-            port=_PORT,
-            protocol=_one_of("HTTP", "HTTPS", "TLS", "TCP", "UDP"),
-            allowedRoutes=_block(
-                namespaces={"type": "object", "properties": {"from": _one_of("All", "Selector", "Same")}}, kinds=_list(_ANY)
-            ),
-            tls=_block(mode=_one_of("Terminate", "Passthrough"), certificateRefs=_list(_REFERENCE, 64)),
-        ),
-        64,
-    ),
-)
-_HTTP_ROUTE: Final = _block(
-    "parentRefs rules",
-    parentRefs=_list(_block("name", name=_NAME, namespace=_LABEL, sectionName=_NAME, group=_TEXT, kind=_TEXT, port=_PORT), 32),
-    hostnames=_list(_NAME, 16),
-    rules=_list(
-        _block(
-            matches=_list(_block(path=_block("type value", type=_one_of("Exact", "PathPrefix", "RegularExpression"), value=_TEXT)), 64),
-            filters=_list(_block("type", type=_one_of("ExtensionRef", "RequestRedirect", "URLRewrite"), extensionRef=_REFERENCE), 16),
-            backendRefs=_list(_ANY, 16),
-        ),
-        16,
-    ),
-)
-
 # -------------------------------------------------------------------------------------------------------------------------- Envoy Gateway
+_REFERENCE: Final = _block("kind name", group={"type": "string"}, kind=_TEXT, name=_NAME, namespace=_LABEL)
 _JSON_PATCH: Final = {
     **_block(
         "op", op=_one_of("add", "remove", "replace", "move", "copy", "test"), path={"type": "string"}, jsonPath=_TEXT, value={},
@@ -330,41 +237,8 @@ _KUSTOMIZATION: Final = _block(
     generatorOptions=_block(disableNameSuffixHash=_TRUTH),
 )
 
-# ------------------------------------------------------------------------------------------------------------------- Argo Rollouts, Flagger
+# -------------------------------------------------------------------------------------------------------------------------------- Flagger
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
-_HEADER: Final = _block("key value", key=_TEXT, value=_TEXT)
-_WEB: Final = _block(
-    "url",
-    method=_one_of("GET", "POST", "PUT"),
-    url=_TEXT,
-    timeoutSeconds={"type": "integer", "minimum": 1},
-    headers=_list(_HEADER),
-    body={"type": "string"},
-    insecure=_TRUTH,
-    jsonPath=_TEXT,
-    jsonBody=_ANY,
-)
-_METRIC: Final = _block(
-    "name provider",
-    name=_TEXT,
-    interval=_DURATION,
-    initialDelay=_DURATION,
-    count=_COUNT,
-    successCondition=_TEXT,
-    failureCondition=_TEXT,
-    failureLimit=_COUNT,
-    inconclusiveLimit=_COUNT,
-    consecutiveErrorLimit=_COUNT,
-    consecutiveSuccessLimit=_COUNT,
-    provider=_block("web", web=_WEB),
-)
-_ARGUMENT: Final = _block(
-    "name",
-    name=_TEXT,
-    value=_TEXT,
-    valueFrom=_block(secretKeyRef=_block("name key", name=_NAME, key=_TEXT), fieldRef=_block("fieldPath", fieldPath=_TEXT)),
-)
-_ANALYSIS: Final = _block("metrics", args=_list(_ARGUMENT), metrics=_list(_METRIC), dryRun=_list(_ANY), measurementRetention=_list(_ANY))
 _HOOKS: Final = (
     *("confirm-rollout", "pre-rollout", "rollout", "confirm-traffic-increase", "confirm-promotion", "post-rollout", "rollback", "event"),
 )
@@ -382,18 +256,12 @@ _CANARY_PATCH: Final = _block("analysis", analysis=_block("webhooks", webhooks=_
 
 _EG: Final = "gateway.envoyproxy.io/v1alpha1"
 SCHEMAS: Final[dict[tuple[str, str], Schema]] = {
-    ("networking.istio.io/v1alpha3", "EnvoyFilter"): _resource(_ENVOY_FILTER),
-    ("networking.istio.io/v1", "Gateway"): _resource(_ISTIO_GATEWAY),
-    ("networking.istio.io/v1", "VirtualService"): _resource(_VIRTUAL_SERVICE),
-    ("gateway.networking.k8s.io/v1", "Gateway"): _resource(_GATEWAY),
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"): _resource(_HTTP_ROUTE),
     (_EG, "EnvoyProxy"): _resource(_ENVOY_PROXY),
     (_EG, "EnvoyExtensionPolicy"): _resource(_EXTENSION_POLICY),
     (_EG, "EnvoyPatchPolicy"): _resource(_PATCH_POLICY),
     (_EG, "Backend"): _resource(_BACKEND),
     (_EG, "HTTPRouteFilter"): _resource(_ROUTE_FILTER),
     ("serving.knative.dev/v1", "Service"): _resource(_CLOUD_RUN),
-    ("argoproj.io/v1alpha1", "AnalysisTemplate"): _resource(_ANALYSIS),
     ("flagger.app/v1beta1", "Canary"): _resource(_CANARY_PATCH),
     ("kustomize.config.k8s.io/v1beta1", "Kustomization"): _KUSTOMIZATION,
 }

@@ -12,6 +12,8 @@ from extproc.cost.given import Given
 from extproc.cost.judging import bill, question
 from extproc.cost.rates import Rate, arrivals
 from extproc.cost.reckon import Case, Part, Span, reckon
+from extproc.cost.scaling import advice
+from extproc.cost.sentences import assumptions
 from extproc.cost.sheet import Sheet, Unpriced, sheets
 from extproc.cost.stopping import choices
 from extproc.cost.tokens import USUAL, Known, Load, Measured, borrow, load
@@ -149,6 +151,24 @@ def test_a_holdback_is_not_saved() -> None:
     """With 5 % on stable a month saves 95 % of $10,012.50."""
     made = reckon(case(rate(100_000, DEAR), rate(100_000, CHEAP), holdback=D("0.05")))
     assert made.saving == D("10012.5") * D("0.95")
+
+
+def test_a_slot_moves_its_part_alone() -> None:
+    """1,000,000 requests a day at $0.003875, of which 60 % go to $0.0005375: 30 x 600,000 x $0.0033375 = $60,075 a month. At 50 % of the
+    slot 30 % of all requests cost the canary's price. Ten own replicas, one of them spare, shrink to ceil(9 x 40 %) + 1 = 5."""
+    models = {"old": model("old", prices=DEAR), "new": model("new", prices=CHEAP)}
+    slotted = {"layers": {"model": {"a": (0.0, 0.6), "b": (0.6, 0.9)}}, "application": application(1_000_000)}
+    (found,) = sheets(spec(rollout(slot="a"), models=models, **slotted))
+    assert isinstance(found, Sheet)
+    assert found.middle.saving == D("60075")
+    assert [line.span.share for line in found.middle.lines] == [D(share) * D("0.6") for share in ("0.01", "0.05", "0.25", "0.5", "1", "1")]
+    assert "1,000,000 requests a day, 60% of them in the rollout's slot; shares are of all of them; a month is 30 days." in list(
+        assumptions(found, Given())
+    )
+    hosted = {name: model(name, serving=Serving(D("2.50"), 16, 1000.0, replicas=10, spare=1)) for name in ("old", "new")}
+    (found,) = sheets(spec(rollout(slot="a"), models=hosted, **slotted))
+    assert isinstance(found, Sheet)
+    assert "old may shrink to 5 for what is not in the rollout" in " ".join(advice(found))
 
 
 # -------------------------------------------------------------------------------------------------------------- GPUs of one's own

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from extproc.domain import Application, ApplicationType, Gate, Infrastructure, Sla
+from extproc.domain import Application, ApplicationType, Gate, Infrastructure, Sla, taking_part
 from extproc.measures import MEASURES
 from extproc.release.plan import LOSS, Assumed, plan, units_to_advance
-from tests.support.specs import cohort, gated
+from tests.support.specs import cohort, gated, spec
 
 
 def application(requests: int, units: int) -> Application:
@@ -123,3 +123,17 @@ def test_above_half_the_smaller_arm_counts() -> None:
     assert last.share == 0.95
     assert last.failures is not None
     assert last.failures > 100
+
+
+def test_a_slot_has_its_part_of_the_units_alone() -> None:
+    """Of 100,000 requests and 10,000 people a day, 60 % and 30 %: at 5 % 300 and 150 people meet the canary, and 1,000 requests of it take
+    a third and two thirds of a day; without slots 500 people, and a fifth of a day."""
+    plain = gated("latency_p99")
+    plain = replace(plain, phases=tuple(replace(one, min_requests=1000, min_units=1, min_dwell=1.0, max_dwell=1e9) for one in plain.phases))
+    first, second = (replace(plain, name=name, slot=name) for name in ("a", "b"))
+    given = spec(first, second, application=application(100_000, 10_000), layers={"model": {"a": (0.0, 0.6), "b": (0.6, 0.9)}})
+    made = [plan(taking_part(given, one), one).phases[1] for one in (first, second, plain)]
+    assert [one.units for one in made] == pytest.approx([300.0, 150.0, 500.0])
+    assert [one.requests for one in made] == pytest.approx([3000.0, 1500.0, 5000.0])
+    assert [one.seconds for one in made] == pytest.approx([86400.0 / 3, 86400.0 * 2 / 3, 86400.0 / 5])
+    assert taking_part(given, plain) == given.application

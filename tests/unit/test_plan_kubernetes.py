@@ -20,6 +20,7 @@ from extproc.plan.kubernetes.capacity import DECISIONS, OUTCOMES, envoys, peak, 
 from extproc.plan.kubernetes.mounts import keys_of_all
 from extproc.render import RenderError
 from tests.support.manifests import EXAMPLES, ROOT, Document, built, changed, check, documents, files, loaded, of_kind, templates, written
+from tests.support.patched import patched
 
 PLACEHOLDER = re.compile(r"TODO|FIXME|CHANGEME|REPLACE_|your-|example\.com|xxx|<[a-z][a-z -]*>", re.IGNORECASE)
 OVERLAYS = [
@@ -108,7 +109,6 @@ def test_the_schemas_find_faults() -> None:
     """A schema that lets everything through would prove nothing."""
     for name, path, place, value in (
         ("chatbot", "kubernetes/overlays/edge/deployment.yaml", ("spec", "template", "spec", "containers", 0, "imagee"), "x"),
-        ("chatbot", "kubernetes/overlays/istio/envoy-filter.yaml", ("spec", "configPatches", 0, "applyTo"), "HTTP_FILTERS"),
         ("chatbot", "kubernetes/overlays/envoy-gateway/extension-policy.yaml", ("spec", "extProc", 0, "failopen"), True),
         ("search", "cloud-run/service.yaml", ("spec", "template", "spec", "containers", 0, "livenessProbe"), {"exec": {"command": ["x"]}}),
     ):
@@ -119,6 +119,45 @@ def test_the_schemas_find_faults() -> None:
         inner[place[-1]] = value
         with pytest.raises(Exception, match=r"not allowed|unevaluated|not one of|not valid"):
             check(document)
+
+
+# ------------------------------------------------------------------------------------------------------------------------------- patches
+def _filters(made: Document) -> list[str]:
+    listener = made["static_resources"]["listeners"][0]
+    chain = listener.get("default_filter_chain") or listener["filter_chains"][0]
+    return [one["name"] for one in chain["filters"][0]["typed_config"]["http_filters"]]
+
+
+@pytest.mark.parametrize("name", ["chatbot", "content-generation"])
+def test_patches_find_their_place_in_what_was_recorded(name: str) -> None:
+    """Without TLS and with it: ours are between Istio's own filters and the router; the policy's filter is where Envoy Gateway puts it."""
+    one, made = loaded(name), files(name)
+    istio = _filters(patched(made, "istio", one))
+    ours = istio[istio.index("istio.stats") + 1 : -1]
+    assert istio[:4] == ["istio.metadata_exchange", "envoy.filters.http.cors", "envoy.filters.http.fault", "istio.stats"]
+    assert istio[-1] == "envoy.filters.http.router"
+    decision = f"envoy.filters.http.ext_proc/envoyextensionpolicy/{one.deploy.namespace}/{one.application.name}-gateway/extproc/0"
+    gateway = _filters(patched(made, "envoy-gateway", one))
+    assert gateway == [*(decision if each == "envoy.filters.http.ext_proc" else each for each in ours), "envoy.filters.http.router"]
+
+
+def test_a_patch_without_a_place_is_seen() -> None:
+    """Istio would say nothing of it, Envoy Gateway refuse all patches: here both fail."""
+    one, made = loaded("chatbot"), files("chatbot")
+    path = "kubernetes/overlays/istio/envoy-filter.yaml"
+    for before, after in (
+        ("chat.acme.test:80", "chat.acme.test:8080"),
+        ("name: envoy.filters.http.router", "name: envoy.router"),
+        ("context: GATEWAY", "context: SIDECAR_INBOUND"),
+    ):
+        assert before in made[path]
+        with pytest.raises(AssertionError):
+            patched({**made, path: made[path].replace(before, after)}, "istio", one)
+    path = "kubernetes/overlays/envoy-gateway/patch-policy.yaml"
+    for before, after in (("extproc/0", "ext-proc/0"), ("chat/chat-gateway/clients", "chat/chat-gateway/http")):
+        assert before in made[path]
+        with pytest.raises(AssertionError):
+            patched({**made, path: made[path].replace(before, after)}, "envoy-gateway", one)
 
 
 # -------------------------------------------------------------------------------------------------------------------------------- inside

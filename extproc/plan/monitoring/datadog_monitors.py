@@ -133,7 +133,7 @@ def _rollout(alert: Alert) -> _Asked | None:
 def _phase(spec: Spec, group: Group, alert: Alert) -> _Asked | None:
     """Of a phase's own series: they end with it, and so does the monitor."""
     phase = group.rollout.phases[group.phase]
-    seen = look(spec, phase)
+    seen = look(spec, group.rollout, group.phase)
     window = next((text for seconds, text in WINDOWS.items() if seconds >= seen.window), "4h")
     canary, control = of(alert.rollout, Arm.CANARY, alert.phase), of(alert.rollout, Arm.CONTROL, alert.phase)
     margins = {gate.measure: gate.margin for gate in phase.gates}

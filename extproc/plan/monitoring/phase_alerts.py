@@ -79,7 +79,7 @@ class _Place:
 
 def phase_alerts(spec: Spec, rollout: Rollout, index: int) -> Iterator[Alert]:
     """All of a phase, the worst first."""
-    place = _Place(spec, rollout, index, look(spec, rollout.phases[index]))
+    place = _Place(spec, rollout, index, look(spec, rollout, index))
     yield _burn(place)
     yield _slow_start(place)
     gates = {gate.measure: gate for gate in rollout.phases[index].gates}
@@ -91,7 +91,7 @@ def phase_alerts(spec: Spec, rollout: Rollout, index: int) -> Iterator[Alert]:
 
 def recordings(spec: Spec, rollout: Rollout, index: int) -> list[dict[str, object]]:
     """What the alerts of a phase read."""
-    phase, seen = rollout.phases[index], look(spec, rollout.phases[index])
+    phase, seen = rollout.phases[index], look(spec, rollout, index)
     by_arm = failures(of(rollout.name, None, phase.name), ("arm",))
     labels = {"rollout": rollout.name, "phase": phase.name}
     return [

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from extproc.domain import Phase, Spec
+from extproc.domain import Rollout, Spec, taking_part
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -57,9 +57,10 @@ class Look:
         return Burn(SPENT * BUDGET / self.window, self.window, self.short)
 
 
-def look(spec: Spec, phase: Phase) -> Look:
+def look(spec: Spec, rollout: Rollout, index: int) -> Look:
     """Long enough for twice the requests that the phase asks for, and no longer than the phase itself is meant to be."""
-    pace = spec.application.daily_requests * phase.share / DAY
+    phase = rollout.phases[index]
+    pace = taking_part(spec, rollout).daily_requests * phase.share / DAY
     enough = 2 * phase.min_requests / pace
     longest = max(SHORTEST, min(LONGEST, phase.min_dwell))
     window = math.ceil(min(longest, max(SHORTEST, enough)) / MINUTE) * MINUTE

@@ -35,7 +35,7 @@ def named(metric: str, **labels: str) -> str:
 
 def pace(spec: Spec, rollout: Rollout, index: int) -> float:
     """Requests of an arm in a minute."""
-    return float(max(60, math.ceil(look(spec, rollout.phases[index]).needed / 2)))
+    return float(max(60, math.ceil(look(spec, rollout, index).needed / 2)))
 
 
 def good(spec: Spec, rollout: Rollout, index: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from extproc.domain import Application, Infrastructure, Phase, Rollout, Spec
+from extproc.domain import Application, Infrastructure, Phase, Rollout, Spec, taking_part
 from extproc.plan.playbook.markdown import table
 from extproc.plan.playbook.place import chooses_models
 from extproc.release.sentences import duration, percent
@@ -23,7 +23,8 @@ def allowed_failures(application: Application) -> int:
 def met_at_most(spec: Spec, rollout: Rollout, phase: int) -> tuple[int, int]:
     """(users, requests) of an average day that meet the canary in a phase, where every user is in the cohort with the largest share."""
     share = max(rollout.share_of(cohort, phase) for cohort in rollout.cohorts)
-    return round(spec.application.daily_units * share), round(spec.application.daily_requests * share)
+    there = taking_part(spec, rollout)
+    return round(there.daily_units * share), round(there.daily_requests * share)
 
 
 def glance(spec: Spec) -> Iterator[str]:

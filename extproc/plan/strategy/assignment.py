@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from extproc.domain import Bucketing, Cohort, Cookie, OnFailure, RollbackPolicy, Rollout, Source, SourceKind, Spec, shown
+from extproc.domain import (
+    Bucketing,
+    Cohort,
+    Cookie,
+    OnFailure,
+    RollbackPolicy,
+    Rollout,
+    Source,
+    SourceKind,
+    Spec,
+    shown,
+    slot_of,
+    slot_share,
+)
 from extproc.plan.markdown import code, listed, prose, table
 from extproc.plan.said import lasting
 from extproc.release.sentences import percent
@@ -92,11 +105,10 @@ def _isolation(spec: Spec, rollout: Rollout) -> Iterator[str]:
     ]
     yield f"**Requests:** {'; '.join(about) or 'all'}. What does not match keeps its own route."
     layer = f"**Layer:** {code(rollout.layer)}; a request is in one rollout of a layer at most, and layers are independent of each other"
-    slots = spec.layers.get(rollout.layer, {})
-    if rollout.slot is not None and rollout.slot in slots:
-        begin, end = slots[rollout.slot]
-        share = f"{percent(end - begin)} of the layer's units ({percent(begin)} to {percent(end)})"
-        layer += f". Slot {code(rollout.slot)} has {share}, exclusively; the figures above are for all of them"
+    if rollout.slot is not None:
+        begin, end = slot_of(spec, rollout)
+        share = f"{percent(slot_share(spec, rollout))} of the layer's units ({percent(begin)} to {percent(end)})"
+        layer += f". Slot {code(rollout.slot)} has {share}, exclusively; the figures above are for those"
     yield f"{layer}."
     others = [one for one in spec.rollouts.values() if one.layer == rollout.layer and one.name != rollout.name]
     if others:

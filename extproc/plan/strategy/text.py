@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from extproc.domain import Rollout, Spec
+from extproc.domain import Rollout, Spec, taking_part
 from extproc.plan.markdown import code, link, prose
 from extproc.plan.said import lasting
 from extproc.plan.strategy import assignment, context, gating, people, phases
@@ -30,7 +30,7 @@ def whole(spec: Spec, picture: str, diagram: str) -> str:
 
 
 def _rollout(spec: Spec, rollout: Rollout) -> list[str]:
-    made = plan(spec.application, rollout)
+    made = plan(taking_part(spec, rollout), rollout)
     return [
         f"## Rollout {prose(rollout.name)}",
         _lead(rollout, made),
