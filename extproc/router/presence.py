@@ -13,7 +13,9 @@ from typing import Any, Final
 
 import orjson
 
+from extproc import __version__
 from extproc.router.metrics import WorkerView
+from extproc.router.processor import DECISION_BUCKETS
 
 EVERY: Final = 1.0
 """Seconds between two datagrams."""
@@ -27,15 +29,25 @@ class Presence:
         self._path = str(path)
         self._name = f"{socket.gethostname()} {listen}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._since: float | None = None
         self.untold = 0
         """Datagrams that nobody took."""
 
     def tell(self, views: Sequence[WorkerView], at: float) -> None:
         """One datagram; `at` is Unix seconds."""
+        self._since = at if self._since is None else self._since
         restarts: Counter[str] = Counter()
         for view in views:
             restarts.update(view.restarts)
-        document = {"router": self._name, "at": at, "workers": [_worker(view) for view in views], "restarts": restarts}
+        document = {
+            "router": self._name,
+            "version": __version__,
+            "since": self._since,
+            "at": at,
+            "workers": [_worker(view) for view in views],
+            "restarts": restarts,
+            "bounds": DECISION_BUCKETS,
+        }
         try:
             self._socket.sendto(orjson.dumps(document), self._path)
         except OSError:
@@ -53,5 +65,5 @@ def _worker(view: WorkerView) -> dict[str, Any]:
     decisions: Counter[str] = Counter()
     for rollout, _, _, _, count in report["decisions"]:
         decisions[rollout] += count
-    told = ("life", "generation", "age", "heartbeat_age", "at", "withdrawn", "errors", "shed")
+    told = ("life", "generation", "age", "heartbeat_age", "at", "withdrawn", "errors", "shed", "time_buckets")
     return {"worker": view.index, "decisions": decisions, **{name: report[name] for name in told}}

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "render": {"domain", "measures", "contract", "flags"},
     "plan": {"domain", "measures", "contract", "release", "render", "flags", "cost"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
-    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
+    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "cost", "judge", "store", "transport"}
     | {"runtime", "logs", "credentials"},
     "pb": {"pb"},
 }
@@ -49,8 +49,10 @@ TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipel
 """Modules of pure rooms that ask somebody over the network, and wait."""
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
-PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")} | {
-    PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")
+PURE_FILES = {
+    *(PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")),
+    *(PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")),
+    PACKAGE / "controller" / "decision_times.py",
 }
 """The pure parts of a room that is not."""
 IMPURE_MODULES = {"asyncio", "socket", "os", "time", "random", "logging", "threading", "subprocess", "pathlib", "multiprocessing"}
