@@ -93,6 +93,7 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in desk.findings],
         "harm_limit": release.harm_limit(rollout, evidence.attempt),
         "together": _together(desk),
+        "has_shadow": desk.rollout.shadow is not None,
         "shadow": _shadow(desk.pairs) if desk.pairs is not None else None,
         "money": _money(evidence.spent),
         "advice": _advice(desk, state),
