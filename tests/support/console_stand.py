@@ -139,6 +139,7 @@ class ConsoleStand:
         judged(document)
         document["judge"]["sample"] = READS
         document["rollouts"][self.rollout] |= {"start": "manual", "shadow": SHADOW}
+        del document["rollouts"][self.rollout]["phases"][0]  # a tenth of few people takes long to tell
         for phase in document["rollouts"][self.rollout]["phases"]:
             phase["min_dwell"] = self._dwell
             # The judge is there to be looked at: to wait for its evidence would take minutes.

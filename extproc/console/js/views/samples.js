@@ -26,15 +26,18 @@ export function samples(again, query) {
 }
 
 async function load(rollout, which, again) {
-  Object.assign(read, { key: `${rollout} ${which}`, busy: true, error: null, pairs: [], place: 0 });
+  const key = `${rollout} ${which}`;
+  Object.assign(read, { key, busy: true, error: null, pairs: [], place: 0 });
   try {
     const { arms } = await ask(`samples?${new URLSearchParams({ rollout, which })}`);
+    if (read.key !== key) return; // others were asked for meanwhile
     const [canary, control] = [arms.canary || [], arms.control || []];
     read.pairs = canary.slice(0, control.length).map((one, index) => {
       const pair = [{ arm: "canary", ...one }, { arm: "control", ...control[index] }];
       return crypto.getRandomValues(new Uint8Array(1))[0] & 1 ? pair : pair.reverse();
     });
   } catch (error) {
+    if (read.key !== key) return;
     read.error = error;
   }
   read.busy = false;
