@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from extproc import __version__
+import extproc
 from extproc.router.metrics import WorkerView
 from extproc.router.processor import DECISION_BUCKETS
 
@@ -41,7 +41,7 @@ class Presence:
             restarts.update(view.restarts)
         document = {
             "router": self._name,
-            "version": __version__,
+            "version": extproc.__version__,
             "since": self._since,
             "at": at,
             "workers": [_worker(view) for view in views],
