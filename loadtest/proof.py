@@ -46,7 +46,22 @@ from extproc.demo.run import DemoSettings, run
 from extproc.demo.scenarios import scenario_named
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.transport import TransportName
-from loadtest import added_latency, bench, collecting, copied, crashes, faults, firing, judged, kills, overload, reaction, simulations, soak
+from loadtest import (
+    added_latency,
+    bench,
+    collecting,
+    console,
+    copied,
+    crashes,
+    faults,
+    firing,
+    judged,
+    kills,
+    overload,
+    reaction,
+    simulations,
+    soak,
+)
 from loadtest.report import verdict
 from tests.fuzz import run as fuzz
 
@@ -227,6 +242,7 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "bench": bench.section,
     "latency": _added_latency,
     "sampling": copied.section,
+    "console": console.section,
     "soak": soak.section,
     "kills": kills.section,
     "crashes": crashes.section,

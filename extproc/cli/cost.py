@@ -123,16 +123,9 @@ def _day(written: str | None) -> date:
 
 def tokens_told(spec: Spec, status: dict[str, Any]) -> dict[tuple[str, str], Measured]:
     """Both arms of every rollout that the controller knows and that has the same models; raises SettingsError where there is none."""
-    from extproc.cost import Measured
+    from extproc.cost import counted
 
-    found = {}
-    for name, rollout in spec.rollouts.items():
-        told = status["rollouts"].get(name)
-        if told is None or (told["stable"], told["canary"]) != (rollout.stable, rollout.canary):
-            continue
-        for role in ("stable", "canary"):
-            arm = told["arms"][role]
-            found[name, told[role]] = Measured(arm["requests"], arm["input_tokens"], arm["output_tokens"])
+    found = counted(spec, status["rollouts"])
     if not found:
         message = "the controller knows no rollout of this Spec with its models"
         raise SettingsError(Problem("settings.not-measured", "--measured", message, "leave --measured out, or give its --api"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from extproc.cli.browser import is_watched, show
 from extproc.cli.picture import picture
 
 if TYPE_CHECKING:
@@ -40,6 +43,9 @@ def demo(
         int | None, typer.Option(min=100, help="How many people use the application; else as the scenario says.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another crowd.")] = 1,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the console, where this terminal has a screen and a browser.")
+    ] = True,
 ) -> None:
     """A whole rollout on the real Envoy with simulated models, live; ends by itself and compares its books with the models' ledgers."""
     from extproc.demo.run import DemoSettings, run
@@ -50,7 +56,7 @@ def demo(
     console.print(f"[bold]{settings.scenario.name}[/bold]: {settings.scenario.sentence}", highlight=False)
     with _Screen(console) as screen:
         try:
-            result = asyncio.run(run(settings, screen.show, screen.say))
+            result = asyncio.run(run(settings, screen.show, screen.say, screen.serves if browser else str))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
     if result.who is not None:
@@ -106,6 +112,11 @@ class _Screen:
     def say(self, line: str) -> None:
         """What is being started."""
         self._console.print(f"[dim]… {line}[/dim]", highlight=False, soft_wrap=True)
+
+    def serves(self, address: str) -> None:
+        """The console is there. It is opened to look only: a token in the browser's command line could be read by everybody."""
+        if is_watched(os.environ, self._console.is_terminal and sys.stdin.isatty()):
+            show(address)
 
     def show(self, status: dict[str, Any], journal: list[dict[str, Any]], news: str) -> None:
         """The present state of things."""

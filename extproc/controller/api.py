@@ -43,6 +43,7 @@ from extproc.controller.access import Gate, Role, needed_for
 from extproc.controller.answers import Endpoint, answered, body_of, json_answer, refused
 from extproc.controller.ask import BrainClient, SilentError, Watch
 from extproc.controller.console import Console, History, Live
+from extproc.controller.console.costs import Costs
 from extproc.controller.console.routes import foreign
 from extproc.controller.console.sampled import Sampled
 from extproc.controller.console.sessions import Sessions
@@ -71,6 +72,7 @@ class Api:
         self._explainer = StoredExplainer(journal.url)
         self._exposures = ExposureLists(journal.url)
         self._sampled = Sampled(journal.url)
+        self._costs = Costs(journal.url)
         history = History()
         self.live = Live(self._status_watch, history)
         own: dict[str, Endpoint] = {
@@ -78,6 +80,7 @@ class Api:
             "exposures": self._exposures.answer,
             "explain": self._explain,
             "act": self._act,
+            "money": self._money,
         }
         self._console = Console(self.gate, Sessions(token.encode()), self.live, history, self._sampled, own)
         self._registry = CollectorRegistry()
@@ -105,6 +108,7 @@ class Api:
         self._explainer.close()
         self._exposures.close()
         self._sampled.close()
+        self._costs.close()
 
     def _guarded(self, endpoint: Endpoint, needed: Role | None = None) -> Endpoint:
         """`needed`: for all of it; None where it depends on the act."""
@@ -177,6 +181,10 @@ class Api:
         document = await self._explainer.explain(question, now, stale)
         away = [f"{one['router']} sends canary traffic of {', '.join(one['withdrawn'])} to stable" for one in routers if one["withdrawn"]]
         return json_answer(200, {**document, "notes": [*document["notes"], *away], "stale": stale})
+
+    async def _money(self, _: Request) -> Response:
+        document = (await self._status_watch.look()).document
+        return json_answer(200, {"rollouts": await self._costs.planned(document["spec_digest"], document["rollouts"])})
 
     async def _verdict(self, request: Request) -> Response:
         name, move = request.path_params["name"], asked_move(request.method, request.query_params.get("ask"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 
+from extproc.controller.decision_times import DecisionTimes
 from extproc.errors import Problem, SettingsError
 from extproc.transport.place import Place
 
@@ -36,6 +37,8 @@ class _Count:
     life: str
     decisions: Mapping[str, int]
     """Of its present life, by rollout."""
+    times: Sequence[int]
+    """Of its present life: those that were timed, by bucket."""
     at: float
     """When it was so, by our monotonic clock."""
 
@@ -53,6 +56,7 @@ class _Router:
     """Decisions per second between its last two datagrams."""
     counts: dict[int, _Count] = field(default_factory=dict)
     """By worker."""
+    times: DecisionTimes = field(default_factory=DecisionTimes)
 
 
 class Routers:
@@ -70,7 +74,7 @@ class Routers:
         try:
             document = orjson.loads(datagram)
             counts = {
-                one["worker"]: _Count(one["life"], one["decisions"], now - (document["at"] - one["at"]))
+                one["worker"]: _Count(one["life"], one["decisions"], one.get("time_buckets", ()), now - (document["at"] - one["at"]))
                 for one in document["workers"]
                 if one["life"]
             }
@@ -78,6 +82,10 @@ class Routers:
             name = str(document["router"])
             before = self._routers.get(name)
             more = list(_more(before, counts)) if before is not None else []
+            if before is not None:
+                new.times = before.times
+                for timed in _timed(before, counts):
+                    new.times.add(document["bounds"], timed, now)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.bad += 1
             if self.bad == 1:
@@ -106,18 +114,30 @@ class Routers:
 def _more(before: _Router, after: Mapping[int, _Count]) -> Iterator[tuple[str, int, float, float]]:
     """(rollout, decisions, since, until) since each worker told last; a life that was not there before began at zero."""
     for worker, told in after.items():
-        known = before.counts.get(worker, _Count("", {}, before.at))
+        known = before.counts.get(worker, _Count("", {}, (), before.at))
         for rollout, count in told.decisions.items():
             if grown := count - (known.decisions.get(rollout, 0) if told.life == known.life else 0):
                 yield rollout, grown, known.at, told.at
+
+
+def _timed(before: _Router, after: Mapping[int, _Count]) -> Iterator[list[int]]:
+    """By bucket, the decisions of each worker that were timed since it told last."""
+    for worker, told in after.items():
+        known = before.counts.get(worker)
+        same = known is not None and known.life == told.life and len(known.times) == len(told.times)
+        if told.times:
+            yield [now - was for now, was in zip(told.times, known.times, strict=True)] if known is not None and same else list(told.times)
 
 
 def _document(name: str, router: _Router, now: float) -> dict[str, Any]:
     workers = router.document["workers"]
     serving = [worker for worker in workers if worker["life"]]
     age = now - router.at
+    since = router.document.get("since")
     return {
         "router": name,
+        "version": router.document.get("version", ""),
+        "up": router.document["at"] - since + age if since is not None else None,
         "silent": age if age >= SILENT_AFTER else None,
         "workers": len(workers),
         "serving": len(serving),
@@ -127,6 +147,7 @@ def _document(name: str, router: _Router, now: float) -> dict[str, Any]:
         "withdrawn": sorted({rollout for worker in serving for rollout in worker["withdrawn"]}),
         "skew": router.skew,
         "decisions_per_second": router.rate if age < SILENT_AFTER else 0.0,
+        "decision_seconds": router.times.document(),
         "errors": sum(worker["errors"] for worker in serving),
         "shed": sum(worker.get("shed", 0) for worker in serving),
         "restarts": router.document["restarts"],

@@ -15,7 +15,8 @@ from extproc.domain import RolloutState, Status, Verdict
 from extproc.release.gap import Gap
 from extproc.release.gate import TOGETHER
 from extproc.release.pairs import Pairs
-from extproc.release.totals import ArmTotals
+from extproc.release.spent import Spent
+from extproc.release.totals import ArmTotals, Ended
 
 
 def status_document(loop: Loop, collector: Collector, routers: Sequence[Mapping[str, Any]], now: float) -> dict[str, Any]:
@@ -93,7 +94,9 @@ def _rollout(desk: Desk, state: RolloutState, now: float) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in desk.findings],
         "harm_limit": release.harm_limit(rollout, evidence.attempt),
         "together": _together(desk),
+        "has_shadow": desk.rollout.shadow is not None,
         "shadow": _shadow(desk.pairs) if desk.pairs is not None else None,
+        "money": _money(evidence.spent),
         "advice": _advice(desk, state),
     }
 
@@ -127,8 +130,23 @@ def _by_cohort(desk: Desk, state: RolloutState) -> list[dict[str, Any]]:
         out = cohort.name in state.cohorts_out
         share = shares[cohort.name] if state.status.exposes and not out else 0.0
         units = evidence.met.get(cohort.name, 0)
-        found.append({"cohort": cohort.name, "share": share, "out": out, "canary_units": units, "log_e": log_e, "measure": measure})
+        ended = evidence.visit.cohorts.get(cohort.name, {})
+        arms = {name: _ended(ended.get(name, Ended())) for name in evidence.arms}
+        found.append(
+            {"cohort": cohort.name, "share": share, "out": out, "canary_units": units, "log_e": log_e, "measure": measure, "arms": arms}
+        )
     return found
+
+
+def _ended(ended: Ended) -> dict[str, Any]:
+    rate = ended.failures / ended.requests if ended.requests else None
+    return {"requests": ended.requests, "failures": ended.failures, "error_rate": rate}
+
+
+def _money(spent: Spent) -> dict[str, Any]:
+    """USD of this attempt's answers, where prices are known; `parallel`: what the canary's cost beyond as many of stable's."""
+    arms = {name: {"requests": bill.requests, "priced": bill.priced, "usd": bill.usd} for name, bill in spent.bills.items()}
+    return {"arms": arms, "parallel": spent.beyond}
 
 
 def _together(desk: Desk) -> dict[str, Any] | None:

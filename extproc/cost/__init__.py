@@ -11,10 +11,11 @@ from extproc.cost.document import document
 from extproc.cost.given import NOTHING_GIVEN, Given
 from extproc.cost.page import page
 from extproc.cost.sheet import Sheet, Unpriced, sheets
-from extproc.cost.tokens import Measured
+from extproc.cost.summary import summary
+from extproc.cost.tokens import Measured, counted
 from extproc.domain import Spec
 
-__all__ = ["NOTHING_GIVEN", "Given", "Measured", "Sheet", "Unpriced", "document", "files", "sheets"]
+__all__ = ["NOTHING_GIVEN", "Given", "Measured", "Sheet", "Unpriced", "counted", "document", "files", "sheets", "summary"]
 
 
 def files(spec: Spec, given: Given = NOTHING_GIVEN) -> dict[str, str]:

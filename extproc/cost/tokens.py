@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from extproc.domain import Application, ApplicationType, Model, Tokens
+from extproc.domain import Application, ApplicationType, Model, Spec, Tokens
 
 UNCERTAIN_ASSUMED: Final = Decimal("0.5")
 """Applications of one type differ by a factor of two and more: a half to each side says so without hiding the sign of what is saved."""
@@ -64,6 +64,19 @@ class Measured:
     requests: int
     input_tokens: int
     output_tokens: int
+
+
+def counted(spec: Spec, rollouts: Mapping[str, Any]) -> dict[tuple[str, str], Measured]:
+    """(rollout, model) -> what a status document's `rollouts` say of it, where they have the Spec's models."""
+    found = {}
+    for name, rollout in spec.rollouts.items():
+        told = rollouts.get(name)
+        if told is None or (told["stable"], told["canary"]) != (rollout.stable, rollout.canary):
+            continue
+        for role in ("stable", "canary"):
+            arm = told["arms"][role]
+            found[name, told[role]] = Measured(arm["requests"], arm["input_tokens"], arm["output_tokens"])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,14 @@ class Result:
 class Demo:
     """One demo in a directory of its own."""
 
-    def __init__(self, settings: DemoSettings, processes: Processes, show: Show, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: DemoSettings,
+        processes: Processes,
+        show: Show,
+        say: Callable[[str], None],
+        serves: Callable[[str], object],
+    ) -> None:
         self._settings = settings
         self._scenario = settings.scenario.shortened(SHORTER) if settings.fast else settings.scenario
         self._script = Script(self._scenario.script)
@@ -83,6 +90,7 @@ class Demo:
         self._processes = processes
         self._show = show
         self._say = say
+        self._serves = serves
         self._models: dict[str, stand.ModelHandle] = {}
         self._news = ""
         self._rollout = self._stable = self._canary = ""
@@ -99,7 +107,9 @@ class Demo:
         begun = time.monotonic()
         document, ports = await self._start()
         token = (self._processes.directory / "extproc.db.token").read_text().strip()
-        self._say(f"the console: http://127.0.0.1:{ports.api}/console/#token={token}")
+        address = f"http://127.0.0.1:{ports.api}/console/"
+        self._say(f"the console: {address}#token={token}")
+        self._serves(address)
         traffic = await self._start_traffic(document, ports)
         headers = {"authorization": f"Bearer {token}"}
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", headers=headers, trust_env=False, timeout=5.0) as api:
@@ -290,7 +300,8 @@ async def _last_line(traffic: Child) -> dict[str, Any]:
             return line
 
 
-async def run(settings: DemoSettings, show: Show, say: Callable[[str], None]) -> Result:
-    """A demo from the first process to the last; raises DemoError with the cause where it cannot go on."""
+async def run(settings: DemoSettings, show: Show, say: Callable[[str], None], serves: Callable[[str], object] = str) -> Result:
+    """A demo from the first process to the last; raises DemoError with the cause where it cannot go on. `serves` is told the console's
+    address, without the token, as soon as it is there."""
     async with Processes() as processes:
-        return await Demo(settings, processes, show, say).run()
+        return await Demo(settings, processes, show, say, serves).run()

@@ -26,6 +26,7 @@ from extproc.release.limits import Past
 from extproc.release.ratings import Rated
 from extproc.release.sample import Sample
 from extproc.release.sorting import Sorter
+from extproc.release.spent import Spent
 from extproc.release.strata import Stratum
 from extproc.release.totals import ArmTotals, Moments, Visit
 from extproc.release.units import unit_key
@@ -58,6 +59,7 @@ class Evidence:
         self.past = Past(self.measured.quantiles, self.measured.means, self.measured.readings)
         self.capital = Capital(self.measured)
         self.rated = Rated(rollout, self.measured.gates)
+        self.spent = Spent(prices)
         self._flight = Flight(deadline)
         self._sample = Sample(deadline)
         self._sorter = Sorter(deadline)
@@ -181,15 +183,20 @@ class Evidence:
         member.outcome = outcome
         if outcome.final:
             member.ended = True
-            if outcome.generation == self.generation:
-                self.arms[CANARY if member.canary else STABLE].add(outcome)
+            self._end(outcome, member.canary)
 
     def _count(self, outcome: Outcome, canary: bool, now: float) -> None:
         """A request of a unit that is not in the sample: nobody waits for it, so a second end of it would be counted twice."""
         if outcome.generation == self.generation:
             self._hear(outcome, canary, now)
-            if outcome.final:
-                self.arms[CANARY if canary else STABLE].add(outcome)
+        if outcome.final:
+            self._end(outcome, canary)
+
+    def _end(self, outcome: Outcome, canary: bool) -> None:
+        arm = CANARY if canary else STABLE
+        self.spent.add(arm, outcome)
+        if outcome.generation == self.generation:
+            self.visit.end(arm, outcome)
 
     def _hear(self, outcome: Outcome, canary: bool, now: float) -> None:
         self.last_outcome = now
@@ -348,6 +355,7 @@ class Evidence:
             **self.visit.to_json(),
             "before": None if self.before is None else {"phase": self.before.phase, **self.before.to_json()},
             "rated": self.rated.to_json(),
+            "spent": self.spent.to_json(),
             **self.capital.to_json(),
         }
 
@@ -384,4 +392,5 @@ class Evidence:
             evidence.before.restore(before)
         evidence.capital.restore(document)
         evidence.rated.restore(document.get("rated", {}))
+        evidence.spent.restore(document.get("spent", {}))
         return evidence

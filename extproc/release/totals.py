@@ -49,6 +49,14 @@ class ArmTotals:
 
 
 @dataclass(slots=True)
+class Ended:
+    """How many ended in one arm of one cohort."""
+
+    requests: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
 class Moments:
     """Number, sum and sum of squares of a reading."""
 
@@ -105,26 +113,44 @@ class ArmMoments:
 class Visit:
     """Both arms in one visit of a phase."""
 
-    __slots__ = ("arms", "early", "late", "phase")
+    __slots__ = ("arms", "cohorts", "early", "late", "phase")
 
     def __init__(self, phase: int, readings: int) -> None:
         self.phase = phase
         self.arms = {CANARY: ArmTotals(), STABLE: ArmTotals()}
+        self.cohorts: dict[str, dict[str, Ended]] = {}
+        """What ended, by cohort and arm."""
         self.late = {CANARY: ArmMoments(readings), STABLE: ArmMoments(readings)}
         """Of requests that have reached their deadline."""
         self.early = {CANARY: Moments(), STABLE: Moments()}
         """Failures among those that have reached the first age."""
 
+    def end(self, arm: str, outcome: Outcome) -> None:
+        """One outcome that is final."""
+        self.arms[arm].add(outcome)
+        both = self.cohorts.get(outcome.cohort)
+        if both is None:
+            both = self.cohorts[outcome.cohort] = {CANARY: Ended(), STABLE: Ended()}
+        both[arm].requests += 1
+        both[arm].failures += outcome.failed
+
     def to_json(self) -> dict[str, Any]:
         """Without the phase."""
         return {
             "arms": {name: arm.to_json() for name, arm in self.arms.items()},
+            "cohorts": {
+                cohort: {name: [arm.requests, arm.failures] for name, arm in both.items()} for cohort, both in self.cohorts.items()
+            },
             "late": {name: arm.to_json() for name, arm in self.late.items()},
             "early": {name: [arm.n, arm.total] for name, arm in self.early.items()},
         }
 
     def restore(self, document: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
+        """Go on from what `to_json` wrote, now or before it wrote cohorts; raises KeyError, TypeError or ValueError on anything else."""
+        self.cohorts = {
+            cohort: {name: Ended(*map(int, both[name])) for name in (CANARY, STABLE)}
+            for cohort, both in document.get("cohorts", {}).items()
+        }
         for name in (CANARY, STABLE):
             self.arms[name] = ArmTotals.from_json(document["arms"][name])
             self.late[name].restore(document["late"][name])

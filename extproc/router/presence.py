@@ -18,6 +18,7 @@ import orjson
 from extproc import __version__, contract
 from extproc.errors import StoreError
 from extproc.router.metrics import WorkerView
+from extproc.router.processor import DECISION_BUCKETS
 from extproc.store import SharedStore, is_shared, open_shared
 
 EVERY: Final = 1.0
@@ -49,14 +50,14 @@ class SocketPresence:
     """By the controller's datagram socket."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self._path, self._name = str(path), name
+        self._path, self._words = str(path), _Words(name)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self.untold = 0
 
     def tell(self, views: Sequence[WorkerView], at: float) -> None:
         """One datagram."""
         try:
-            self._socket.sendto(_word(self._name, views, at), self._path)
+            self._socket.sendto(self._words.said(views, at), self._path)
         except OSError:
             self.untold += 1
 
@@ -69,7 +70,7 @@ class StorePresence:
     """By a store of many machines, where a word is kept for as long as we live."""
 
     def __init__(self, url: str, name: str) -> None:
-        self._url, self._name = url, name
+        self._url, self._name, self._words = url, name, _Words(name)
         self._store: SharedStore | None = None
         self._opening: Future[SharedStore] | None = None
         self._opener = ThreadPoolExecutor(1, "presence")
@@ -80,7 +81,7 @@ class StorePresence:
         if self._store is None:
             self._open()
         if self._store is not None:
-            self._store.present(self._name, _word(self._name, views, at))
+            self._store.present(self._name, self._words.said(views, at))
         else:
             self.untold += 1
 
@@ -104,13 +105,29 @@ class StorePresence:
             self._store.close()
 
 
-def _word(name: str, views: Sequence[WorkerView], at: float) -> bytes:
-    restarts: Counter[str] = Counter()
-    for view in views:
-        restarts.update(view.restarts)
-    return orjson.dumps(
-        {"router": name, "at": at, "version": __version__, "workers": [_worker(view) for view in views], "restarts": restarts}
-    )
+class _Words:
+    """What one router says of itself."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._since: float | None = None
+
+    def said(self, views: Sequence[WorkerView], at: float) -> bytes:
+        """One document of JSON."""
+        self._since = at if self._since is None else self._since
+        restarts: Counter[str] = Counter()
+        for view in views:
+            restarts.update(view.restarts)
+        document = {
+            "router": self._name,
+            "version": __version__,
+            "since": self._since,
+            "at": at,
+            "workers": [_worker(view) for view in views],
+            "restarts": restarts,
+            "bounds": DECISION_BUCKETS,
+        }
+        return orjson.dumps(document)
 
 
 def _worker(view: WorkerView) -> dict[str, Any]:
@@ -120,5 +137,5 @@ def _worker(view: WorkerView) -> dict[str, Any]:
     decisions: Counter[str] = Counter()
     for rollout, _, _, _, count in report["decisions"]:
         decisions[rollout] += count
-    told = ("life", "generation", "age", "heartbeat_age", "at", "withdrawn", "errors", "shed")
+    told = ("life", "generation", "age", "heartbeat_age", "at", "withdrawn", "errors", "shed", "time_buckets")
     return {"worker": view.index, "decisions": decisions, **{name: report[name] for name in told}}

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "render": {"domain", "measures", "contract", "flags"},
     "plan": {"domain", "measures", "contract", "release", "render", "flags", "cost"},
     "router": {"domain", "measures", "contract", "wire", "spec", "assign", "transport", "store", "runtime", "logs"},
-    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "judge", "store", "transport"}
+    "controller": {"domain", "measures", "contract", "wire", "flags", "spec", "assign", "release", "cost", "judge", "store", "transport"}
     | {"runtime", "logs", "credentials", "render"},
     "pb": {"pb"},
 }
@@ -50,8 +50,10 @@ TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipel
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
 XDS = PACKAGE / "controller" / "xds"
-PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")} | {
-    PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")
+PURE_FILES = {
+    *(PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")),
+    *(PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")),
+    PACKAGE / "controller" / "decision_times.py",
 }
 PURE_FILES |= {XDS / f"{name}.py" for name in ("resources", "stream", "messages", "fleet")}
 """The pure parts of a room that is not."""

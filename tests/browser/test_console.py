@@ -1,6 +1,7 @@
 """The console in Debian's chromium, before a whole extproc that runs: the real Envoy, models that are told to fail, traffic.
 
-One stand for all, so the tests tell one story, in this order: a release goes on, fails, is tried again, is stopped by hand.
+One stand for all, so the tests tell one story, in this order: a release begins with its shadow, goes on, is moved by hand, fails, is tried
+again, is stopped by hand, and ends as it should.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from extproc import __version__
 from extproc.controller.console import History
+from extproc.domain import Arm
+from extproc.store.samples import Kept, SampleFile
 from tests.support.console_stand import ConsoleStand
 from tests.support.prefix_proxy import prefix_proxy
+from tests.support.samples import sample, scored
 
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
@@ -29,18 +35,17 @@ RUN_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).
 SERIOUS = ("serious", "critical")
 PAGES = ("#/", "#/release/gpt-5-mini", "#/fleet", "#/explain", "#/exposures", "#/samples")
 PATIENCE = 30_000
-OPENS = """(hash) => new Promise((resolve) => {
-  const begun = performance.now();
-  location.hash = hash;
-  const drawn = () => resolve(performance.now() - begun);
-  const look = () => requestAnimationFrame(document.querySelector(".chart canvas") ? drawn : look);
+LONGEST = 120_000
+SEES = """(word) => new Promise((resolve) => {
+  const title = () => document.querySelector(".head .title").textContent;
+  const look = () => (title().includes(word) ? resolve(Date.now()) : requestAnimationFrame(look));
   look();
 })"""
-"""Milliseconds from a click on a release to its chart."""
-LONGEST = 120_000
+"""When a release's page says it: milliseconds, by the browser's clock."""
 SEEN_WITHIN = 2.0
 """Seconds from a decision to its being on the page."""
 SCRIPT = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
+SHORT_SCRIPT = "Ada <img src=x onerror=window.hit=1>"
 NETWORK = re.compile(r"Failed to load resource|ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY")
 """What chromium itself says of a server that is gone."""
 
@@ -83,12 +88,41 @@ def opened(browser: Browser, address: str, away: bool = False, **options: Any) -
         context.close()
 
 
-def log_in(page: Page, stand: ConsoleStand) -> None:
+def log_in(page: Page, stand: ConsoleStand, name: str = "Ada") -> None:
     page.click("#who")
-    page.fill("#name", "Ada")
+    page.fill("#name", name)
     page.fill("#token", stand.token)
     page.keyboard.press("Enter")
-    expect(page.locator("#who")).to_have_text("Ada")
+    expect(page.locator("#who")).to_have_text(name)
+
+
+def act(page: Page, why: str, word: str, follow: bool = False) -> None:
+    """Two clicks and a typed reason. `follow`: until the last router has it."""
+    page.click("#stop")
+    expect(page.locator("#why")).to_be_focused()
+    page.keyboard.type(why)
+    page.locator("dialog").get_by_role("button", name=word, exact=True).click()
+    expect(page.locator("#reached" if follow else "dialog .primary")).to_be_visible()
+
+
+def tab_to(page: Page, words: str) -> None:
+    """By the keyboard alone."""
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == words:
+            return
+    raise AssertionError(f"{words!r} cannot be reached")
+
+
+def act_by_keyboard(page: Page, why: str, word: str) -> None:
+    page.keyboard.press("s")
+    expect(page.locator("#why")).to_be_focused()
+    page.keyboard.type(why)
+    tab_to(page, word)
+    page.keyboard.press("Enter")
+    expect(page.locator("#reached")).to_contain_text("last router")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_be_hidden()
 
 
 def here(page: Page) -> str:
@@ -101,24 +135,109 @@ def shows(page: Page, word: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------------- the story
+def test_a_release_begins_with_its_shadow(stand: ConsoleStand, browser: Browser) -> None:
+    """Nothing is there yet, and it says so; started from the page; what copies have shown while nobody meets the canary; promoted."""
+    with opened(browser, f"{stand.address}#/release/{stand.rollout}", bypass_csp=True) as page:
+        shows(page, "waits for its start")
+        expect(page.locator("main")).to_contain_text("Nothing is compared now")
+        assert page.locator(".head .track [aria-current]").count() == 0
+        log_in(page, stand)
+        act(page, "reviewed", "Start")
+        page.keyboard.press("Escape")
+        shows(page, "shadow")
+        assert here(page) == "shadow"
+        expect(page.locator(".head .facts")).to_contain_text("Judged pairs")
+        expect(page.locator(".arms caption")).to_contain_text("which nobody gets")
+        expect(page.locator(".measures")).to_contain_text("errors (shadow)")
+        expect(page.locator(".measures")).to_contain_text("judge (shadow)")
+        expect(page.locator(".money")).to_contain_text("copies that nobody gets")
+        page.evaluate(AXE)
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            _accessible(page, f"shadow {theme}")
+        act(page, "seen enough", "Promote to 25%")
+        page.keyboard.press("Escape")
+        shows(page, "progressing")
+    stand.act("pause", "to be looked at")
+
+
 def test_a_release_is_followed_without_a_login(stand: ConsoleStand, browser: Browser) -> None:
     """The page moves to the next phase by itself, says what it waits for, and offers no deed before a login."""
     with opened(browser, stand.address) as page:
         card = page.locator("article.card")
-        expect(card).to_contain_text("progressing")
-        expect(card).to_contain_text("Waits for")
+        expect(card).to_contain_text("paused")
         card.get_by_role("link").click()
-        before = here(page)
-        page.wait_for_function("(was) => document.querySelector('.head .track [aria-current=step] .name').textContent !== was", arg=before)
         assert here(page) == "25%"
+        stand.act("resume", "go on")
+        expect(page.locator(".head .waits")).to_contain_text("Waits for")
+        page.wait_for_function(
+            "() => document.querySelector('.head .track [aria-current=step] .name').textContent !== '25%'", timeout=LONGEST
+        )
+        stand.act("pause", "to be looked at")
+        shows(page, "paused")
         assert page.locator(".measures tbody tr").count() >= 4
         expect(page.locator(".measures")).to_contain_text("pp to")
-        expect(page.locator(".timeline")).to_contain_text("10% → 25%")
+        expect(page.locator(".timeline")).to_contain_text("25% → 50%")
         expect(page.locator(".chart canvas")).to_be_visible()
         page.click("#stop")
         expect(page.locator("dialog")).to_contain_text("Log in")
         assert page.locator("dialog [data-do=deed]").count() == 0
         page.keyboard.press("Escape")
+
+
+def test_cohorts_and_money_are_told(stand: ConsoleStand, browser: Browser) -> None:
+    """Errors of both arms by cohort; what it has cost so far and will have when it is completed; a part of the chart on demand."""
+    with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
+        everyone = page.locator("tr[data-key=everyone]")
+        expect(everyone).to_contain_text(re.compile("%[0-9,]+ of [0-9,]+.*%[0-9,]+ of [0-9,]+"))
+        rows = page.locator(".money tr")
+        expect(rows.filter(has_text="Parallel run")).to_contain_text(re.compile(r"−\$[0-9.]+.*−\$[0-9.]+"))
+        expect(rows.filter(has_text="Judge")).to_contain_text(re.compile(r"\$[0-9.]+.*\$[0-9.]+"))
+        expect(rows.filter(has_text="Together")).to_contain_text(re.compile(r"\$[0-9.]+.*\$[0-9.]+"))
+        page.get_by_role("button", name="Last 5 min").click()
+        expect(page.get_by_role("button", name="Last 5 min")).to_have_attribute("aria-pressed", "true")
+        box = page.locator(".chart .u-over").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 50)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 60, steps=4)
+        page.mouse.up()
+        expect(page.locator("[data-do=range][aria-pressed=true]")).to_have_count(0)
+        page.mouse.dblclick(box["x"] + 100, box["y"] + 50)
+        expect(page.get_by_role("button", name="All", exact=True)).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_fleet(stand: ConsoleStand, browser: Browser) -> None:
+    """Routers with version, age, generation, rate and how long decisions take; what Envoy let through; the controller."""
+    with opened(browser, f"{stand.address}#/fleet") as page:
+        router = page.locator("tbody tr").first
+        expect(router).to_contain_text("serves")
+        expect(router).to_contain_text("2 of 2 workers")
+        expect(router).to_contain_text(__version__)
+        expect(router).to_contain_text(re.compile("[0-9.]+ (µs|ms) / [0-9.]+ (µs|ms)"))
+        expect(page.locator("main")).to_contain_text("Failed open")
+        expect(page.locator("main")).to_contain_text("every second, lag")
+
+
+def test_the_keyboard_is_enough_to_act(stand: ConsoleStand, browser: Browser) -> None:
+    """Log in, go back a phase, take one cohort out, pause: nobody touches a mouse."""
+    with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
+        shows(page, "paused")
+        tab_to(page, "Log in")
+        page.keyboard.press("Enter")
+        expect(page.locator("#name")).to_be_focused()
+        page.keyboard.type("Ada")
+        page.keyboard.press("Tab")
+        page.keyboard.type(stand.token)
+        page.keyboard.press("Enter")
+        expect(page.locator("#who")).to_have_text("Ada")
+        act_by_keyboard(page, "once more", "25%")
+        expect(page.locator(".timeline")).to_contain_text("50% → 25%")
+        act_by_keyboard(page, "only there", "new-zealand alone")
+        expect(page.locator("tr[data-key=new-zealand]")).to_contain_text("rolled back by itself")
+        expect(page.locator("tr[data-key=everyone]")).to_contain_text("takes part")
+        act_by_keyboard(page, "enough", "Pause")
+        shows(page, "paused")
 
 
 def test_the_address_that_the_demo_prints_logs_in(stand: ConsoleStand, browser: Browser) -> None:
@@ -132,10 +251,9 @@ def test_the_address_that_the_demo_prints_logs_in(stand: ConsoleStand, browser: 
 def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, browser: Browser) -> None:
     """Of the decision, which the Journal dates; and the decision opens into the Findings behind it."""
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
-        shows(page, "progressing")
+        shows(page, "paused")
         stand.turn({"error_rate": 1.0})
-        page.wait_for_function("() => document.querySelector('.head .title').textContent.includes('rolled back')")
-        seen = time.time()
+        seen = page.evaluate(SEES, "rolled back") / 1000
         decided = next(entry["at"] for entry in stand.journal() if entry["action"] == "roll_back")
         assert seen - decided <= SEEN_WITHIN
         entry = page.locator(".timeline li.bad").first
@@ -144,33 +262,36 @@ def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, brows
         page.wait_for_timeout(1200)
         expect(entry.locator("details")).to_have_attribute("open", "")  # and stays open while the page goes on
         expect(page.locator(".measures")).to_contain_text("fails")
+        expect(page.locator("tr[data-key=everyone]")).to_contain_text("on stable")
 
 
 def test_it_is_stopped_by_hand_in_two_clicks_and_a_reason(stand: ConsoleStand, browser: Browser) -> None:
-    """Tried again, then rolled back by a person whose reason has script in it: shown as text, told in the Journal under his name, and the
-    dialog says after how long the last router had it."""
+    """Tried again, promoted, then rolled back by a person. His name and his reason have script in them: shown as text, told in the Journal
+    as they are; and the dialog says after how long the last router had it."""
     stand.turn({"error_rate": 0.0})
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
-        log_in(page, stand)
+        log_in(page, stand, SHORT_SCRIPT)
         page.click("#stop")
         again = page.get_by_role("button", name="Try again")
         expect(again).to_be_disabled()
         page.keyboard.type("mended")  # the field has the focus
         again.click()
         page.locator("dialog .primary").click()
+        shows(page, "shadow")
+        act(page, "seen before", "Promote to 25%")
+        page.keyboard.press("Escape")
         shows(page, "progressing")
-        page.click("#stop")
-        page.keyboard.type(SCRIPT)
-        page.get_by_role("button", name="Everything").click()
+        act(page, SCRIPT, "Everything", follow=True)
         expect(page.locator("#reached")).to_contain_text("last router")
         took = page.locator("#reached").inner_text()
         page.keyboard.press("Escape")
         shows(page, "rolled back")
         expect(page.locator(".timeline li").first).to_contain_text(SCRIPT)
-        expect(page.locator(".timeline li").first).to_contain_text("by Ada")
-        assert page.locator(".timeline img, .timeline script, .waits img").count() == 0
-    assert stand.journal()[0]["actor"] == "Ada"
-    assert float(re.findall(r"([0-9.]+) s ", took)[0]) < 5.0
+        expect(page.locator(".timeline li").first).to_contain_text(f"by {SHORT_SCRIPT}")
+        expect(page.locator(".head .waits")).to_contain_text(SCRIPT)
+        assert page.locator("main img, main script").count() == 0
+    assert stand.journal()[0]["actor"] == SHORT_SCRIPT
+    assert re.fullmatch(r"The last router told after [0-9.]+ s that it has it\.", took)
 
 
 def test_people_and_answers(stand: ConsoleStand, browser: Browser) -> None:
@@ -181,7 +302,9 @@ def test_people_and_answers(stand: ConsoleStand, browser: Browser) -> None:
         page.fill("#model", "gpt-5")
         page.get_by_role("button", name="Explain").click()
         expect(page.locator("main .layer")).to_contain_text("rolled back")
-        expect(page.locator("main .layer")).to_contain_text(SCRIPT)
+        page.get_by_text("Cohorts that were tried").click()
+        expect(page.locator("main .layer")).to_contain_text(f"x-user-tier is {SCRIPT}")
+        assert page.locator("main img, main script").count() == 0
 
         page.goto(f"{stand.address}#/exposures")
         page.check("input[name=failed]")
@@ -193,14 +316,63 @@ def test_people_and_answers(stand: ConsoleStand, browser: Browser) -> None:
         assert rows[0].startswith("rollout,attempt,")
         assert len(rows) > 5
 
+
+def test_answers_are_judged_blind(stand: ConsoleStand, browser: Browser) -> None:
+    """Two answers whose texts, and the judge's reasons, have script in them: shown as text; whose each is, is told when both have a level.
+    The levels lie beside the judge's scores, where its calibration finds them."""
+    kept = SampleFile(stand.samples, Kept())
+    now = time.time()
+    for number, arm in enumerate((Arm.CANARY, Arm.CONTROL)):
+        told: dict[str, Any] = {"request": f"{SCRIPT}{number}", "rollout": stand.rollout, "arm": arm, "start": now}
+        kept.add(sample(turns=(("user", SCRIPT),), answer=f"{SCRIPT} {number}", cohort=SCRIPT, calls=((SCRIPT, SCRIPT),), **told), now)
+        kept.score(scored(value=0.75, reason=SCRIPT, at=now, **told))
+    with opened(browser, f"{stand.address}#token={stand.token}") as page:
+        expect(page.locator("#who")).to_have_text("demo")
         page.goto(f"{stand.address}#/samples")
         answers = page.locator(".sample")
         expect(answers).to_have_count(2)
-        assert not re.search(r"\b(canary|control)\b", answers.first.inner_text())
+        for index in (0, 1):
+            expect(answers.nth(index).locator(".answer")).to_contain_text(SCRIPT)
+        assert not re.search(r"\b(canary|control)\b", page.locator("main").inner_text().partition("Answer A")[2])
         for index in (0, 1):
             answers.nth(index).get_by_role("button", name="4 good").click()
-        whose = {answers.nth(index).locator(".arm").inner_text() for index in (0, 1)}
-        assert whose == {"canary", "control"}
+            expect(answers.nth(index).locator("[aria-pressed=true]")).to_have_text("4 good")
+        expect(answers.locator(".arm")).to_have_count(2)
+        assert set(answers.locator(".arm").all_inner_texts()) == {"canary", "control"}
+        expect(answers.first).to_contain_text(f"The judge: 0.75. {SCRIPT}")
+        assert page.locator("main img, main script").count() == 0
+    assert [pair for pair in kept.labels() if pair == (4, 0.75)] == [(4, 0.75)] * 2
+    kept.close()
+
+
+def test_what_is_not_there_and_what_is_refused_is_told(stand: ConsoleStand, browser: Browser) -> None:
+    """In words for people, with what to do; and an address that somebody was sent shows its script as text."""
+    with opened(browser, f"{stand.address}#/release/{quote(SCRIPT, safe='')}", away=True) as page:
+        expect(page.locator("main")).to_contain_text(f"There is no rollout {SCRIPT}.")
+        page.goto(f"{stand.address}#/nowhere")
+        expect(page.locator("main")).to_contain_text("There is no such page")
+        page.goto(f"{stand.address}#/samples")
+        expect(page.locator("main")).to_contain_text("This wants a login")
+        page.click("#who")
+        page.fill("#name", "Ada")
+        page.fill("#token", SCRIPT)
+        page.keyboard.press("Enter")
+        expect(page.locator("dialog [role=alert]")).to_contain_text("this is not the token")
+        page.fill("#token", stand.token)
+        page.keyboard.press("Enter")
+        expect(page.locator("#who")).to_have_text("Ada")
+        page.goto(f"{stand.address}#/samples?rollout={quote(SCRIPT, safe='')}")
+        expect(page.locator("main")).to_contain_text("No pair yet")
+        page.goto(f"{stand.address}#/exposures?rollout={quote(SCRIPT, safe='')}")
+        page.fill("#cohort", SCRIPT)
+        page.get_by_role("button", name="List").click()
+        expect(page.locator("main")).to_contain_text(re.compile("Nobody|no such"))
+        page.click("#stop")
+        page.context.clear_cookies()
+        page.keyboard.type("too late")
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator("dialog")).to_contain_text("The API's token")
+        assert page.locator("main img, main script").count() == 0
 
 
 def test_the_controller_is_lost_and_regained(stand: ConsoleStand, browser: Browser) -> None:
@@ -256,22 +428,19 @@ def test_it_fits(stand: ConsoleStand, browser: Browser, width: int) -> None:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
 
 
-def test_a_day_of_history_opens_within_a_second(stand: ConsoleStand, browser: Browser) -> None:
-    """24 hours at one point a second, as the server thins them: from the click to the drawn chart, the best of three."""
+def test_a_day_of_history_is_drawn(stand: ConsoleStand, browser: Browser) -> None:
+    """24 hours at one point a second, as the server thins them. How fast is measured by `make proof` (console)."""
     history, now = History(), time.time()
     for second in range(86_400):
         finding = {"gate": "errors", "log_e_harm": math.sin(second / 900), "log_e_safe": 1.0, "log_e_limit": 4.0}
         one = {"phase": "25%", "status": "progressing", "attempt": 1, "share": 0.25, "findings": [finding]}
         history.add({"at": now - 86_400 + second, "rollouts": {stand.rollout: one}})
     body = orjson.dumps(history.document(stand.rollout))
-    took = []
-    for _ in range(3):
-        with opened(browser, stand.address) as page:
-            page.route("**/v1/history*", lambda route: route.fulfill(body=body, content_type="application/json"))
-            expect(page.locator("#pulse")).to_have_text("live")
-            took.append(page.evaluate(OPENS, f"#/release/{stand.rollout}"))
-            expect(page.locator("#evidence + p")).to_contain_text("Since 23 h")
-    assert min(took) < 1_000
+    with opened(browser, stand.address) as page:
+        page.route("**/v1/history*", lambda route: route.fulfill(body=body, content_type="application/json"))
+        page.goto(f"{stand.address}#/release/{stand.rollout}")
+        expect(page.locator(".chart canvas")).to_be_visible()
+        expect(page.locator("#evidence ~ p").last).to_contain_text("Since 23 h")
 
 
 def test_the_keyboard_is_enough(stand: ConsoleStand, browser: Browser) -> None:
@@ -312,6 +481,8 @@ def test_a_healthy_release_is_followed_to_its_end(stand: ConsoleStand, browser: 
     stand.turn({"error_rate": 0.0})
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
         stand.act("start", "mended", retry="yes")
+        shows(page, "shadow")
+        stand.act("promote", "seen before")
         shows(page, "progressing")
         expect(page.locator(".head .title")).to_contain_text("completed", timeout=LONGEST)
         expect(page.locator(".timeline")).to_contain_text("50% → 100%")

@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
 
+from extproc import contract
 from extproc.demo import family, stand
 from extproc.demo.changes import judged
 from extproc.demo.processes import Child, Processes
@@ -25,6 +27,8 @@ T = TypeVar("T")
 RATE = 200.0
 PEOPLE = 5_000
 KNOBS = {"ttft": 0.03, "tokens_per_second": 1500.0, "output_tokens": 30.0, "quality": 0.85}
+SHADOW = {"share": "20%", "min_dwell": "1h", "max_dwell": "2h", "min_pairs": 60, "min_judged": 10, "per_release": "$5"}
+"""It goes on until somebody promotes."""
 READS = "20%"
 """Share of answers that the simulated judge reads."""
 
@@ -109,6 +113,11 @@ class ConsoleStand:
         """Turn knobs of the canary's model."""
         self._run(self._models[self.canary].turn(knobs))
 
+    @property
+    def samples(self) -> Path:
+        """The file of sampled answers."""
+        return Path(contract.samples_path(f"sqlite:{self._processes.directory}/extproc.db"))
+
     def kill_controller(self) -> None:
         """It is started again by `serve`."""
         family.signal_all([family.controller(self._serve.process.pid)], signal.SIGKILL)
@@ -129,6 +138,8 @@ class ConsoleStand:
         document = stand.template()
         judged(document)
         document["judge"]["sample"] = READS
+        document["rollouts"][self.rollout] |= {"start": "manual", "shadow": SHADOW}
+        del document["rollouts"][self.rollout]["phases"][0]  # a tenth of few people takes long to tell
         for phase in document["rollouts"][self.rollout]["phases"]:
             phase["min_dwell"] = self._dwell
             # The judge is there to be looked at: to wait for its evidence would take minutes.

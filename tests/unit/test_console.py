@@ -154,6 +154,20 @@ def test_one_may_look_from_the_machine_itself(api: Served, headers: dict[str, st
 
 
 # ---------------------------------------------------------------------------------------------------------------------- files
+def test_what_a_release_costs_is_told_to_whoever_may_look(api: Served) -> None:
+    """Until it is completed, for every rollout of the Spec in force; from elsewhere it wants a login, as everything does."""
+    answer = ask(api, "GET", "/console/v1/money", HOME)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["rollouts"][NAME]
+    assert told["priced"] or "prices" in told["why"]
+    assert ask(api, "GET", "/console/v1/money", {"host": "rebound.example"}).status_code == 401
+    status = api.ask("GET", "/v1/status").json()["rollouts"][NAME]
+    assert status["money"] == {"arms": {arm: {"requests": 0, "priced": 0, "usd": 0.0} for arm in ("canary", "stable")}, "parallel": 0.0}
+    assert [one["arms"]["canary"] for one in status["by_cohort"]] == [{"requests": 0, "failures": 0, "error_rate": None}] * len(
+        status["cohorts"]
+    )
+
+
 def test_every_file_is_served_under_the_policy(api: Served) -> None:
     """No inline script or style, nothing from elsewhere; what is not there is 404, however it is asked for."""
     for name in Files().names:

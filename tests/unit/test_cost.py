@@ -16,6 +16,7 @@ from extproc.cost.scaling import advice
 from extproc.cost.sentences import assumptions
 from extproc.cost.sheet import Sheet, Unpriced, sheets
 from extproc.cost.stopping import choices
+from extproc.cost.summary import summary
 from extproc.cost.tokens import USUAL, Known, Load, Measured, borrow, load
 from extproc.domain import Application, ApplicationType, Judge, JudgeEndpoint, Model, Prices, Rubric, Serving, Shadow, Tokens
 from tests.support.specs import model, rollout, spec
@@ -350,3 +351,19 @@ def test_tokens_that_are_known_leave_no_range() -> None:
 def test_what_has_no_price_is_told(old: Prices | None, new: Prices | None, changes: dict[str, Any], said: str) -> None:
     """A sentence with what would change it."""
     assert made_of(model("old", prices=old), model("new", prices=new), **changes) == Unpriced("new", said)
+
+
+# ------------------------------------------------------------------------------------------------------------------- on a page
+def test_the_parts_that_a_page_shows_are_the_whole() -> None:
+    """Parallel run, shadow and judge are the release's extra cost; of a rollout without prices the reason is told."""
+    models = {"old": model("old", prices=DEAR), "new": model("new", prices=CHEAP)}
+    shadow = Shadow(share=0.1, min_dwell=3600.0, max_dwell=7200.0, min_pairs=10, min_judged=0, per_release=None)
+    given = spec(rollout(shadow=shadow), models=models)
+    (sheet,) = sheets(given, Given(kept_seconds=0.0))
+    assert isinstance(sheet, Sheet)
+    told = summary(sheet)
+    assert told["total"] == pytest.approx(float(sheet.middle.extra), abs=1e-3)
+    assert told["parallel"] + told["shadow"] + told["judge"] == pytest.approx(told["total"], abs=1e-3)
+    assert told["shadow"] > 0 > told["parallel"]
+    assert told["low"] <= told["total"] <= told["high"]
+    assert summary(Unpriced("new", "has no prices")) == {"priced": False, "why": "has no prices"}

@@ -581,6 +581,40 @@ def test_cost_is_at_the_prices_of_the_model_that_answered() -> None:
     assert seen.total == pytest.approx((500 * 1 + 500 * 0.1 + 100 * 4 + 30 * 100) / 1e6)
 
 
+def test_each_cohort_is_told_of_by_arm() -> None:
+    """Requests and failures of both arms of each cohort, of this visit alone; a restart keeps them, and a document without them is read."""
+    given = replace(ROLLOUT, cohorts=TWO)
+    one = evidence(PHASE_25, given)
+    show(
+        one, [outcome(1, canary=True, failed=True, cohort="staff"), outcome(2, canary=True, cohort="staff"), outcome(3, cohort="everyone")]
+    )
+    seen = {cohort: {arm: (ended.requests, ended.failures) for arm, ended in both.items()} for cohort, both in one.visit.cohorts.items()}
+    assert seen == {"staff": {"canary": (2, 1), "stable": (0, 0)}, "everyone": {"canary": (1, 0), "stable": (0, 0)}}
+    document = json.loads(json.dumps(one.to_json()))
+    assert Evidence.from_json(given, DEADLINE, document, 0.0).visit.cohorts == one.visit.cohorts
+    del document["cohorts"], document["spent"]
+    assert Evidence.from_json(given, DEADLINE, document, 0.0).visit.cohorts == {}
+    one.begin_visit(3, PHASE_50)
+    assert one.visit.cohorts == {}
+
+
+def test_the_money_of_an_attempt_is_what_the_canary_costs_beyond_stable() -> None:
+    """At the prices of whoever answered, over all visits and a restart; of no prices nothing is said, of no canary nothing spent."""
+    dear = Prices(Decimal(100), Decimal(100), Decimal(100))
+    prices = {"new": PRICES, "old": dear}
+    one = Evidence(ROLLOUT, DEADLINE, prices=prices)
+    assert one.spent.beyond == 0.0
+    one.begin_visit(2, PHASE_5)
+    show(one, [outcome(1, canary=True, input_tokens=1000, cached_tokens=0, output_tokens=100)])
+    assert one.spent.beyond is None, "nothing of stable is known to compare with"
+    one.begin_visit(3, PHASE_25)
+    show(one, [outcome(2, 2000.0, False, generation=3, input_tokens=200, cached_tokens=0, output_tokens=100, answered_by="old")])
+    assert one.spent.beyond == pytest.approx((1000 + 400 - 30_000) / 1e6)
+    document = json.loads(json.dumps(one.to_json()))
+    assert Evidence.from_json(ROLLOUT, DEADLINE, document, 0.0, prices).spent.beyond == one.spent.beyond
+    assert Evidence(ROLLOUT, DEADLINE).spent.beyond == 0.0
+
+
 # ---------------------------------------------------------------------------------------------------------------- persistence
 def test_a_restart_finds_the_same() -> None:
     """Through JSON and back: the same findings, the same open wishes, the same document."""

@@ -12,10 +12,13 @@ from typing import Any
 import orjson
 import pytest
 
+from extproc import __version__
+from extproc.controller.decision_times import MINUTE, DecisionTimes
 from extproc.controller.routers import FORGOTTEN_AFTER, SILENT_AFTER, PresenceSocket, Routers
 from extproc.errors import SettingsError
 from extproc.router.metrics import WorkerView
 from extproc.router.presence import SocketPresence
+from extproc.router.processor import DECISION_BUCKETS
 
 WALL = 1_700_000_000.0
 
@@ -32,6 +35,7 @@ def view(index: int, life: str = "1", count: int = 0, **changes: Any) -> WorkerV
         "errors": 0,
         "shed": 3,
         "decisions": decisions,
+        "time_buckets": [0] * (len(DECISION_BUCKETS) + 1),
     }
     return WorkerView(index, {"died": 0, "hung": 0}, {**report, **changes})
 
@@ -141,6 +145,42 @@ def test_what_a_person_sees_of_a_router(path: Path) -> None:
         assert heard.routers.documents(heard.now) == []
 
     run(path, work)
+
+
+def test_version_age_and_how_long_decisions_take(path: Path) -> None:
+    """Of what was decided since we listen; a life that is new begins at zero, so nothing is counted twice, or below zero."""
+
+    def times(*counts: int) -> list[int]:
+        return [*counts, *[0] * (len(DECISION_BUCKETS) + 1 - len(counts))]
+
+    async def work(heard: Heard) -> None:
+        await heard.tell(view(0, time_buckets=times(1000)))
+        assert (heard.document["version"], heard.document["up"], heard.document["decision_seconds"]) == (__version__, 0.0, None)
+        await heard.tell(view(0, time_buckets=times(1000, 0, 90, 10)))
+        assert heard.document["up"] == 1.0
+        seen = heard.document["decision_seconds"]
+        assert (seen["of"], seen["p50"], seen["p95"]) == (100, pytest.approx(4e-6 + 2e-6 * 50 / 90), pytest.approx(6e-6 + 2e-6 * 0.5))
+        await heard.tell(view(0, life="2", time_buckets=times(0, 0, 20)))
+        assert heard.document["decision_seconds"]["of"] == 120
+        older = view(0, life="2")
+        assert older.report is not None
+        del older.report["time_buckets"]
+        older.report["time_buckets"] = []
+        await heard.tell(older)
+        assert heard.document["decision_seconds"]["of"] == 120, "a router that does not tell is no fault"
+
+    run(path, work)
+
+
+def test_decision_times_are_of_the_last_two_minutes() -> None:
+    """Yesterday's calm does not hide that decisions are slow now; what is above the last bound is told as that."""
+    times = DecisionTimes()
+    assert times.document() is None
+    times.add((1.0, 2.0), (100, 0, 0), 0.0)
+    times.add((1.0, 2.0), (0, 0, 1), MINUTE)
+    assert times.document() == {"of": 101, "p50": pytest.approx(0.505), "p95": pytest.approx(0.9595), "p99": pytest.approx(0.9999)}
+    times.add((1.0, 2.0), (0, 0, 1), 2 * MINUTE)
+    assert times.document() == {"of": 2, "p50": 2.0, "p95": 2.0, "p99": 2.0}
 
 
 @pytest.mark.parametrize("datagram", [b"", b"{", b"[]", b"7", b'{"router": "x"}', orjson.dumps({"router": "x", "at": "y", "workers": []})])

@@ -2,6 +2,7 @@
 
 import uPlot from "../uplot/uPlot.esm.js";
 import { h } from "./dom.js";
+import { clock } from "./format.js";
 import { TOGETHER, title } from "./words.js";
 
 const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
@@ -9,7 +10,27 @@ const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4]];
 const LOWEST = -4; // decades below the limit
 const HIGHEST = 1; // decades above it: what is far beyond is at the top
 const HEIGHT = 260;
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800]; // seconds between ticks
 const made = new Map(); // rollout -> {plot, gates, theme}
+const ranges = new Map(); // rollout -> [low, high] that was drawn, or the last so many seconds; nothing: all of it
+
+/** Show the last so many seconds; 0: all of it. */
+export function within(name, seconds) {
+  if (seconds) ranges.set(name, seconds);
+  else ranges.delete(name);
+}
+
+/** The seconds that were chosen; null where a part was drawn. */
+export function shownOf(name) {
+  const range = ranges.get(name) || 0;
+  return Array.isArray(range) ? null : range;
+}
+
+function ends(name, low, high) {
+  const range = ranges.get(name);
+  if (!range) return [low, high];
+  return Array.isArray(range) ? range : [Math.max(low, high - range), high];
+}
 
 /** A place that keeps its chart through renderings of the page. */
 export function chart(name, columns, label) {
@@ -61,7 +82,7 @@ function draw(name, columns) {
   }
   known?.plot.destroy();
   const held = { now: columns };
-  const plot = new uPlot(options(gates, place.clientWidth, held), data, place);
+  const plot = new uPlot(options(gates, place.clientWidth, held, name), data, place);
   plot.setLegend({ idx: columns.at.length - 1 });
   made.set(name, { key, columns: held, plot });
 }
@@ -70,7 +91,7 @@ function decades(logE, limit) {
   return logE === null || logE === undefined ? null : Math.min(HIGHEST, Math.max(LOWEST, (logE - limit) / Math.LN10));
 }
 
-function options(gates, width, held) {
+function options(gates, width, held, name) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const ink = colour("--muted");
@@ -78,22 +99,31 @@ function options(gates, width, held) {
   const font = "12px system-ui, sans-serif";
   return {
     width, height: HEIGHT,
-    cursor: { drag: { x: false, y: false } },
-    scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(-2, Math.floor(low ?? -2)), Math.max(0.4, (high ?? 0) + 0.2)] } },
+    cursor: { drag: { x: true, y: false, setScale: false }, bind: { dblclick: (plot) => () => { within(name, 0); plot.setData(plot.data); } } },
+    scales: { x: { time: true, range: (_, low, high) => ends(name, low, high) }, y: { range: (_, low, high) => [Math.min(-2, Math.floor(low ?? -2)), Math.max(0.4, (high ?? 0) + 0.2)] } },
     axes: [
-      { stroke: ink, grid, ticks: grid, font },
+      { stroke: ink, grid, ticks: grid, font, space: 90, incrs: STEPS, values: (_, ticks, _axis, _space, step) => ticks.map((tick) => clock(tick, step)) },
       { stroke: ink, grid, ticks: grid, font, size: 74, incrs: [1, 2, 4], values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "limit" : `${10 ** tick} ×`)) },
     ],
     series: [
-      { label: "time", value: (_, at) => (at === null ? "–" : new Date(at * 1000).toLocaleTimeString()) },
+      { label: "time", value: (_, at) => (at === null ? "–" : clock(at, 1)) },
       ...gates.map((gate, index) => ({
         label: title(gate), stroke: colour(gate === TOGETHER ? "--ink" : COLOURS[index % COLOURS.length]), width: gate === TOGETHER ? 2.4 : 1.6,
         dash: gate === TOGETHER ? [] : DASHES[index % DASHES.length], points: { show: false },
         value: (_, decade) => (decade === null ? "–" : `${Number((10 ** decade).toPrecision(2))} × limit`),
       })),
     ],
-    hooks: { draw: [(plot) => marks(plot, held.now, colour)] },
+    hooks: { draw: [(plot) => marks(plot, held.now, colour)], setSelect: [(plot) => drawn(plot, name)] },
   };
+}
+
+/** What was drawn over with the mouse is what is shown. */
+function drawn(plot, name) {
+  const { left, width } = plot.select;
+  if (width < 4) return;
+  ranges.set(name, [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
+  plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+  plot.setData(plot.data);
 }
 
 function marks(plot, columns, colour) {
@@ -107,12 +137,19 @@ function marks(plot, columns, colour) {
   ctx.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
   ctx.strokeStyle = ctx.fillStyle = colour("--muted");
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  let free = bbox.left;
   for (const mark of columns.marks) {
-    const x = Math.max(bbox.left, plot.valToPos(mark.at, "x", true));
+    const at = plot.valToPos(mark.at, "x", true);
+    const next = columns.marks[columns.marks.indexOf(mark) + 1];
+    if (at < bbox.left && next && plot.valToPos(next.at, "x", true) <= bbox.left) continue; // over before what is shown
+    const x = Math.max(bbox.left, at);
     if (x > bbox.left + bbox.width || mark.status === "pending") continue;
     line(ctx, x, bbox.top, x, bbox.top + bbox.height);
     const word = { progressing: mark.phase, rolled_back: "rolled back", completed: "completed" }[mark.status] || `${mark.status.replace("_", " ")}`;
-    const fits = x + ctx.measureText(word).width + 8 * devicePixelRatio < bbox.left + bbox.width;
+    const wide = ctx.measureText(word).width + 8 * devicePixelRatio;
+    const fits = x + wide < bbox.left + bbox.width;
+    if ((fits ? x : x - wide) < free) continue; // of phases that are close together the first one is told
+    free = fits ? x + wide : x;
     ctx.textAlign = fits ? "left" : "right";
     ctx.fillText(word, x + (fits ? 4 : -4) * devicePixelRatio, bbox.top + bbox.height - 6 * devicePixelRatio);
   }

@@ -6,6 +6,12 @@ const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+const MINUTE = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const DATE = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+
+/** An instant on an axis whose ticks are `step` seconds apart. */
+export const clock = (at, step) => (step >= 86_400 ? DATE : step >= 60 ? MINUTE : CLOCK).format(new Date(at * 1000));
+
 export const whole = (number) => WHOLE.format(number);
 export const percent = (share, digits = 1) => `${trimmed(share * 100, digits)} %`;
 
@@ -67,4 +73,9 @@ export function differing(number, unit) {
   return sign + valued(size, unit);
 }
 
-export const money = (usd) => (usd >= 100 ? `$${whole(usd)}` : `$${usd.toFixed(usd < 1 ? 3 : 2)}`);
+/** USD; below 0 is what is saved. */
+export function money(usd) {
+  if (usd === null || usd === undefined) return "–";
+  const size = Math.abs(usd);
+  return `${usd < 0 && size >= 0.0005 ? "−" : ""}$${size >= 100 ? whole(size) : size.toFixed(size < 1 ? 3 : 2)}`;
+}

@@ -2,6 +2,7 @@
 
 import { choose, close, deed, openAct, openLogin, paint, submitLogin, watched } from "./act.js";
 import { ask } from "./api.js";
+import { within } from "./chart.js";
 import { h, show } from "./dom.js";
 import { lasting } from "./format.js";
 import { follow } from "./live.js";
@@ -121,6 +122,7 @@ async function fresh(name) {
   try {
     const { entries } = await ask(`journal?${new URLSearchParams({ rollout: name, limit: "200" })}`);
     if (mine === asked) state.journal.set(name, entries);
+    state.money = (await ask("money")).rollouts;
     if (!state.history.has(name)) await load(name);
   } catch (error) {
     if (!state.journal.has(name)) state.journal.set(name, []);
@@ -147,6 +149,7 @@ const DEEDS = {
     render();
   },
   level: (from) => samplesPage.levelled(from.dataset.request, Number(from.dataset.level), render),
+  range: (from) => { within(from.dataset.name, Number(from.dataset.seconds)); render(); },
   pair: (from) => { samplesPage.step(Number(from.dataset.step)); render(); },
   export: (from) => exposuresPage.save(from.dataset.kind),
 };
@@ -182,7 +185,8 @@ document.addEventListener("keydown", (event) => {
     DEEDS.act(document.getElementById("stop"));
   }
 });
-addEventListener("hashchange", () => {
+addEventListener("hashchange", async () => {
+  if (location.hash.startsWith("#token=")) await handed().then(afterLogin, (error) => { state.lost = error.message; });
   const { page, name } = place();
   if (page === "release") fresh(name);
   render();

@@ -1,7 +1,7 @@
 // Pieces that several pages show.
 
 import { h, s } from "./dom.js";
-import { eValue } from "./format.js";
+import { eValue, lasting } from "./format.js";
 import { STATUSES, VERDICTS, reached } from "./words.js";
 
 /** A word with its symbol, in its colour. */
@@ -41,17 +41,25 @@ export function problem(error) {
     h("div", null, h("p", null, h("strong", null, one.path ? `${one.path}: ` : ""), one.message), one.hint ? h("p", { class: "small" }, one.hint) : null)));
 }
 
-/** The phases as a track: those behind, the present one, those to come. */
-export function track(rollout) {
-  const over = rollout.status === "completed";
-  const back = rollout.status === "rolled_back" || rollout.status === "pending";
-  const shadow = rollout.status === "shadow";
-  return h("ol", { class: `track${back ? " back" : ""}`, "aria-label": "Phases" }, rollout.phases.map((phase, index) => {
-    const stands = over || index < rollout.phase_index ? "past" : index === rollout.phase_index && !shadow ? "here" : "ahead";
-    const said = back ? (index === rollout.phase_index ? "stopped here" : "") : { past: "behind", here: "now", ahead: "to come" }[stands];
+/** The phases as a track: those behind, the present one, those to come, the shadow before them; `seconds`: how long each took. */
+export function track(rollout, seconds = new Map()) {
+  const { status } = rollout;
+  const begun = status !== "pending";
+  const back = status === "rolled_back";
+  const stages = rollout.phases.map((phase) => phase.name);
+  let at = status === "completed" ? stages.length : begun ? rollout.phase_index : -1;
+  if (rollout.has_shadow) {
+    stages.unshift("shadow");
+    // Of an attempt that nobody met, the shadow is as far as it came.
+    at = status === "shadow" || (back && !rollout.money.arms.canary.requests) ? 0 : begun ? at + 1 : -1;
+  }
+  return h("ol", { class: `track${back ? " back" : ""}`, "aria-label": "Phases" }, stages.map((name, index) => {
+    const stands = index < at ? "past" : index === at ? "here" : "ahead";
+    const said = back && stands === "here" ? "stopped here" : { past: "behind", here: "now", ahead: "to come" }[stands];
     return h("li", { class: stands, "aria-current": stands === "here" && !back ? "step" : null },
       h("span", { class: "dot", "aria-hidden": "true" }, stands === "past" && !back ? "✓" : ""),
-      h("span", { class: "name" }, phase.name), h("span", { class: "sr" }, said));
+      h("span", { class: "name" }, name), h("span", { class: "sr" }, said),
+      seconds.has(name) ? h("span", { class: "took" }, lasting(seconds.get(name))) : null);
   }));
 }
 

@@ -7,6 +7,7 @@ export const state = {
   session: { name: null, looks: true },
   measures: {},
   journal: new Map(), // rollout -> entries, newest first
+  money: {}, // rollout -> what it costs until it is completed
   history: new Map(), // rollout -> columns, as the server has them and as the stream goes on
 };
 

@@ -5,6 +5,7 @@
     GET  /console/v1/history?rollout=          e-values since this process has started
     GET  /console/v1/journal?...               as /v1/journal
     GET  /console/v1/measures                  what can be measured, and in which unit
+    GET  /console/v1/money                     what each release costs until it is completed
     GET  /console/v1/session                   who has logged in
     POST /console/v1/login                     {"name": "...", "token": "..."}; sets the cookie. The name counts only where the token is
                                                everybody's: else it is that of whose token it is
@@ -79,6 +80,7 @@ class Console:
             self._route("history", self._past, looks=True),
             self._route("journal", own["journal"], looks=True),
             self._route("measures", _measures, looks=True),
+            self._route("money", own["money"], looks=True),
             self._route("session", self._session, looks=True, public=True),
             self._route("login", self._login, "POST", public=True),
             self._route("logout", self._logout, "POST", public=True),

@@ -8,6 +8,7 @@ import { rollouts, state } from "../state.js";
 
 const SHOWN = 100;
 const MOST = 20_000;
+const WORDS = { start: "Began", phase: "Phase", cohort: "Cohort", unit: "Unit (hashed)", status: "Status", failed: "Failed", seconds: "Took", answered_by: "Answered by", request: "Request" };
 const found = { query: "", rows: [], summary: null, error: null, busy: false };
 
 export function exposures(_, query) {
@@ -48,7 +49,7 @@ export async function submitted(form, again) {
 
 function list() {
   const { rows, summary } = found;
-  const columns = ["start", "phase", "cohort", "unit", "status", "failed", "seconds", "answered_by", "request"].filter((name) => !rows.length || name in rows[0]);
+  const columns = Object.keys(WORDS).filter((name) => !rows.length || name in rows[0]);
   return h("section", { class: "panel", "aria-labelledby": "list" }, h("h2", { id: "list" }, `${whole(rows.length)} requests${summary.next ? ", the first of more" : ""}`),
     (summary.gaps || []).map((gap) => h("p", { class: "advice" }, gap.sentence)),
     rows.length ? h("p", { class: "line" },
@@ -56,7 +57,7 @@ function list() {
       h("button", { type: "button", "data-do": "export", "data-kind": "jsonl" }, "Save as lines of JSON")) : empty("Nobody.", "Nobody met this canary, or what was asked for is too narrow."),
     rows.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Exposures" }, h("table", null,
       h("caption", null, rows.length > SHOWN ? `The last ${SHOWN}; all of them are in what is saved` : "All of them"),
-      h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", null, h("tr", null, columns.map((name) => h("th", { scope: "col" }, WORDS[name])))),
       h("tbody", null, rows.slice(-SHOWN).reverse().map((row) => h("tr", null, columns.map((name) => h("td", { class: name === "request" ? "small break" : null }, cell(name, row[name])))))))) : null);
 }
 

@@ -1,11 +1,12 @@
 // One release: where it stands, both arms side by side, the evidence over time, cohorts, and what was decided.
 
-import { chart, withDecisions } from "../chart.js";
+import { chart, shownOf, withDecisions } from "../chart.js";
 import { h } from "../dom.js";
 import { differing, eValue, instant, lasting, money, percent, valued, whole } from "../format.js";
 import { empty, forest, harmBar, statusChip, track, verdictChip } from "../parts.js";
 import { state } from "../state.js";
-import { ACTIONS, TOGETHER, VERDICTS, title, worstFirst } from "../words.js";
+import { ACTIONS, EXPOSES, TOGETHER, VERDICTS, title, worstFirst } from "../words.js";
+import { moneyPanel } from "./money.js";
 import { waiting } from "./releases.js";
 
 export function release(name) {
@@ -18,16 +19,16 @@ export function release(name) {
     h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(rollout), measuresTable(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, "Evidence over time"), evidence(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "cohorts" }, h("h2", { id: "cohorts" }, "Cohorts, worst first"), cohorts(rollout)),
+    moneyPanel(name, rollout),
     h("section", { class: "panel", "aria-labelledby": "journal" }, h("h2", { id: "journal" }, "Journal"), journal(name)),
   ];
 }
 
 function head(name, rollout) {
-  const spent = state.status.judge?.spent?.[name];
   return h("section", { class: `panel head ${rollout.page ? "page" : ""}` },
     h("div", { class: "title" }, h("h1", null, name), statusChip(rollout.status), rollout.page ? h("span", { class: "chip bad" }, "! somebody has to look") : null),
     h("p", { class: "muted" }, rollout.canary, " in the place of ", rollout.stable, ` · attempt ${rollout.attempt} · generation ${rollout.generation}`),
-    track(rollout),
+    track(rollout, visits(state.journal.get(name), rollout)),
     h("p", { class: "waits" }, waiting(rollout)),
     rollout.override ? h("p", { class: "line" }, `A person answers for missing evidence for ${lasting(rollout.override.seconds)} more.`) : null,
     rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice) : null,
@@ -38,8 +39,7 @@ function head(name, rollout) {
         fact("Watched", `${lasting(rollout.watched)} of ${lasting(rollout.min_dwell)}`),
         fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
       ]),
-      rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null,
-      spent !== undefined ? fact("Judge so far", money(spent)) : null));
+      rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null));
 }
 
 function fact(term, value) {
@@ -99,20 +99,29 @@ function measureRow(one) {
   return h("tr", { "data-key": one.gate },
     h("th", { scope: "row", title: measure.sentence }, title(one.gate), one.cohort ? h("span", { class: "small muted" }, ` cohort ${one.cohort} alone`) : null),
     h("td", null, verdictChip(one.verdict)),
-    h("td", null, valued(one.canary_value, measure.unit), h("span", { class: "small muted of" }, ` of ${whole(one.canary_samples)}`)),
-    h("td", null, valued(one.stable_value, measure.unit), h("span", { class: "small muted of" }, ` of ${whole(one.stable_samples)}`)),
+    h("td", null, valued(one.canary_value, measure.unit), among(one.canary_samples)),
+    h("td", null, valued(one.stable_value, measure.unit), among(one.stable_samples)),
     h("td", null, ceiling || one.estimate === null ? "–" : differing(one.estimate, measure.unit)),
     h("td", { class: "picture" }, ceiling ? `at most ${valued(one.margin, measure.unit)}` : [forest(one, measure), h("span", { class: "small muted" }, [interval, one.within ? `margin ${one.within.replace("-", "−")}` : ""].filter(Boolean).join(" · "))]),
     h("td", null, one.log_e_limit ? harmBar(one.log_e_harm, one.log_e_limit) : "–"),
     h("td", null, one.within ? `E ${eValue(one.log_e_safe)} of 20` : h("span", { class: "muted small" }, "guards only")));
 }
 
+function among(samples) {
+  return samples ? h("span", { class: "small muted of" }, `of ${whole(samples)}`) : null;
+}
+
 // -------------------------------------------------------------------------------------------------------------------- over time
+const RANGES = [["All", 0], ["Last 6 h", 21_600], ["Last hour", 3_600], ["Last 5 min", 300]];
+
 function evidence(name, rollout) {
   const columns = withDecisions(state.history.get(name), state.journal.get(name) || []);
   if (!columns || columns.at.length < 2) return empty("No history yet.", "It begins when the API process starts; older points are in the Journal's decisions.");
   const figures = Object.entries(columns.gates).map(([gate, one]) => `${title(gate)} ${eValue(one.harm.at(-1))} of ${eValue(one.limit)}`);
   return [
+    h("p", { class: "line", role: "group", "aria-label": "How much of it is shown" }, RANGES.map(([word, seconds]) =>
+      h("button", { type: "button", class: "small-button", "data-do": "range", "data-name": name, "data-seconds": String(seconds), "aria-pressed": shownOf(name) === seconds ? "true" : "false" }, word)),
+      h("span", { class: "small muted" }, "or draw over the chart; a double click shows all")),
     h("p", { class: "small muted" }, "Each line is the evidence of harm of one comparison, on a log scale, as a part of its own limit. What reaches the red line rolls back. "
       + `Since ${lasting(columns.at.at(-1) - columns.at[0])}; dashed uprights are changes of phase.`),
     chart(name, columns, `Evidence of harm of ${name}: ${figures.join(", ")}`),
@@ -121,14 +130,23 @@ function evidence(name, rollout) {
 
 function cohorts(rollout) {
   const limit = rollout.harm_limit;
-  const all = [...rollout.by_cohort].sort((one, other) => other.out - one.out || (other.log_e ?? -1e9) - (one.log_e ?? -1e9));
+  const all = [...rollout.by_cohort].sort((one, other) => other.out - one.out || (other.log_e ?? -1e9) - (one.log_e ?? -1e9) || ahead(other) - ahead(one));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Cohorts" }, h("table", null,
-    h("thead", null, h("tr", null, ["Cohort", "Stands", "Share", "Canary units", "Harm, its own comparisons", "Most of it"].map((word) => h("th", { scope: "col" }, word)))),
+    h("thead", null, h("tr", null, ["Cohort", "Stands", "Share", "Canary units", "Errors of canary", "Errors of stable", "Harm, its own comparisons", "Most of it"].map((word) => h("th", { scope: "col" }, word)))),
     h("tbody", null, all.map((one) => h("tr", { "data-key": one.cohort },
       h("th", { scope: "row" }, one.cohort),
       h("td", null, one.out ? h("span", { class: "chip bad" }, "↩ rolled back by itself") : one.share ? h("span", { class: "chip live" }, "▶ takes part") : h("span", { class: "chip calm" }, "○ on stable")),
-      h("td", null, percent(one.share)), h("td", null, whole(one.canary_units)),
+      h("td", null, percent(one.share)), h("td", null, whole(one.canary_units)), h("td", null, failed(one.arms.canary)), h("td", null, failed(one.arms.stable)),
       h("td", null, one.log_e === null ? "–" : harmBar(one.log_e, limit)), h("td", null, one.measure ? title(one.measure) : "–"))))));
+}
+
+/** By how much more often the canary fails. */
+function ahead({ arms }) {
+  return (arms.canary.error_rate ?? 0) - (arms.stable.error_rate ?? 0);
+}
+
+function failed(arm) {
+  return arm.error_rate === null ? "–" : [percent(arm.error_rate, 2), h("span", { class: "small muted of" }, `${whole(arm.failures)} of ${whole(arm.requests)}`)];
 }
 
 // --------------------------------------------------------------------------------------------------------------------- journal
@@ -145,6 +163,20 @@ function journal(name) {
       h("p", null, h("strong", null, ACTIONS[entry.action] || entry.action), moved(entry), h("span", { class: "muted" }, " by ", entry.actor === "extproc" ? "extproc itself" : entry.actor)),
       h("p", null, entry.numbers.findings?.length > 1 && entry.why.length > LONG ? `${entry.why.slice(0, LONG)} …` : entry.why),
       findings(entry)))));
+}
+
+/** Phase -> seconds in it so far, in this attempt, by the Journal. */
+function visits(entries, rollout) {
+  const seconds = new Map();
+  let until = state.status.at;
+  for (const entry of entries || []) {
+    if (entry.numbers.attempt !== rollout.attempt || !entry.numbers.to) continue;
+    const { phase, status } = entry.numbers.to;
+    const stage = status === "shadow" ? "shadow" : EXPOSES.has(status) ? phase : "";
+    if (stage) seconds.set(stage, (seconds.get(stage) || 0) + until - entry.at);
+    until = entry.at;
+  }
+  return seconds;
 }
 
 function moved(entry) {

@@ -13,11 +13,12 @@ export function samples(again, query) {
   const rollout = query.get("rollout") || rollouts()[0]?.[0] || "";
   const which = query.get("which") === "worst" ? "worst" : "latest";
   if (state.session.name && rollout && read.key !== `${rollout} ${which}`) load(rollout, which, again);
-  const link = (other) => `#/samples?${new URLSearchParams({ rollout, which: other })}`;
+  const link = (other, of = rollout) => `#/samples?${new URLSearchParams({ rollout: of, which: other })}`;
   return [
     h("h1", null, "Samples"),
     h("p", { class: "muted" }, "Redacted answers that were kept for the judge. They stand in random places: say how good each is, then see whose it was. Your levels show how far the judge agrees with people."),
     state.session.name ? null : empty("This wants a login: these are texts of users.", "Log in above with the token that lies beside the store."),
+    state.session.name && rollouts().length > 1 ? h("p", { class: "tabs" }, rollouts().map(([name]) => h("a", { href: link(which, name), "aria-current": name === rollout ? "page" : null }, name))) : null,
     state.session.name ? h("p", { class: "tabs" }, h("a", { href: link("latest"), "aria-current": which === "latest" ? "page" : null }, "Latest"), h("a", { href: link("worst"), "aria-current": which === "worst" ? "page" : null }, "Worst")) : null,
     read.error ? problem(read.error) : null,
     state.session.name && !read.error ? pairs() : null,
@@ -25,15 +26,18 @@ export function samples(again, query) {
 }
 
 async function load(rollout, which, again) {
-  Object.assign(read, { key: `${rollout} ${which}`, busy: true, error: null, pairs: [], place: 0 });
+  const key = `${rollout} ${which}`;
+  Object.assign(read, { key, busy: true, error: null, pairs: [], place: 0 });
   try {
     const { arms } = await ask(`samples?${new URLSearchParams({ rollout, which })}`);
+    if (read.key !== key) return; // others were asked for meanwhile
     const [canary, control] = [arms.canary || [], arms.control || []];
     read.pairs = canary.slice(0, control.length).map((one, index) => {
       const pair = [{ arm: "canary", ...one }, { arm: "control", ...control[index] }];
       return crypto.getRandomValues(new Uint8Array(1))[0] & 1 ? pair : pair.reverse();
     });
   } catch (error) {
+    if (read.key !== key) return;
     read.error = error;
   }
   read.busy = false;
