@@ -3,17 +3,18 @@
     python -m loadtest.proof                      everything (about six hours)
     python -m loadtest.proof statistics state     some of it
 
-statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. judge: the
-judge's gate, by the thousand. state: from a person's act to every worker. rollback: from the first failing response to the last canary
-request, on the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes
-(45 minutes: `python -m loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a
-canary that is bad in that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for
-60 s at every phase. bench: what a decision costs. latency: what the filter adds through Envoy. sampling: whether clients wait for copies
-that nobody takes. soak: ten minutes of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the
-demo's scenarios in which extproc is the one that fails. scenarios: those in which a model or the traffic is. answers: those in which
-answers are worse, and a judge, rules or users find out. faults: eleven more, each with every answer looked at. overload: what the machine
-holds for ten minutes, twice that for one, and workers that stand still. fuzz: atheris for half an hour. Bench, collector, latency, sampling
-and overload want a machine that does nothing else.
+statistics: the e-processes by themselves, against the published table. simulation: the full design in simulated worlds. judge: the judge's
+gate, by the thousand. state: from a person's act to every worker. rollback: from the first failing response to the last canary request, on
+the real Envoy, ten times. reaction: the same for five kinds of fault, twenty times each, one of them after ten quiet minutes (45 minutes:
+`python -m loadtest.reaction` has shorter forms). gates: every gate, every ceiling and a Prometheus metric alone, against a canary that is
+bad in that one quality. collector: what an outcome costs the controller, and whether its memory stays. load: locust for 60 s at every
+phase. bench: what a decision costs. latency: what the filter adds through Envoy. sampling: whether clients wait for copies that nobody
+takes. watchers: how long until a State change has reached five hundred of them through etcd, a node of which is killed. soak: ten minutes
+of load with handovers, kills and freezes. kills: kill -9 of the controller, fifty times. crashes: the demo's scenarios in which extproc is
+the one that fails. scenarios: those in which a model or the traffic is. answers: those in which answers are worse, and a judge, rules or
+users find out. faults: eleven more, each with every answer looked at. overload: what the machine holds for ten minutes, twice that for one,
+and workers that stand still. fuzz: atheris for half an hour. Bench, collector, latency, sampling and overload want a machine that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -59,9 +60,12 @@ from loadtest import (
     kills,
     overload,
     reaction,
+    scale,
     simulations,
     soak,
+    watchers,
 )
+from loadtest.fleet import faults as fleet
 from loadtest.report import verdict
 from tests.fuzz import run as fuzz
 
@@ -243,6 +247,9 @@ SECTIONS: dict[str, Callable[[], Section]] = {
     "latency": _added_latency,
     "sampling": copied.section,
     "console": console.section,
+    "watchers": watchers.section,
+    "fleet": fleet.section,
+    "scale": scale.section,
     "soak": soak.section,
     "kills": kills.section,
     "crashes": crashes.section,

@@ -16,17 +16,21 @@ from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
 from extproc.store.etcd import faults
-from extproc.store.etcd.address import EtcdAddress
+from extproc.store.etcd.address import LONGEST_TIMEOUT, EtcdAddress
 from extproc.store.etcd.requests import AUTHENTICATE, Method, Q, R
 
 PAUSE: Final = 0.05
 """Seconds between a failure and the next node: an election among etcd's nodes takes about a second, and is not to be hammered."""
 LONGEST_TRY: Final = 0.5
 """Share of the time that is left which one node gets, as long as there are others: one that is frozen answers nothing at all."""
-GRACE: Final = 5.0
-"""Seconds for the calls of others on a connection that is given up."""
+GRACE: Final = 2 * LONGEST_TIMEOUT
+"""Seconds for the calls of others on a connection that is given up: more than any has, because to end one looks to its caller as if it
+had itself been cancelled."""
+AUTHENTICATION: Final = 5.0
+"""Seconds for a password before a stream: etcd checks it slowly on purpose."""
 _OPTIONS: Final = (
     # A connection of its own for each client: the common pool would hand a new one the old one's waiting time.
     ("grpc.use_local_subchannel_pool", 1),
@@ -52,7 +56,8 @@ class Client:
         self._at = random.randrange(len(address.endpoints))
         self._channel: grpc.aio.Channel | None = None
         self._token = ""
-        self._closing: set[asyncio.Task[None]] = set()
+        self._left: dict[asyncio.Task[None], grpc.aio.Channel] = {}
+        """Connections that were given up, while others may still use them."""
 
     async def call(self, method: Method[Q, R], request: Q, until: float) -> R:
         """The answer; raises grpc.RpcError, OSError or TimeoutError. `until`: monotonic seconds."""
@@ -71,12 +76,16 @@ class Client:
                 self.leave(channel)
                 if monotonic() + PAUSE >= until:
                     raise
+            except grpc.aio.UsageError:
+                # Another call has given this connection up in the meantime.
+                if monotonic() + PAUSE >= until:
+                    raise TimeoutError("the connection was given up") from None
             await asyncio.sleep(PAUSE)
 
     async def stream(self, method: Method[Q, R]) -> tuple[grpc.aio.Channel, Any]:
         """A stream of requests and answers, and its connection. It ends where this node loses sight of the others."""
         channel = self.channel()
-        metadata = (*await self._metadata(channel, monotonic() + self._address.timeout + GRACE), ("hasleader", "true"))
+        metadata = (*await self._metadata(channel, monotonic() + AUTHENTICATION), ("hasleader", "true"))
         opened = channel.stream_stream(
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=method.response.FromString
         )
@@ -92,7 +101,7 @@ class Client:
             )
             call = cast(Any, opened)(metadata=metadata, timeout=max(until - monotonic(), 0.001))
             try:
-                await call.write(request)
+                await write(call, request)
                 answer = await call.read()
                 if answer is grpc.aio.EOF:  # type: ignore[attr-defined]
                     raise TimeoutError("the stream ended without an answer")
@@ -105,6 +114,8 @@ class Client:
             if faults.goes_elsewhere(error):
                 self.leave(channel)
             raise
+        except grpc.aio.UsageError:
+            raise TimeoutError("the connection was given up") from None
 
     def channel(self) -> grpc.aio.Channel:
         """The present connection; raises OSError where a file cannot be read."""
@@ -125,8 +136,8 @@ class Client:
         self._channel = None
         self._at = (self._at + 1) % len(self._address.endpoints)
         task = asyncio.ensure_future(channel.close(GRACE))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self._left[task] = channel
+        task.add_done_callback(lambda ended: self._left.pop(ended, None))
 
     def forget_token(self) -> None:
         """Fetch a new one for the next call."""
@@ -134,8 +145,9 @@ class Client:
 
     async def close(self) -> None:
         """Give the connection back, and those that others were still using."""
-        for task in self._closing:
+        for task, channel in list(self._left.items()):
             task.cancel()
+            await channel.close(None)
         if self._channel is not None:
             await self._channel.close(None)
 
@@ -165,6 +177,14 @@ class Client:
             method.path, request_serializer=method.request.SerializeToString, response_deserializer=method.response.FromString
         )
         return cast(R, await call(request, timeout=seconds, metadata=metadata))
+
+
+async def write(call: Any, request: Message) -> None:
+    """Send something into a stream; raises grpc.RpcError, or TimeoutError where the stream has ended."""
+    try:
+        await call.write(request)
+    except asyncio.InvalidStateError:
+        raise TimeoutError("the stream has ended") from None
 
 
 def _read(file: Path | None) -> bytes | None:

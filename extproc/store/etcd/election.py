@@ -11,9 +11,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-import grpc
-
 from extproc.pb.etcd_pb2 import EtcdCompare, EtcdTxnRequest
+from extproc.store.etcd import faults
 from extproc.store.etcd.client import Client
 from extproc.store.etcd.lease import Lease
 from extproc.store.etcd.requests import TXN, created_at, found, get, put
@@ -81,7 +80,7 @@ class EtcdLeadership:
         while not self.held():
             self._free.clear()
             # What is wrong with etcd is told by every other use of the store; here it is only a reason to go on.
-            with suppress(grpc.RpcError, OSError, TimeoutError):
+            with suppress(*faults.FAILURES):
                 if await self._attempt(max(until, monotonic() + ANSWER)):
                     return True
             left = until - monotonic()
@@ -110,5 +109,5 @@ class EtcdLeadership:
 
     async def _resign(self) -> None:
         # Where etcd cannot be told, the lease ends by itself.
-        with suppress(grpc.RpcError, OSError, TimeoutError):
+        with suppress(*faults.FAILURES):
             await self._lease.revoke(monotonic() + ANSWER)

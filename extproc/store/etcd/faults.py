@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 import grpc
+import grpc.aio
 
 from extproc.errors import Problem
 
 _MOVES_ON: Final = "nothing moves meanwhile, routers keep what they have, and it goes on by itself"
+FAILURES: Final = (grpc.RpcError, grpc.aio.BaseError, OSError)
+"""Of a call to etcd: an answer that is an error, the library's own, a file that cannot be read, and TimeoutError (an OSError too)."""
 _STALE_TOKEN: Final = ("invalid auth token", "revision of auth store is old", "token is not provided", "user name is empty")
 
 
@@ -37,11 +40,11 @@ def read_only(url: str) -> Problem:
     return Problem("store.read-only", url, "readonly: it was opened to be watched", "a controller writes; open it as a writer")
 
 
-def explain(url: str, error: grpc.RpcError | OSError | TimeoutError) -> Problem:
-    """A foreign error as ours."""
+def explain(url: str, error: Exception) -> Problem:
+    """One of FAILURES as a Problem."""
     if isinstance(error, grpc.RpcError):
         return _of_grpc(url, error.code(), error.details() or error.code().name)
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | grpc.aio.BaseError):
         return away(url, str(error) or "not in time")
     return Problem("store.file", url, str(error), "is the path of ca, cert, key and password_file right, and may this user read it?")
 

@@ -7,9 +7,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-import grpc
-
 from extproc.pb.etcd_pb2 import EtcdLeaseGrantRequest, EtcdLeaseKeepAliveRequest, EtcdLeaseRevokeRequest
+from extproc.store.etcd import faults
 from extproc.store.etcd.client import Client
 from extproc.store.etcd.requests import GRANT, KEEP_ALIVE, REVOKE
 
@@ -71,7 +70,7 @@ class Lease:
             if not self.alive:
                 # It has ended, or may have: whoever needs one asks for another.
                 return
-            with suppress(grpc.RpcError, OSError, TimeoutError):
+            with suppress(*faults.FAILURES):
                 sent = monotonic()
                 answer = await self._client.ask_stream(KEEP_ALIVE, EtcdLeaseKeepAliveRequest(ID=self.id), sent + part)
                 if answer.TTL <= 0:

@@ -7,9 +7,8 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
-import grpc
-
 from extproc.pb.etcd_pb2 import EtcdTxnRequest
+from extproc.store.etcd import faults
 from extproc.store.etcd.client import Client
 from extproc.store.etcd.lease import Lease
 from extproc.store.etcd.requests import TXN, put
@@ -45,7 +44,7 @@ class Present:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        with suppress(grpc.RpcError, OSError, TimeoutError):
+        with suppress(*faults.FAILURES):
             await self._lease.revoke(monotonic() + ANSWER)
 
     async def _run(self) -> None:
@@ -53,7 +52,7 @@ class Present:
             self._changed.clear()
             try:
                 await self._write()
-            except (grpc.RpcError, OSError, TimeoutError):
+            except faults.FAILURES:
                 # Its lease may be gone: with the next one everything is written again.
                 self._lease.forget()
                 await asyncio.sleep(LOOK)

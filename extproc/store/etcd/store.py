@@ -16,8 +16,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-import grpc
-
 from extproc import contract
 from extproc.domain import Heartbeat, JournalEntry, State
 from extproc.errors import ConflictError, Problem, StoreError
@@ -67,12 +65,13 @@ class EtcdStore:
         self._present: dict[bytes, Present] = {}
         self._rooms: dict[str, Watch] = {}
         self._watched = [layout.key(name) for name in ("state", "heartbeat", "leader")]
+        with self._explained():
+            if writer:
+                # In it lie the controller's sockets and lists.
+                Path(contract.local_stem(url)).parent.mkdir(parents=True, exist_ok=True)
         self._thread = LoopThread("extproc-etcd")
         try:
             with self._explained():
-                if writer:
-                    # Beside it lie the controller's sockets and lists.
-                    Path(contract.local_stem(url)).parent.mkdir(parents=True, exist_ok=True)
                 self._unit_key = self._thread.call(self._open(monotonic() + max(OPEN_TIMEOUT, address.timeout)), LONGEST)
         except BaseException:
             self.close()
@@ -191,7 +190,7 @@ class EtcdStore:
             return
         if self._leadership is not None:
             self._leadership.resign()
-        with suppress(TimeoutError, grpc.RpcError, OSError):
+        with suppress(*faults.FAILURES):
             self._thread.call(self._stop(), OPEN_TIMEOUT)
         self._thread.close()
 
@@ -258,7 +257,7 @@ class EtcdStore:
             raise StoreError(self._away)
         try:
             return self._thread.call(work(), LONGEST)
-        except (grpc.RpcError, OSError, TimeoutError) as error:
+        except faults.FAILURES as error:
             problem = faults.explain(self.url, error)
             if problem.id == "store.away":
                 self._away = problem
@@ -273,7 +272,7 @@ class EtcdStore:
     async def _until_it_answers(self) -> None:
         while True:
             # A read that needs the consent of the majority.
-            with suppress(grpc.RpcError, OSError, TimeoutError):
+            with suppress(*faults.FAILURES):
                 await self._reader.one("format", monotonic() + self._address.timeout)
                 self._away = None
                 return
@@ -286,7 +285,7 @@ class EtcdStore:
             yield
         except ConflictError:
             raise
-        except (grpc.RpcError, OSError, TimeoutError) as error:
+        except faults.FAILURES as error:
             problem = faults.explain(self.url, error)
             self._failed(problem)
             raise StoreError(problem) from error

@@ -32,7 +32,7 @@ from extproc.pb.etcd_pb2 import (
 )
 from extproc.store.etcd import faults
 from extproc.store.etcd.address import EtcdAddress
-from extproc.store.etcd.client import Client
+from extproc.store.etcd.client import Client, write
 from extproc.store.etcd.requests import TXN, WATCH, get
 
 QUIET: Final = 2.0
@@ -93,6 +93,9 @@ class Watch:
         """Why there is no stream at present."""
         self.lost_at: float | None = None
         """Since when (monotonic)."""
+        self._heard = 0
+        """Messages."""
+        self._silent = False
 
     @property
     def values(self) -> Mapping[bytes, Kept]:
@@ -129,7 +132,7 @@ class Watch:
             except _Compacted:
                 self._listed = False
                 continue
-            except (grpc.RpcError, OSError, TimeoutError) as error:
+            except faults.FAILURES as error:
                 self._lost(error)
                 if channel is not None:
                     self._client.leave(channel)
@@ -156,7 +159,7 @@ class Watch:
         """Ask for every range, and wait until the node has taken all of it on."""
         for number, one in enumerate(self._ranges, start=1):
             asked = EtcdWatchCreateRequest(key=one.key, range_end=one.end, start_revision=one.seen + 1, watch_id=number)
-            await call.write(EtcdWatchRequest(create_request=asked))
+            await write(call, EtcdWatchRequest(create_request=asked))
         waiting = set(range(1, len(self._ranges) + 1))
         while waiting:
             async with asyncio.timeout(LIST_TIMEOUT):
@@ -166,22 +169,35 @@ class Watch:
             self._take(answer)
 
     async def _follow(self, call: Any) -> None:
-        reading = asyncio.ensure_future(_read(call))
+        self._silent = False
+        guard = asyncio.ensure_future(self._guard(call))
         try:
             while True:
-                asked = False
-                while not (await asyncio.wait((reading,), timeout=SILENT if asked else QUIET))[0]:
-                    if asked:
-                        raise TimeoutError("it was silent")
-                    await call.write(EtcdWatchRequest(progress_request=EtcdWatchProgressRequest()))
-                    asked = True
-                answer = reading.result()
-                reading = asyncio.ensure_future(_read(call))
-                self._take(answer)
+                self._take(await _read(call))
+                self._heard += 1
+        except asyncio.CancelledError:
+            if self._silent:
+                raise TimeoutError("the node was silent") from None
+            raise
         finally:
-            reading.cancel()
-            with suppress(asyncio.CancelledError, grpc.RpcError, TimeoutError):
-                await reading
+            guard.cancel()
+
+    async def _guard(self, call: Any) -> None:
+        """Ask for a sign of life where it is quiet, and end the stream where there is none. Beside the reading: that has much to do."""
+        asked = False
+        while True:
+            heard = self._heard
+            await asyncio.sleep(SILENT if asked else QUIET)
+            if self._heard != heard:
+                asked = False
+            elif asked:
+                self._silent = True
+                call.cancel()
+            else:
+                asked = True
+                # Where that fails the reading knows why.
+                with suppress(*faults.FAILURES):
+                    await write(call, EtcdWatchRequest(progress_request=EtcdWatchProgressRequest()))
 
     def _take(self, answer: EtcdWatchResponse) -> None:
         if answer.canceled:
@@ -208,7 +224,7 @@ class Watch:
             log.info("etcd answers again")
         self.problem, self.lost_at = None, None
 
-    def _lost(self, error: grpc.RpcError | OSError | TimeoutError) -> None:
+    def _lost(self, error: Exception) -> None:
         self.problem = faults.explain(self._url, error)
         if self.lost_at is None:
             self.lost_at = monotonic()

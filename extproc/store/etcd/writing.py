@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 
-import grpc
 import orjson
 
 from extproc.domain import Heartbeat, JournalEntry, State
@@ -166,7 +165,7 @@ class Writer:
         names = [*others, *(known.pop(key) for key in packed.heads if key in known)]
         known.update(packed.names)
         if names:
-            with suppress(grpc.RpcError, TimeoutError, StoreError):
+            with suppress(*faults.FAILURES, StoreError):
                 await self._write([delete(directory, after(directory)) for directory in map(self._layout.chunks, names)])
 
     def _until(self) -> float:
