@@ -159,7 +159,7 @@ def _presence(number: int) -> bytes:
         "at": 1.8e9,
         "bounds": [1e-6] * 12,
     }
-    return orjson.dumps({**said, "workers": [worker] * WORKERS, "restarts": {"died": 0, "hung": 0}})
+    return orjson.dumps({**said, "bounds": [1e-6] * 12, "workers": [worker] * WORKERS, "restarts": {"died": 0, "hung": 0}})
 
 
 async def _most_writes(url: str, document: bytes) -> float:
