@@ -50,7 +50,9 @@ TALKERS = {PACKAGE / "judge" / name for name in ("client.py", "panel.py", "pipel
 SANS_IO = set((PACKAGE / "transport" / "native").glob("*.py")) - {PACKAGE / "transport" / "native" / "server.py"}
 """The core of the native transport: bytes in, bytes out; its adapter alone knows sockets and clocks."""
 PURE_FILES = {PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")} | {
-    PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")
+    PACKAGE / "controller" / room / f"{name}.py"
+    for room, names in {"console": ("history", "sessions"), "access": ("roles", "people")}.items()
+    for name in names
 }
 """The pure parts of a room that is not."""
 IMPURE_MODULES = {"asyncio", "socket", "os", "time", "random", "logging", "threading", "subprocess", "pathlib", "multiprocessing"}
