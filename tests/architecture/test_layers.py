@@ -53,6 +53,7 @@ XDS = PACKAGE / "controller" / "xds"
 PURE_FILES = {
     *(PACKAGE / "controller" / "feedback" / f"{name}.py" for name in ("keys", "limits", "origins", "reading")),
     *(PACKAGE / "controller" / "console" / f"{name}.py" for name in ("history", "sessions")),
+    *(PACKAGE / "controller" / "access" / f"{name}.py" for name in ("roles", "people")),
     PACKAGE / "controller" / "decision_times.py",
 }
 PURE_FILES |= {XDS / f"{name}.py" for name in ("resources", "stream", "messages", "fleet")}

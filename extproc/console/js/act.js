@@ -4,7 +4,7 @@ import { ask } from "./api.js";
 import { h, show } from "./dom.js";
 import { lasting, percent } from "./format.js";
 import { problem, statusChip } from "./parts.js";
-import { rollouts, state } from "./state.js";
+import { may, rollouts, state } from "./state.js";
 import { EXPOSES } from "./words.js";
 
 const SHORTEST = 3; // characters of a reason
@@ -13,15 +13,21 @@ const dialog = document.getElementById("dialog");
 
 /** Open for a rollout; without one for that which needs eyes most. */
 export function openAct(name) {
+  if (state.session.name && !may("operator")) return;
   const chosen = name || rollouts().find(([, one]) => EXPOSES.has(one.status))?.[0] || rollouts()[0]?.[0] || "";
   Object.assign(doing, { rollout: chosen, act: "", error: null, answer: null, busy: false, login: !state.session.name });
-  open(state.session.name ? "#why" : "#name");
+  open(state.session.name ? "#why" : first());
 }
 
 /** Open to log in, or to log out. */
 export function openLogin() {
   Object.assign(doing, { rollout: "", act: "", error: null, answer: null, busy: false, login: true });
-  open("#name");
+  open(first());
+}
+
+/** The login's first field: where each person has a token, it says whose it is. */
+function first() {
+  return state.session.people ? "#token" : "#name";
 }
 
 function open(focus) {
@@ -51,15 +57,15 @@ function login() {
   return h("form", { "data-form": "login", "data-key": "login", autocomplete: "off" },
     frame("Log in",
       h("p", { class: "muted" }, doing.rollout ? "Whoever acts says who he is. " : "", "Looking wants no login on the controller's own machine; acting and texts of users do."),
-      h("label", { for: "name" }, "Your name, as the Journal will say it"), h("input", { id: "name", name: "name", required: true, maxlength: 80, autocomplete: "username" }),
-      h("label", { for: "token" }, "The API's token"), h("input", { id: "token", name: "token", type: "password", required: true, autocomplete: "off" }),
-      h("p", { class: "small muted" }, "It lies beside the store, in the file that ends in .token. The login is good for 12 hours."),
+      state.session.people ? null : [h("label", { for: "name" }, "Your name, as the Journal will say it"), h("input", { id: "name", name: "name", required: true, maxlength: 80, autocomplete: "username" })],
+      h("label", { for: "token" }, state.session.people ? "Your token" : "The API's token"), h("input", { id: "token", name: "token", type: "password", required: true, autocomplete: "off" }),
+      h("p", { class: "small muted" }, state.session.people ? "It says who you are. " : "It lies beside the store, in the file that ends in .token. ", "The login is good for 12 hours."),
       doing.error ? problem(doing.error) : null,
       h("div", { class: "buttons" }, h("button", { type: "submit", class: "primary" }, doing.busy ? "Logging in…" : "Log in"))));
 }
 
 function loggedIn() {
-  return h("div", { "data-key": "session" }, frame(`Logged in as ${state.session.name}`, h("p", null, `Until ${new Date(state.session.until * 1000).toLocaleTimeString()}.`),
+  return h("div", { "data-key": "session" }, frame(`Logged in as ${state.session.name}`, h("p", null, `As ${state.session.role}, until ${new Date(state.session.until * 1000).toLocaleTimeString()}.`),
     h("div", { class: "buttons" }, h("button", { type: "button", "data-do": "logout" }, "Log out"))));
 }
 
@@ -68,10 +74,10 @@ export async function submitLogin(form) {
   doing.busy = true;
   paint();
   try {
-    state.session = await ask("login", { name: form.get("name"), token: form.get("token") });
+    state.session = await ask("login", { name: form.get("name") || "", token: form.get("token") });
     doing.error = null;
     doing.login = false;
-    if (doing.rollout) open("#why");
+    if (doing.rollout && may("operator")) open("#why");
     else close();
   } catch (error) {
     doing.error = error;
@@ -137,7 +143,7 @@ export async function deed(from) {
   } catch (error) {
     doing.error = error;
     if (error.status === 401) {
-      state.session = { name: null, looks: state.session.looks };
+      state.session = { ...state.session, name: null, role: null };
       doing.login = true;
     }
   }

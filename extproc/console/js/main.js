@@ -57,6 +57,7 @@ function render() {
 function frame() {
   document.getElementById("application").textContent = state.status?.application || "";
   document.getElementById("who").textContent = state.session.name || "Log in";
+  document.documentElement.dataset.role = state.session.role || "";
   const pulse = document.getElementById("pulse");
   const stale = state.status?.stale || 0;
   const [word, tone] = state.lost || !state.status ? [state.status ? "not live" : "connecting", "bad"] : stale ? ["controller silent", "bad"] : ["live", "good"];

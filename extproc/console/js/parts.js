@@ -2,6 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { eValue, lasting } from "./format.js";
+import { may, state } from "./state.js";
 import { STATUSES, VERDICTS, reached } from "./words.js";
 
 /** A word with its symbol, in its colour. */
@@ -32,6 +33,13 @@ export function harmBar(logE, limit, label) {
 /** A person's sentence where there is nothing. */
 export function empty(title, ...more) {
   return h("div", { class: "empty" }, h("p", { class: "lead" }, title), more.map((text) => h("p", null, text)));
+}
+
+/** What stands in place of something that this person may not see; null where he may. */
+export function closed(role, why) {
+  if (may(role)) return null;
+  if (state.session.name) return empty(`This is for ${role}.`, `You are ${state.session.role}: ask somebody who is ${role}, or for that role.`);
+  return empty(`This wants a login${why}`, "Log in above with your token, or with the one that lies beside the store.");
 }
 
 /** A refusal, as a box. */

@@ -2,8 +2,8 @@
 
 import { ask } from "../api.js";
 import { h } from "../dom.js";
-import { empty, problem } from "../parts.js";
-import { state } from "../state.js";
+import { closed, problem } from "../parts.js";
+import { may } from "../state.js";
 
 const FIRST = "x-user-id: \n";
 const shown = { answer: null, error: null, busy: false };
@@ -12,8 +12,8 @@ export function explain() {
   return [
     h("h1", null, "Explain"),
     h("p", { class: "muted" }, "Which model a user or a request meets now, and why. Nothing of it is logged."),
-    state.session.name ? null : empty("This wants a login: who asks about a user should be known.", "Log in above with the token that lies beside the store."),
-    state.session.name ? h("form", { class: "panel form", "data-form": "explain", autocomplete: "off" },
+    closed("operator", ": who asks about a user should be known."),
+    may("operator") ? h("form", { class: "panel form", "data-form": "explain", autocomplete: "off" },
       h("label", { for: "headers" }, "Headers, one a line"), h("textarea", { id: "headers", name: "headers", rows: 4, spellcheck: "false" }, FIRST),
       h("div", { class: "two" },
         h("div", null, h("label", { for: "path" }, "Path"), h("input", { id: "path", name: "path", value: "/v1/chat/completions" })),

@@ -3,8 +3,8 @@
 import { lines } from "../api.js";
 import { h } from "../dom.js";
 import { instant, whole } from "../format.js";
-import { empty, problem } from "../parts.js";
-import { rollouts, state } from "../state.js";
+import { closed, empty, problem } from "../parts.js";
+import { may, rollouts } from "../state.js";
 
 const SHOWN = 100;
 const MOST = 20_000;
@@ -16,15 +16,15 @@ export function exposures(_, query) {
   return [
     h("h1", null, "Exposures"),
     h("p", { class: "muted" }, "Every request that met a canary, with hashed ids only. To find a person, ask on the controller's machine: extproc exposures ROLLOUT --ids FILE"),
-    state.session.name ? null : empty("This wants a login.", "Log in above with the token that lies beside the store."),
-    state.session.name ? h("form", { class: "panel form", "data-form": "exposures" },
+    closed("admin", "."),
+    may("admin") ? h("form", { class: "panel form", "data-form": "exposures" },
       h("div", { class: "two" },
         h("div", null, h("label", { for: "rollout" }, "Rollout"), h("select", { id: "rollout", name: "rollout" }, rollouts().map(([name]) => h("option", { value: name, selected: name === chosen }, name)))),
         h("div", null, h("label", { for: "cohort" }, "Cohort"), h("input", { id: "cohort", name: "cohort", placeholder: "all" }))),
       h("label", { class: "check" }, h("input", { type: "checkbox", name: "failed" }), " only those that failed"),
       h("button", { type: "submit", class: "primary" }, found.busy ? "Reading…" : "List")) : null,
     found.error ? problem(found.error) : null,
-    found.summary && state.session.name ? list() : null,
+    found.summary && may("admin") ? list() : null,
   ];
 }
 

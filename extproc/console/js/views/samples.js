@@ -3,8 +3,8 @@
 import { ask } from "../api.js";
 import { h } from "../dom.js";
 import { instant } from "../format.js";
-import { empty, problem } from "../parts.js";
-import { rollouts, state } from "../state.js";
+import { closed, empty, problem } from "../parts.js";
+import { may, rollouts } from "../state.js";
 
 const WORDS = ["unusable", "poor", "fair", "good", "nothing wrong"];
 const read = { key: "", pairs: [], error: null, busy: false, place: 0, levels: new Map(), shown: new Set() };
@@ -12,16 +12,16 @@ const read = { key: "", pairs: [], error: null, busy: false, place: 0, levels: n
 export function samples(again, query) {
   const rollout = query.get("rollout") || rollouts()[0]?.[0] || "";
   const which = query.get("which") === "worst" ? "worst" : "latest";
-  if (state.session.name && rollout && read.key !== `${rollout} ${which}`) load(rollout, which, again);
+  if (may("admin") && rollout && read.key !== `${rollout} ${which}`) load(rollout, which, again);
   const link = (other, of = rollout) => `#/samples?${new URLSearchParams({ rollout: of, which: other })}`;
   return [
     h("h1", null, "Samples"),
     h("p", { class: "muted" }, "Redacted answers that were kept for the judge. They stand in random places: say how good each is, then see whose it was. Your levels show how far the judge agrees with people."),
-    state.session.name ? null : empty("This wants a login: these are texts of users.", "Log in above with the token that lies beside the store."),
-    state.session.name && rollouts().length > 1 ? h("p", { class: "tabs" }, rollouts().map(([name]) => h("a", { href: link(which, name), "aria-current": name === rollout ? "page" : null }, name))) : null,
-    state.session.name ? h("p", { class: "tabs" }, h("a", { href: link("latest"), "aria-current": which === "latest" ? "page" : null }, "Latest"), h("a", { href: link("worst"), "aria-current": which === "worst" ? "page" : null }, "Worst")) : null,
+    closed("admin", ": these are texts of users."),
+    may("admin") && rollouts().length > 1 ? h("p", { class: "tabs" }, rollouts().map(([name]) => h("a", { href: link(which, name), "aria-current": name === rollout ? "page" : null }, name))) : null,
+    may("admin") ? h("p", { class: "tabs" }, h("a", { href: link("latest"), "aria-current": which === "latest" ? "page" : null }, "Latest"), h("a", { href: link("worst"), "aria-current": which === "worst" ? "page" : null }, "Worst")) : null,
     read.error ? problem(read.error) : null,
-    state.session.name && !read.error ? pairs() : null,
+    may("admin") && !read.error ? pairs() : null,
   ];
 }
 
