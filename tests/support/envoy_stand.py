@@ -135,12 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Model:
-    """A recording model on a free port of loopback; says its name in every answer."""
+    """A recording model on a port of loopback, by default a free one; says its name in every answer."""
 
-    def __init__(self, name: str, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, name: str, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.name = name
         self.requests: list[Arrived] = []
-        self._server = _Server(("127.0.0.1", 0), _Handler)
+        self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.model = self
         self._server.context = context
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)

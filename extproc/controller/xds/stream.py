@@ -87,8 +87,8 @@ class _Kind:
     """What was accepted last of each name."""
     refused: dict[str, str] = field(default_factory=dict)
     """Name -> version that came in an answer which was refused."""
-    gone: set[str] = field(default_factory=set)
-    """Delta: wanted names of which it was said that there is nothing."""
+    fresh: set[str] = field(default_factory=set)
+    """Delta: names that were just asked for; where there is nothing of that name, that is said."""
     again: set[str] = field(default_factory=set)
     """Names that are needed once more, whatever it has."""
     waiting: Reply | None = None
@@ -128,8 +128,6 @@ class Stream:
         if target is not self._target:
             self._target = target
             self.refusal = None
-            for kind in self._kinds.values():
-                kind.gone.clear()
 
     def hear(self, heard: Heard, now: float) -> None:
         """A request has come."""
@@ -189,10 +187,9 @@ class Stream:
         for name in heard.names if not first else ():
             kind.has.pop(name, None)
             kind.refused.pop(name, None)
-            kind.gone.discard(name)
         for name in heard.unwanted:
             kind.has.pop(name, None)
-            kind.gone.discard(name)
+        kind.fresh = ((kind.fresh | heard.names) - heard.unwanted - {EVERYTHING}) if not heard.has else kind.fresh
         kind.everything = (kind.everything or everything) and EVERYTHING not in heard.unwanted
         kind.names = (kind.names | heard.names) - heard.unwanted - {EVERYTHING}
         kind.urgent |= not heard.has if first else bool(heard.names)
@@ -233,8 +230,13 @@ class Stream:
 
     @property
     def accepted(self) -> dict[Part, str]:
-        """Version of each kind that it has accepted last."""
-        return {part: kind.accepted for part, kind in self._kinds.items() if kind.accepted}
+        """Version of each kind that it has: of all that there is of it, where it has that; else of the last answer that it accepted."""
+        found = {}
+        for part, kind in self._kinds.items():
+            if kind.accepted:
+                settled = kind.waiting is None and all(kind.has.get(one.name) == one.version for one in self._present(part, kind))
+                found[part] = self.version(part) if settled else kind.accepted
+        return found
 
     def version(self, part: Part) -> str:
         """Version of everything of a kind."""
@@ -252,12 +254,12 @@ class Stream:
         goes = part in WHOLE and (last or part is not Part.CLUSTER)
         leftover = [name for name in dict.fromkeys((*kind.has, *kind.refused)) if name not in present] if part in WHOLE else []
         changed = [one for one in present.values() if kind.lacks(one)]
-        missing = sorted(kind.names - present.keys() - kind.gone) if self.delta and kind.urgent else []
+        missing = sorted(kind.fresh - present.keys())
         first = kind.silent and kind.urgent and part in WHOLE
         kind.urgent = False
+        kind.fresh.clear()
         if not (changed or missing or first or (goes and leftover)):
             return None
-        kind.gone |= set(missing)
         if part is Part.CLUSTER:
             self._begun_anew(kind, changed)
         removed = [*missing, *(leftover if goes else [])]
