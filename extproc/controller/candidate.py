@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from extproc import __version__
+import extproc
 from extproc.controller.settings import ControllerSettings
 from extproc.errors import ExtprocError, StoreError
 from extproc.store import Leadership, SharedStore, Store, open_shared
@@ -66,7 +66,7 @@ class Alone:
 
     def document(self) -> list[dict[str, Any]]:
         """Itself."""
-        return [{"name": self._name, "leader": True, "age": 0.0, "version": __version__}]
+        return [{"name": self._name, "leader": True, "age": 0.0, "version": extproc.__version__}]
 
 
 class Others:
@@ -132,7 +132,7 @@ class Candidate:
     async def tell(self) -> None:
         """Say once a second that we are there, until cancelled."""
         while True:
-            document = {"at": time.time(), "collector": self._collector, "version": __version__}
+            document = {"at": time.time(), "collector": self._collector, "version": extproc.__version__}
             self._shared.present(self._name, orjson.dumps(document), ROOM)
             await asyncio.sleep(EVERY)
 

@@ -38,6 +38,7 @@ from extproc.controller.users import Users
 from extproc.controller.vitals import VitalMetrics, Vitals
 from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.runtime import Followed
+from extproc.store import Store
 from extproc.transport import beyond, parse_address
 
 if TYPE_CHECKING:
@@ -61,66 +62,105 @@ async def lead(
 
     `reloads` is told who is to be asked to read the Spec again. `heard`: access-log messages that were kept for whoever would lead.
     """
-    address, doors = parse_address(settings.collector), settings.doors
     loop, store = opened(settings.spec_path, settings.store, time.time(), standing.store)
     try:
         followed = follow_spec(loop)
         reloads(followed)
-        metrics = ControllerMetrics()
-
-        def receive(outcomes: Sequence[Outcome], undecided: Sequence[Undecided], mirrored: Sequence[Mirrored]) -> None:
-            outcomes = users.hear(outcomes)
-            loop.undecided += len(undecided)
-            metrics.follow(loop.spec)
-            metrics.count(outcomes)
-            metrics.count_undecided(undecided)
-            metrics.count_copies(mirrored)
-            loop.receive(outcomes, time.time(), mirrored)
-            exposures.receive(outcomes, undecided, time.time())
-
-        routers = Routers(loop.count_decisions)
-        presence = PresenceSocket(
-            Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
-        )
-        collector = Collector(address, receive, doors.security, lambda batch: intake.receive(batch))
-        intake = Intake(token_hex(8), collector.take)
-        hearing = FeedbackKeeper(loop, store, settings.feedback, doors.security)
-        users = Users(loop, hearing)
-        exposures = Exposures(loop, settings.keep, time.time())
         await http.start()
-        vitals = Vitals(time.monotonic())
-        poller, scores, judging = Poller(loop), Scores(loop), JudgeKeeper(loop, settings.sampler, doors.security)
-        readiness = Readiness(loop)
-        xds = _xds(settings, loop, readiness)
-        told = (poller, exposures, scores, users, readiness, xds)
-        brain = Brain(loop, store, collector, routers, metrics, vitals, VitalMetrics(vitals, http.restarts), standing, *told)
-        asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
-        async with AsyncExitStack() as ends:
-            exposures.start()
-            ends.push_async_callback(exposures.stop, LAST_BATCH)
-            ends.callback(loop.save)
-            ends.push_async_callback(collector.stop)
-            await collector.start()
-            ends.callback(presence.stop)
-            presence.start()
-            ends.push_async_callback(asked.stop)
-            await asked.start()
-            ends.push_async_callback(hearing.close)
-            await hearing.start()
-            ends.push_async_callback(judging.stop)
-            if xds is not None:
-                ends.push_async_callback(xds.stop)
-                await xds.start()
-            for message in heard:
-                collector.take(message)
-            kept = (poller, MetricGates(loop), scores, judging, users, hearing, readiness, *((xds,) if xds is not None else ()))
-            works = (followed.follow(), _follow_routers(standing, routers), *(one.keep() for one in kept))
-            for work in works:
-                ends.callback(asyncio.create_task(work).cancel)
-            await _until(stop, _evaluate(loop, vitals, exposures, collector, intake, standing))
+        await _Lead(settings, standing, http, loop, store).run(stop, followed, heard)
     finally:
         if standing.store is None:
             store.close()
+
+
+class _Lead:
+    """All parts of it."""
+
+    def __init__(self, settings: ControllerSettings, standing: Standing, http: Http, loop: Loop, store: Store) -> None:
+        security = settings.doors.security
+        self._loop, self._standing = loop, standing
+        self._metrics = ControllerMetrics()
+        self._routers = routers = Routers(loop.count_decisions)
+        self._collector = Collector(parse_address(settings.collector), self._receive, security, lambda batch: self._intake.receive(batch))
+        self._intake = Intake(token_hex(8), self._collector.take)
+        self._presence = PresenceSocket(
+            Path(contract.presence_path(settings.store)), lambda data: routers.receive(data, time.monotonic(), time.time())
+        )
+        self._hearing = FeedbackKeeper(loop, store, settings.feedback, security)
+        self._users = Users(loop, self._hearing)
+        self._exposures = Exposures(loop, settings.keep, time.time())
+        self._vitals = vitals = Vitals(time.monotonic())
+        self._judging = JudgeKeeper(loop, settings.sampler, security)
+        self._readiness = Readiness(loop)
+        self._xds = _xds(settings, loop, self._readiness)
+        self._poller, self._scores = Poller(loop), Scores(loop)
+        told = (self._poller, self._exposures, self._scores, self._users, self._readiness, self._xds)
+        brain = Brain(loop, store, self._collector, routers, self._metrics, vitals, VitalMetrics(vitals, http.restarts), standing, *told)
+        self._asked = BrainSocket(Path(contract.brain_path(settings.store)), brain.answer)
+
+    async def run(self, stop: asyncio.Event, followed: Followed, heard: Sequence[bytes]) -> None:
+        """Start all of them, evaluate, and end them in the opposite order."""
+        xds = (self._xds,) if self._xds is not None else ()
+        async with AsyncExitStack() as ends:
+            self._exposures.start()
+            ends.push_async_callback(self._exposures.stop, LAST_BATCH)
+            ends.callback(self._loop.save)
+            ends.push_async_callback(self._collector.stop)
+            await self._collector.start()
+            ends.callback(self._presence.stop)
+            self._presence.start()
+            ends.push_async_callback(self._asked.stop)
+            await self._asked.start()
+            ends.push_async_callback(self._hearing.close)
+            await self._hearing.start()
+            ends.push_async_callback(self._judging.stop)
+            for one in xds:
+                ends.push_async_callback(one.stop)
+                await one.start()
+            for message in heard:
+                self._collector.take(message)
+            kept = (self._poller, MetricGates(self._loop), self._scores, self._judging, self._users, self._hearing, self._readiness, *xds)
+            for work in (followed.follow(), self._follow_routers(), *(one.keep() for one in kept)):
+                ends.callback(asyncio.create_task(work).cancel)
+            await _until(stop, self._evaluate())
+
+    def _receive(self, outcomes: Sequence[Outcome], undecided: Sequence[Undecided], mirrored: Sequence[Mirrored]) -> None:
+        """What the collector heard."""
+        loop, metrics = self._loop, self._metrics
+        outcomes = self._users.hear(outcomes)
+        loop.undecided += len(undecided)
+        metrics.follow(loop.spec)
+        metrics.count(outcomes)
+        metrics.count_undecided(undecided)
+        metrics.count_copies(mirrored)
+        loop.receive(outcomes, time.time(), mirrored)
+        self._exposures.receive(outcomes, undecided, time.time())
+
+    async def _evaluate(self) -> None:
+        """One tick a second, on the clock's grid; a late one is followed at once, its lateness is a metric. Ends where we do not lead."""
+        loop, vitals = self._loop, self._vitals
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
+            if not self._standing.held():
+                return
+            began = time.monotonic()
+            now = time.time()
+            if loop.tick(now, began - last):
+                self._intake.saved()
+            vitals.ticked(began, time.monotonic())
+            self._exposures.tick(now, began - last, self._collector.bad_messages)
+            last = began
+
+    async def _follow_routers(self) -> None:
+        """What routers of other machines tell, each word once."""
+        last: dict[str, bytes] = {}
+        while True:
+            for name, told in self._standing.routers().items():
+                if last.get(name) != told:
+                    last[name] = told
+                    self._routers.receive(told, time.monotonic(), time.time())
+            await asyncio.sleep(LOOK_EVERY)
 
 
 def _xds(settings: ControllerSettings, loop: Loop, readiness: Readiness) -> XdsKeeper | None:
@@ -146,30 +186,3 @@ async def _until(stop: asyncio.Event, evaluating: Coroutine[None, None, None]) -
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
-
-
-async def _evaluate(loop: Loop, vitals: Vitals, exposures: Exposures, collector: Collector, intake: Intake, standing: Standing) -> None:
-    """One tick a second, on the clock's grid; a late one is followed at once and its lateness is a metric. Ends where we do not lead."""
-    last = time.monotonic()
-    while True:
-        await asyncio.sleep(max(0.0, vitals.due - time.monotonic()))
-        if not standing.held():
-            return
-        began = time.monotonic()
-        now = time.time()
-        if loop.tick(now, began - last):
-            intake.saved()
-        vitals.ticked(began, time.monotonic())
-        exposures.tick(now, began - last, collector.bad_messages)
-        last = began
-
-
-async def _follow_routers(standing: Standing, routers: Routers) -> None:
-    """What routers of other machines tell, each word once."""
-    last: dict[str, bytes] = {}
-    while True:
-        for name, told in standing.routers().items():
-            if last.get(name) != told:
-                last[name] = told
-                routers.receive(told, time.monotonic(), time.time())
-        await asyncio.sleep(LOOK_EVERY)

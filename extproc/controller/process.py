@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from typing import Final
 
 import uvloop
 
@@ -17,7 +18,7 @@ from extproc.errors import ConflictError, StoreError
 from extproc.runtime import RELOAD, Followed, hangup_asks, stop_on_signals
 from extproc.store import is_shared
 
-PAUSE = 1.0
+PAUSE: Final = 1.0
 """Seconds until a controller that could not lead asks for it again."""
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from typing import Any, Final, Protocol
 
 import orjson
 
-from extproc import __version__, contract
+import extproc
+from extproc import contract
 from extproc.errors import StoreError
 from extproc.router.metrics import WorkerView
 from extproc.router.processor import DECISION_BUCKETS
@@ -120,7 +121,7 @@ class _Words:
             restarts.update(view.restarts)
         document = {
             "router": self._name,
-            "version": __version__,
+            "version": extproc.__version__,
             "since": self._since,
             "at": at,
             "workers": [_worker(view) for view in views],
