@@ -194,7 +194,7 @@ def report(parts: Sequence[Seen], watchers: int) -> Section:
     missed = sum(part.missed for part in parts)
     lines += [
         "",
-        f"The machine has {os.cpu_count()} cores, and had a load of {os.getloadavg()[1]:.0f} (the nodes, the watchers, and whatever else ran).",
+        f"The machine has {os.cpu_count()} cores and had a load of {os.getloadavg()[1]:.0f}: nodes, watchers, and whatever else ran.",
         f"{watchers * changes * len(parts):,} tidings, {missed} missed. A change in the moment of the kill waits for etcd's own election",
         "(one to two seconds), and watchers of the killed node go to another one.",
         f"Promised in calm: the last watcher's p99 below {LIMIT:g} s.",
