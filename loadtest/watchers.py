@@ -2,7 +2,7 @@
 
     python -m loadtest.watchers [--watchers 500] [--changes 100]
 
-Three etcd nodes and a leading controller's store on this machine. Two processes hold the watchers; each watcher is the code that a worker
+Three etcd nodes and a leading controller's store on this machine. Four processes hold the watchers; each watcher is the code that a worker
 runs (`store.etcd.watch`), with a connection and a stream of its own, and understands the State that it is told. The time runs from
 before the commit is sent to when the State is understood; both are on the machine's one clock. A heartbeat is written each second, as a
 controller does. In the second part the node that leads the others is killed (SIGKILL) in the middle. A section of `make proof` (watchers).
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,7 @@ from loadtest.student import quantile
 from tests.support.etcd import etcd
 
 WATCHERS: Final = 500
-PROCESSES: Final = 2
+PROCESSES: Final = 4
 CHANGES: Final = 100
 EVERY: Final = 0.5
 """Seconds between changes: people and gates move a release far less often."""
@@ -193,6 +194,7 @@ def report(parts: Sequence[Seen], watchers: int) -> Section:
     missed = sum(part.missed for part in parts)
     lines += [
         "",
+        f"The machine has {os.cpu_count()} cores and had a load of {os.getloadavg()[1]:.0f}: nodes, watchers, and whatever else ran.",
         f"{watchers * changes * len(parts):,} tidings, {missed} missed. A change in the moment of the kill waits for etcd's own election",
         "(one to two seconds), and watchers of the killed node go to another one.",
         f"Promised in calm: the last watcher's p99 below {LIMIT:g} s.",

@@ -59,7 +59,8 @@ def test_one_leads_and_the_others_wait_for_their_turn(url: str, stores: ExitStac
     """Everybody knows who; a leader that resigns is replaced at once; who has not been elected writes nothing."""
     one, two, outsider = (opened(stores, url) for _ in range(3))
     outsider.beat(Heartbeat(1, ()))
-    first, second = one.leadership("one"), two.leadership("two")
+    # A lease that a busy machine does not lose by being late.
+    first, second = one.leadership("one", ttl=60.0), two.leadership("two", ttl=60.0)
     assert (first.held(), first.leader()) == (False, None)
     assert refused(one) == "store.not-leader"
     assert first.campaign(30.0)
@@ -104,7 +105,6 @@ def test_a_leader_that_was_frozen_is_fenced(url: str, stores: ExitStack) -> None
     process = python(LEADER, url)
     try:
         assert line(process) == "leads"
-        assert not leadership.campaign(0.1)
         process.send_signal(signal.SIGSTOP)
         assert leadership.campaign(60.0)
         store.beat(Heartbeat(8, ()))
@@ -122,9 +122,14 @@ def test_a_leader_that_was_frozen_is_fenced(url: str, stores: ExitStack) -> None
 
 
 def test_a_lease_that_was_taken_away_fences_at_once(server: Etcd, url: str, stores: ExitStack) -> None:
-    """Whatever our clock says: the key is gone, so the next write fails, and a new campaign wins another time."""
+    """Whatever our clock says: the key is gone, so the next write fails, and a new campaign wins another time. One that was merely late
+    is renewed where etcd still has it."""
     store = opened(stores, url)
-    leadership = store.leadership("one")
+    leadership = store.leadership("one", ttl=60.0)
+    assert leadership.campaign(30.0)
+    leadership._lease.ends = 0.0  # type: ignore[attr-defined]
+    assert not leadership.held(), "late, by our own clock"
+    store.beat(Heartbeat(1, ()))
     assert leadership.campaign(30.0)
     for lease in server.ctl("lease", "list").split()[3:]:
         with suppress(Exception):
@@ -202,9 +207,9 @@ def test_a_decision_whose_answer_was_lost_is_not_made_twice(server: Etcd, url: s
             writer.commit(state(generation), generation - 1, [entry(generation)], {})
         assert problem(caught)[0] == "store.away"
         begun = time.monotonic()
-        with pytest.raises(StoreError):
-            writer.beat(Heartbeat(1, ()))
-        assert time.monotonic() - begun < 0.5, "it does not wait a second time"
+        for _ in range(30):
+            assert not _writes(writer)
+        assert time.monotonic() - begun < 15.0, "it does not wait a second of its timeout each time"
         way.mend()
         until(lambda: _writes(writer))
         _lose_the_answer(writer, way, generation)
@@ -316,7 +321,7 @@ def test_a_cluster_loses_its_leader_while_it_is_written_and_watched(tmp_path: Pa
     with etcd(tmp_path / "etcd", nodes=3) as server:
         url = server.url("shop", tmp_path)
         writer = opened(stores, url)
-        leadership = writer.leadership("one", ttl=30.0)
+        leadership = writer.leadership("one", ttl=60.0)
         assert leadership.campaign(30.0)
         writer.commit(state(1), 0, [entry(1)], {})
         seen: list[list[int]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from extproc.controller.token import token_path
 from extproc.errors import StoreError
 from extproc.store import backup, is_shared, open_store
 from extproc.store.base import path_of
-from extproc.store.etcd.address import parse_address
+from extproc.store.etcd.address import OPTIONS, parse_address
 
+GUIDE = (Path(__file__).parents[2] / "docs" / "etcd.md").read_text()
 WHOLE = (
     "etcd://one:2379,[::1]:2380/shop/prod?local=/srv/x&ca=/c/ca.pem&cert=/c/me.pem&key=/c/me.key&user=ada&password_file=/c/pw&timeout=2.5"
 )
@@ -86,3 +88,13 @@ def test_etcd_makes_its_own_backups(tmp_path: Path) -> None:
     assert problem.id == "store.backup"
     assert "etcdctl --endpoints=one:2379,two:2379 snapshot save FILE" in problem.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_guide_names_every_option_and_its_urls_are_good() -> None:
+    """docs/etcd.md: what it shows can be copied, and nothing that a URL may say is missing."""
+    urls = re.findall(r"etcd://[^\s`]+", GUIDE)
+    assert urls
+    for url in urls:
+        parse_address(url)
+    rows = re.findall(r"^\| (`.*?`) \|", GUIDE, re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(OPTIONS)

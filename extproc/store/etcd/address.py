@@ -18,7 +18,8 @@ DEFAULT_PREFIX: Final = "/extproc"
 DEFAULT_TIMEOUT: Final = 1.0
 """Seconds that a writer waits for etcd: its caller's loop stands still meanwhile. A healthy etcd answers in milliseconds."""
 LONGEST_TIMEOUT: Final = 60.0
-_KNOWN: Final = ("local", "ca", "cert", "key", "user", "password_file", "timeout")
+OPTIONS: Final = ("local", "ca", "cert", "key", "user", "password_file", "timeout")
+"""`local` is read by contract.local_stem, and by nobody else."""
 _SECRETS: Final = ("password", "pass", "token")
 
 
@@ -81,8 +82,8 @@ def _option_problems(options: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name in options:
         if name in _SECRETS:
             yield f"has a secret in it ({name}=)", "write it into a file that its owner alone can read, and password_file=FILE"
-        elif name not in _KNOWN:
-            yield f"option {name!r} is unknown", f"there are {', '.join(_KNOWN)}"
+        elif name not in OPTIONS:
+            yield f"option {name!r} is unknown", f"there are {', '.join(OPTIONS)}"
         elif not options[name]:
             yield f"option {name} is empty", "give it a value, or leave it out"
     for one, other in (("cert", "key"), ("key", "cert"), ("user", "password_file"), ("password_file", "user")):

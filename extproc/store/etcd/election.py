@@ -92,7 +92,6 @@ class EtcdLeadership:
         return True
 
     async def _attempt(self, until: float) -> bool:
-        self.revision = 0
         lease = await self._lease.ensure(until)
         request = EtcdTxnRequest(
             compare=[created_at(self._key, 0)], success=[put(self._key, self.name.encode(), lease)], failure=[get(self._key)]
@@ -102,9 +101,8 @@ class EtcdLeadership:
             self.revision = answer.header.revision
         else:
             (kv,) = found(answer)
-            # Ours where the answer to an earlier attempt was lost.
-            if kv is not None and kv.lease == lease:
-                self.revision = kv.create_revision
+            # Ours where the answer to an earlier attempt was lost, or the lease was only late.
+            self.revision = kv.create_revision if kv is not None and kv.lease == lease else 0
         return self.held()
 
     async def _resign(self) -> None:

@@ -37,8 +37,10 @@ class Lease:
         return self.id != 0 and monotonic() < self.ends
 
     async def ensure(self, until: float) -> int:
-        """A living lease's id; raises as Client.call does."""
-        if not self.alive:
+        """A living lease's id: the one there was where etcd still has it, else a new one. Raises as Client.call does."""
+        if self.id and not self.alive:
+            await self._renew(until)
+        if not self.id:
             self._stop()
             sent = monotonic()
             answer = await self._client.call(GRANT, EtcdLeaseGrantRequest(TTL=round(self._ttl)), until)
@@ -64,16 +66,19 @@ class Lease:
         self._keeping = None
 
     async def _keep(self) -> None:
+        # On and on, late or not: only etcd knows that a lease has ended.
         part = self._ttl / PARTS
         while self.id:
             await asyncio.sleep(max(self.ends - (PARTS - 1) * part - monotonic(), HURRY))
-            if not self.alive:
-                # It has ended, or may have: whoever needs one asks for another.
-                return
             with suppress(*faults.FAILURES):
-                sent = monotonic()
-                answer = await self._client.ask_stream(KEEP_ALIVE, EtcdLeaseKeepAliveRequest(ID=self.id), sent + part)
-                if answer.TTL <= 0:
-                    self.id = 0
-                    return
-                self.ends = sent + answer.TTL
+                await self._renew(monotonic() + part)
+
+    async def _renew(self, until: float) -> None:
+        renewed, sent = self.id, monotonic()
+        answer = await self._client.ask_stream(KEEP_ALIVE, EtcdLeaseKeepAliveRequest(ID=renewed), until)
+        if self.id != renewed:
+            return
+        if answer.TTL > 0:
+            self.ends = sent + answer.TTL
+        else:
+            self.id = 0

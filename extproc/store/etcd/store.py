@@ -142,6 +142,8 @@ class EtcdStore:
     # ------------------------------------------------------------------------------------------------- leadership and presence
     def leadership(self, name: str, ttl: float = election.DEFAULT_TTL) -> election.EtcdLeadership:
         """Become a candidate; from now on this store writes only while it leads."""
+        if self._leadership is not None:
+            self._leadership.resign()
         self._leadership = election.EtcdLeadership(self._thread, self._client, self._watch, self._layout.key("leader"), name, ttl)
         return self._leadership
 

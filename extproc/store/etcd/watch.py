@@ -134,6 +134,8 @@ class Watch:
                 continue
             except faults.FAILURES as error:
                 self._lost(error)
+                if isinstance(error, grpc.RpcError) and faults.wants_token(error):
+                    self._client.forget_token()
                 if channel is not None:
                     self._client.leave(channel)
             self.reconnects += 1
