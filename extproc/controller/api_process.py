@@ -23,8 +23,9 @@ from extproc import contract, logs
 from extproc.controller.access import BEYOND
 from extproc.controller.api import Api
 from extproc.controller.ask import BrainClient
-from extproc.controller.doors import Doors, Renewed
+from extproc.controller.doors import Doors
 from extproc.controller.journal import JournalReader
+from extproc.controller.renewed import Renewed
 from extproc.runtime import end_with_parent
 from extproc.runtime.http import HttpServer
 from extproc.runtime.told import run, say

@@ -1,4 +1,4 @@
-"""Where a controller can be reached from a network: what keeps each such port from being safe, and certificates that are renewed.
+"""Where a controller can be reached from a network: what keeps each such port from being safe, and who may do what there.
 
 One certificate, one key and one authority stand for all of them. A Unix socket and loopback stay as they are: to open one port changes no
 other. The API may have an authority of its own, so that who may act is not who may send outcomes.
@@ -6,9 +6,7 @@ other. The API may have an authority of its own, so that who may act is not who 
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,11 +14,8 @@ from typing import Any, Final
 from extproc.controller.access import read_access
 from extproc.errors import Problem, SettingsError
 from extproc.runtime.http import listening
-from extproc.transport import PRIVATE, Certificates, Security, beyond, parse_address, problems
+from extproc.transport import PRIVATE, Security, beyond, parse_address, problems
 
-LOOK_EVERY: Final = 1.0
-"""Seconds between two looks at the files of certificates."""
-HTTP: Final = "http/1.1"
 OUTCOMES_HARM: Final = "whoever reaches it could make outcomes up, and so decide what is rolled back and what is not"
 COPIES_HARM: Final = "texts of users would go over it unprotected"
 FEEDBACK_HARM: Final = "whoever reaches it could post past Envoy, under any address"
@@ -82,18 +77,3 @@ class Doors:
             return []
         address = parse_address(self.api)
         return [await listening(address.host.strip("[]"), address.port)]
-
-
-class Renewed:
-    """The TLS context of an HTTP server, its files read again when they change; None where it speaks in the clear."""
-
-    def __init__(self, security: Security) -> None:
-        """Raises SettingsError where the files cannot be used."""
-        self._certificates = Certificates(security, HTTP) if security.certificate else None
-        self.context: ssl.SSLContext | None = self._certificates.context if self._certificates is not None else None
-
-    async def renew(self) -> None:
-        """Forever; connections that exist keep what they were made with."""
-        while self._certificates is not None:
-            await asyncio.sleep(LOOK_EVERY)
-            self._certificates.refresh()

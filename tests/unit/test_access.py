@@ -249,6 +249,14 @@ def test_an_api_that_begins_with_a_bad_file_lets_nobody_in(api: Peopled) -> None
 
 
 # ----------------------------------------------------------------------------------------------------------------------- audit
+def test_who_looks_at_data_of_people_is_on_record(api: Peopled, caplog: pytest.LogCaptureFixture) -> None:
+    """With the path, and without the query: ids of users may stand there."""
+    caplog.set_level(logging.INFO)
+    api.as_(Role.ADMIN, "GET", f"/v1/exposures?rollout={NAME}&cohort=of-somebody")
+    said = [record.getMessage() for record in caplog.records if record.name.endswith("access.gate")]
+    assert said == ["allowed: ada (admin), GET /v1/exposures"]
+
+
 def test_a_refused_attempt_is_counted_and_told_without_a_secret(api: Peopled, caplog: pytest.LogCaptureFixture) -> None:
     """Who may not is named with what he wanted; of whoever is nobody, nothing is repeated. The Journal does not know of it."""
     caplog.set_level(logging.DEBUG)

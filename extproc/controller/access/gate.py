@@ -64,8 +64,10 @@ class Gate:
         return self.access.by_token(token) if scheme.lower() == "bearer" else None
 
     def forbids(self, request: Request, who: Who, needed: Role) -> Problem | None:
-        """Why this person may not; counted and logged. None where he may."""
+        """Why this person may not; counted and logged. None where he may; what is an admin's is logged then too: who saw data of people."""
         if who.role.may(needed):
+            if needed is Role.ADMIN:
+                log.info("allowed: %s (%s), %s %s", who.name or "whoever has the token", who.role, request.method, _shown(request))
             return None
         self.refused("role", request, who, needed)
         hint = f"ask somebody who is {needed}, or for that role: the file that --access names says who is what"

@@ -24,13 +24,13 @@ from typing import Final
 import orjson
 
 from extproc import contract, logs
-from extproc.controller.doors import Renewed
 from extproc.controller.feedback.app import FeedbackApp
 from extproc.controller.feedback.committer import Committer
 from extproc.controller.feedback.keys import Keys, read_keys
 from extproc.controller.feedback.metrics import FeedbackMetrics
 from extproc.controller.feedback.patience import take_files, watch
 from extproc.controller.feedback.settings import FeedbackSettings
+from extproc.controller.renewed import Renewed
 from extproc.errors import Problem, SettingsError
 from extproc.runtime import FileState, Followed, end_with_parent
 from extproc.runtime.http import HttpServer

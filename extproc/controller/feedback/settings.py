@@ -13,7 +13,7 @@ from extproc.controller.feedback.origins import check_origins
 from extproc.errors import ExtprocError, Problem, SettingsError
 from extproc.store.feedback import Keep
 from extproc.store.feedback.file import DAY
-from extproc.transport import PRIVATE, Security
+from extproc.transport.security import PRIVATE, Security
 
 
 @dataclass(frozen=True, slots=True)
