@@ -27,6 +27,10 @@ TALKS: Final = {"interval": "10s", "timeout": "5s"}
 """HTTP/2 keepalive: a controller's machine that is gone is noticed."""
 
 
+AGAIN: Final = {"base_interval": "0.2s", "max_interval": "2s"}
+"""When a controller is asked again that was away; Envoy's own bound is 30 s (seen: 14 s after a restart), long for an off switch."""
+
+
 @dataclass(frozen=True, slots=True)
 class XdsSettings:
     """The way to the controller, as Envoy sees it."""
@@ -44,7 +48,7 @@ class XdsSettings:
 def bootstrap_yaml(spec: Spec, settings: EnvoySettings, xds: XdsSettings, made_by: str) -> str:
     """The file; nothing of a Spec is in it but the application's name and the admin port."""
     use = "Run it: envoy --config-path THIS_FILE; everything else comes from the controller (extproc controller --xds)."
-    service = {"envoy_grpc": {"cluster_name": contract.XDS_CLUSTER}}
+    service = {"envoy_grpc": {"cluster_name": contract.XDS_CLUSTER, "retry_policy": {"retry_back_off": AGAIN}}}
     api = {"api_type": "DELTA_GRPC" if xds.delta else "GRPC", "transport_api_version": "V3", "grpc_services": [service]}
     document: Block = {
         "admin": admin(spec.listener.admin_port),

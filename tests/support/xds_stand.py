@@ -133,9 +133,7 @@ class Told:
 
 
 @contextmanager
-def telling(
-    directory: Path, document: Document, delta: bool, security: Security = PRIVATE, tls: RouterTls | None = None
-) -> Iterator[Told]:
+def telling(directory: Path, document: Document, delta: bool, security: Security = PRIVATE, tls: RouterTls | None = None) -> Iterator[Told]:
     """All up, and the Spec in force."""
     port, admin_port = free_port(), free_port()
     document["listener"] |= {"address": "127.0.0.1", "port": port, "admin_port": admin_port}

@@ -71,13 +71,12 @@ class XdsServer:
             return
         self._spec, self._off, self._ready, self.problem = spec, off, ready, None
         for settings, offer in self._offers.items():
-            if not self._renew(offer, settings):
-                continue
+            self._renew(offer, settings)
         for node in self._changed:
             self._aim(node)
 
-    def _renew(self, offer: Offer, settings: EnvoySettings) -> bool:
-        """Make an offer's configurations again; False where the Spec's cannot be made."""
+    def _renew(self, offer: Offer, settings: EnvoySettings) -> None:
+        """Make an offer's configurations again; the one before stays where the Spec's cannot be made."""
         if offer.good_spec is not None:
             offer.good = self._made(offer.good_spec, settings, offer.good or offer.new)
         spec = self._spec
@@ -90,7 +89,6 @@ class XdsServer:
         if spec.digest != offer.spec.digest:
             offer.refused = None
         offer.spec, offer.new = spec, new
-        return spec is self._spec
 
     def _made(self, spec: Spec, settings: EnvoySettings, before: Any) -> Any:
         return resources(discovered(spec, settings, self._off, self._ready), before)
@@ -104,6 +102,9 @@ class XdsServer:
         """Raises RenderError where there cannot be one."""
         offer = self._offers.get(settings)
         if offer is None:
+            if len(self._offers) >= MOST_SETTINGS:
+                used = [node.offer for node in self._changed]
+                self._offers = {known: one for known, one in self._offers.items() if any(one is other for other in used)}
             if len(self._offers) >= MOST_SETTINGS:
                 hint = "give the Envoys of one kind the same addresses"
                 raise RenderError(Problem("xds.settings", "node.metadata", f"more than {MOST_SETTINGS} different ones", hint))

@@ -29,6 +29,8 @@ PATIENCE: Final = 5.0
 WHOLE: Final = (Part.CLUSTER, Part.LISTENER)
 """Kinds of which everything can be asked for; of the others, names."""
 EVERYTHING: Final = "*"
+LEADING: Final = (Part.LISTENER, Part.ROUTES)
+"""What leads to clusters."""
 NEEDED_BY_CLUSTERS: Final = (Part.ENDPOINTS, Part.SECRET)
 """What is asked for of these is answered at once: a cluster waits for it."""
 
@@ -198,18 +200,19 @@ class Stream:
     def due(self, now: float) -> list[Reply]:
         """What is to be sent now."""
         replies, held = [], False
+        early = self._kinds[Part.CLUSTER].asked and (self._unmet(Part.CLUSTER, now) or self._looking_up(now))
         for part, kind in self._kinds.items():
             if not kind.asked:
                 continue
             at_once = part is Part.PROCESSOR or (kind.urgent and part in NEEDED_BY_CLUSTERS)
-            if kind.waiting is None and (not held or at_once):
+            in_turn = not held and not (early and part in LEADING)
+            if kind.waiting is None and (in_turn or at_once):
                 reply = self._next(part, kind, last=False)
                 if reply is not None:
                     replies.append(reply)
             held |= kind.waiting is not None or self._lacking(part, kind)
-            held |= part is Part.CLUSTER and (self._unmet(part, now) or self._looking_up(now))
         clusters = self._kinds[Part.CLUSTER]
-        if not held and clusters.asked and not self._unmet(Part.LISTENER, now):
+        if not held and not early and clusters.asked and not self._unmet(Part.LISTENER, now):
             reply = self._next(Part.CLUSTER, clusters, last=True)
             if reply is not None:
                 replies.append(reply)
