@@ -187,7 +187,7 @@ def _values(given: Given, requests: int, people: int) -> dict[str, object]:
         "type": given.kind or ApplicationType.CHATBOT,
         "daily_requests": requests,
         "daily_units": people,
-        "units": "users",
+        "units": "users on a usual day",
         "latency_p99": latency,
         "latency_p95": _part(latency, CEILING, "--latency-p99"),
         "ttft": given.ttft or _part(latency, FIRST_TOKEN, "--latency-p99"),
@@ -227,7 +227,7 @@ def _proposed(proposal: Proposal, p95: str) -> dict[str, object]:
         approval = f"{f'    approval_above: {_share(proposal.approval_above)}':<48}# larger shares wait for `extproc promote`"
     return {
         "daily_units": proposal.application.daily_units,
-        "units": "units: each request is one, see `unit`" if proposal.by_request else "users",
+        "units": "units on a usual day: each request is one, see `unit`" if proposal.by_request else "users on a usual day",
         "unit": BY_REQUEST if proposal.by_request else BY_USER,
         "approval": f"{approval}\n",
         "phases": "\n".join([*_comments(proposal.lost), "    phases:", *_phases(proposal.phases, p95)]) + "\n",

@@ -77,7 +77,7 @@ def simulate(
     """How often an equal canary would be rolled back, how soon a bad one: by this Spec's gates, and by the rules of others."""
     from extproc.cli.rehearsal import document, setting
     from extproc.domain import taking_part
-    from extproc.release.plan import DAY
+    from extproc.domain.seconds import DAY
 
     loaded, console, progress = _read(spec), Console(highlight=False), Console(stderr=True, highlight=False)
     if plain:

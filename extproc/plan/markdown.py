@@ -12,8 +12,8 @@ _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def prose(text: str) -> str:
-    """A text as it is, with nothing in it that is markup."""
-    return _SPECIAL.sub(r"\\\1", _UNSEEN.sub(" ", text))
+    """Somebody's words as words: nothing in them is markup, and they are one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(_UNSEEN.sub(" ", text).split()))
 
 
 def code(text: str) -> str:

@@ -14,15 +14,15 @@ from itertools import product
 from typing import Final
 
 from extproc.domain import Application, Gate, Phase, Rollout
+from extproc.domain.seconds import DAY, HOUR
 from extproc.measures import MEASURES
-from extproc.release.plan import DAY, REACHED, WIDEST, Assumed, plan, units_to_advance
+from extproc.release.plan import REACHED, WIDEST, Assumed, plan, units_to_advance
 from extproc.release.sentences import margin as said_margin
 from extproc.release.sentences import percent
 from extproc.release.watched import is_guardrail
 
 LADDERS: Final = ((0.01, 0.05, 0.25, 0.5, 1.0), (0.05, 0.25, 0.5, 1.0), (0.1, 0.25, 0.5, 1.0), (0.25, 0.5, 1.0), (0.5, 1.0))
 """Shares by phase. A later one begins with more people, who may be shown a fault that fewer would have found."""
-HOUR: Final = 3600.0
 USUAL: Final = {
     0.01: (0.5 * HOUR, 24 * HOUR, 50),
     0.05: (1 * HOUR, 24 * HOUR, 200),
@@ -177,7 +177,6 @@ def _why(application: Application, rollout: Rollout) -> str:
             needed = _needed(gate.measure, gate.margin, phase.share) if is_guardrail(gate) and phase.share < 1 else 0
             if needed is None or needed > there * REACHED:
                 count = "more users than anybody has" if needed is None else f"{needed:,} users"
-                return (
-                    f"Usual would be {phase.name}: to show {gate.measure} within {said_margin(gate)} takes {count} there, of {there:,.0f}."
-                )
+                found = f"{there:,.0f}" if there >= 1 else "less than one"
+                return f"Usual would be {phase.name}: to show {gate.measure} within {said_margin(gate)} takes {count} there, of {found}."
     return f"Usual would be {usual.phases[0].name} first: with this traffic that takes more than {LONGEST / DAY:.0f} days."

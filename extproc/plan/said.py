@@ -1,4 +1,4 @@
-"""Times as a plan says them."""
+"""Times and units as a plan says them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import math
 from itertools import pairwise
 from typing import Final
 
+from extproc.domain import Rollout, Spec
+from extproc.plan.markdown import prose
+
+_KINDS: Final = ("user", "tenant", "conversation", "request")
+REQUESTS: Final = "requests"
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -25,3 +30,15 @@ def lasting(seconds: float) -> str:
 def waited(seconds: float | None) -> str:
     """A time, or that it never comes."""
     return "never" if seconds is None else lasting(seconds)
+
+
+def many(rollout: Rollout) -> str:
+    """The unit's kind in the plural, as in `50 users`; a word of the operator's own is not bent."""
+    kind = rollout.unit.kind
+    return f"{kind}s" if kind in _KINDS else f"units ({prose(kind)})"
+
+
+def all_of(spec: Spec) -> str:
+    """The units of all rollouts together."""
+    kinds = {many(rollout) for rollout in spec.rollouts.values()}
+    return kinds.pop() if len(kinds) == 1 else "units"

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import Final
 
 from extproc.domain import Application, Gate, Phase, Rollout
+from extproc.domain.seconds import DAY
 from extproc.errors import Problem
 from extproc.measures import ERRORS, MEASURES, Kind, Measure
 from extproc.release.compare import MeanTest
@@ -26,7 +27,6 @@ from extproc.release.sentences import duration, percent
 from extproc.release.sentences import margin as said_margin
 from extproc.release.watched import is_guardrail
 
-DAY: Final = 86400.0
 LOSS: Final = 1.3
 """Real batches hold 1.6 canary units that count as one: that costs up to a third (tests/unit/test_eprocess)."""
 MOST_UNITS: Final = 10_000_000

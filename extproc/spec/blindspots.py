@@ -7,6 +7,7 @@ from typing import Final
 
 from extproc import flags
 from extproc.domain import FlagVendor, ListenerKind, Rollout, Spec, flag_keys, identity_headers, taking_part
+from extproc.domain.seconds import DAY
 from extproc.errors import Problem
 from extproc.measures import MEASURES
 from extproc.spec.units import show_share
@@ -84,7 +85,7 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
         if not phase.ceilings:
             message = f"phase {phase.name} has no ceiling: an incident that hits both models is not seen"
             yield Problem("blind.no-ceiling", here, message, f"add ceilings: {{{next(iter(MEASURES))}: 5%}}")
-        units = taking_part(spec, rollout).daily_units * phase.share * phase.max_dwell / 86400
+        units = taking_part(spec, rollout).daily_units * phase.share * phase.max_dwell / DAY
         if units < phase.min_units:
             message = f"about {units:.0f} units meet the canary within max_dwell, {phase.min_units} are needed"
             yield Problem("blind.few-units", here, message, "a larger share, a longer max_dwell or a smaller min_units")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,21 @@ import mermaidx
 import pytest
 
 from extproc import spec
-from extproc.domain import Application, ApplicationType, Infrastructure, Sla, Spec, StartMode, Tokens
+from extproc.domain import (
+    Alerts,
+    Application,
+    ApplicationType,
+    Deploy,
+    Email,
+    Infrastructure,
+    Overlay,
+    Receiver,
+    Sla,
+    Spec,
+    StartMode,
+    Tokens,
+    Webhook,
+)
 from extproc.measures import MEASURES
 from extproc.plan import strategy
 from extproc.plan.strategy import mermaid, svg
@@ -107,6 +122,71 @@ def test_each_fact_of_the_application_changes_what_follows_from_it(fact: str) ->
 def test_no_fact_of_the_application_is_left_out() -> None:
     """A field that is added to the application gets a line of the plan."""
     assert {one.name for one in (*fields(Application), *fields(Sla))} - {"sla"} | {"stable", "canary"} == set(FACTS)
+
+
+# What files need and an application does not say by itself: where it is deployed, who is told, who serves a model.
+CHAT, CODE, SEARCH = (spec.read(str(ROOT / "tests" / "examples" / f"{name}.yaml")) for name in ("chatbot", "code-assistant", "search"))
+DEPLOYED: dict[str, tuple[Spec, Any, str]] = {
+    "image": (CHAT, "registry.acme.test/llm/extproc:0.2.0", "Images"),
+    "envoy_image": (CHAT, "envoyproxy/envoy:v1.41.0", "Images"),
+    "namespace": (CHAT, "chat-eu", "Runs on"),
+    "domain": (SEARCH, "find.acme.test", "Reached at"),
+    "overlays": (CHAT, (Overlay.SIDECAR,), "Runs on"),
+    "secret": (CHAT, "other-keys", "Secrets and metrics"),
+    "storage": (CHAT, "20Gi", "Storage"),
+    "storage_class": (CHAT, "fast", "Storage"),
+    "databases": (CHAT, "geo", "Storage"),
+    "application_image": (CHAT, "registry.acme.test/chat/web:2", "Runs on"),
+    "application_port": (CHAT, 3001, "Runs on"),
+    "tls_secret": (CHAT, "chat-tls", "Reached at"),
+    "router_tls": (CODE, "other-tls", "Runs on"),
+    "gateway_class": (CHAT, "edge", "Runs on"),
+    "monitoring_namespace": (CHAT, "observability", "Secrets and metrics"),
+    "backup_bucket": (SEARCH, "other-bucket", "Storage"),
+    "service_account": (SEARCH, "other@acme-search.iam.gserviceaccount.com", "Runs on"),
+}
+TOLD: dict[str, Any] = {
+    "runbooks": "https://wiki.acme.test/elsewhere",
+    "page": Receiver(webhook=Webhook("http://pager.acme.test/", None)),
+    "ticket": Receiver(email=Email("team@acme.test", "alerts@acme.test", "mail.acme.test:25", None, None)),
+    "alertmanager": "alertmanager.other.svc:9093",
+    "datadog": "@slack-llm",
+}
+
+
+@pytest.mark.parametrize("field", DEPLOYED)
+def test_where_it_is_deployed_is_in_its_line(field: str) -> None:
+    """Each field of `deploy` changes one line of the application; `models` the line of the model."""
+    given, value, label = DEPLOYED[field]
+    assert given.deploy is not None
+    other = replace(given, deploy=replace(given.deploy, **{field: value}))
+    assert changed(given, other) == {f"{A}{label}"}
+    assert set(DEPLOYED) | {"models"} == {one.name for one in fields(Deploy)}
+
+
+@pytest.mark.parametrize("field", TOLD)
+def test_who_is_told_is_in_its_line(field: str) -> None:
+    """Pages, tickets, and where both are sent from."""
+    assert CHAT.alerts is not None
+    assert changed(CHAT, replace(CHAT, alerts=replace(CHAT.alerts, **{field: TOLD[field]}))) == {f"{A}Alerts"}
+    assert set(TOLD) == {one.name for one in fields(Alerts)}
+
+
+def test_a_model_of_our_own_says_what_serves_it() -> None:
+    """In the cloud or by ourselves: the model's line says which, with replicas and GPUs; each infrastructure has its own words."""
+    assert CODE.deploy is not None
+    ours = CODE.deploy.models["coder-next"]
+    bigger = replace(CODE.deploy, models={**CODE.deploy.models, "coder-next": replace(ours, gpus=8)})
+    assert changed(CODE, replace(CODE, deploy=bigger)) == {"Models / `coder-next`"}
+    serving = CODE.models["coder-next"].serving
+    assert serving is not None
+    dearer = replace(CODE.models["coder-next"], serving=replace(serving, gpu_hour=Decimal("4.10")))
+    assert changed(CODE, replace(CODE, models={**CODE.models, "coder-next": dearer})) == {"Models / `coder-next`"}
+    assert "somebody else" in lines(strategy.files(CHAT)[strategy.PLAN])["Models / `gpt-4o`"]
+    runs = [
+        lines(strategy.files(one)[strategy.PLAN])[f"{A}Runs on"] for one in (CHAT, SEARCH, application(infrastructure=Infrastructure.VM))
+    ]
+    assert ["one pod with Envoy" in runs[0], "one instance" in runs[1], "one machine" in runs[2]] == [True, True, True]
 
 
 @pytest.mark.parametrize(

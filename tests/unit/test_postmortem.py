@@ -19,9 +19,9 @@ from extproc.cli import postmortem as command
 from extproc.cli.write import filled_template
 from extproc.domain import Action, Finding, JournalEntry, Prices, RolloutState, State, Status, Verdict
 from extproc.errors import SettingsError, StoreError
+from extproc.plan.markdown import prose
 from extproc.plan.playbook.attempts import ending, of_attempt, visit_before
 from extproc.plan.playbook.impact import MOST_ROWS, Cell, Impact, prices_of
-from extproc.plan.playbook.markdown import prose
 from extproc.plan.playbook.postmortem import Incident, postmortem
 from extproc.release import apply, human
 from extproc.spec import load
@@ -154,7 +154,7 @@ def test_times_and_counts_are_the_records() -> None:
 def test_words_of_people_are_no_markup() -> None:
     """A reason cannot end a cell, begin a heading, or be a link or a tag; so cannot a name."""
     text = postmortem(incident(), T0 + 100)
-    said = r"it lies \| \<b\>loud\</b\> \`and\` \[often\](x) # no heading"
+    said = r"it lies \| \<b\>loud\</b\> \`and\` \[often\](x) \# no heading"
     assert text.count(said) == 2
     assert re.search(r"^# no heading", text, re.MULTILINE) is None
     assert r"mary\*" in text

@@ -29,6 +29,6 @@ def base(spec: Spec, models: Files) -> Files:
         "account.yaml": text(spec, account),
         "store.yaml": text(spec, store),
         **models,
-        "kustomization.yaml": kustomization(spec, resources, configMapGenerator=[generated]),
+        "kustomization.yaml": kustomization(spec, "What every overlay shares", resources, configMapGenerator=[generated]),
     }
     return {f"kubernetes/base/{name}": content for name, content in files.items()}

@@ -6,8 +6,8 @@ from math import ceil
 from typing import Final
 
 from extproc.domain import Spec
+from extproc.domain.seconds import DAY
 
-DAY: Final = 86_400
 PEAK: Final = 4.0
 """The busiest second of a usual day has so many times the mean: people sleep, and lunch breaks end together."""
 DECISIONS: Final = 77_440

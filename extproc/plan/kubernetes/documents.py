@@ -35,14 +35,19 @@ def manifest(spec: Spec, api: str, kind: str, name: str, component: str, /, **re
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
 
 
-def text(spec: Spec, *documents: Document) -> str:
-    """Several objects in one YAML file."""
-    heading = f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file."
+def heading(spec: Spec, what: str) -> str:
+    """First lines of a file: what it is, and that nobody edits it."""
+    return f"{what}\nMade by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file."
+
+
+def text(spec: Spec, *documents: Document, what: str = "") -> str:
+    """Several objects in one YAML file; `what` it is, by default their kinds and names."""
+    named = what or ", ".join(f"{one['kind']} {one['metadata']['name']}" for one in documents)
     first, *others = (dump(document, "") for document in documents)
-    return "".join((dump({}, heading).removesuffix("{}\n"), first, *(f"---\n{other}" for other in others)))
+    return "".join((dump({}, heading(spec, named)).removesuffix("{}\n"), first, *(f"---\n{other}" for other in others)))
 
 
-def kustomization(spec: Spec, resources: Sequence[str], **rest: Any) -> str:
+def kustomization(spec: Spec, what: str, resources: Sequence[str], **rest: Any) -> str:
     """A kustomization.yaml."""
     document = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -51,7 +56,7 @@ def kustomization(spec: Spec, resources: Sequence[str], **rest: Any) -> str:
         "resources": list(resources),
         **rest,
     }
-    return text(spec, document)
+    return text(spec, document, what=what)
 
 
 def deploy_of(spec: Spec) -> Deploy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import ListenerKind, Spec
+from extproc.domain import ListenerKind, Overlay, Spec
 from extproc.plan.kubernetes import network
 from extproc.plan.kubernetes.capacity import workers
 from extproc.plan.kubernetes.containers import SOCKETS, UNIX, controller, envoy, router
@@ -34,6 +34,7 @@ def files(spec: Spec) -> Files:
         **config_files(spec, for_pod(spec, settings, tls=tls)),
         "kustomization.yaml": kustomization(
             spec,
+            f"The overlay {Overlay.EDGE}: what kubectl apply -k applies together",
             ["../../base", "deployment.yaml", "service.yaml", "budget.yaml", "network.yaml"],
             configMapGenerator=[{"name": f"{name}-envoy", "files": [CONFIG, *([SDS] if tls else [])]}],
         ),

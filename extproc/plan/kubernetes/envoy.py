@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import Spec
-from extproc.plan.kubernetes.documents import MADE_BY, Document
+from extproc.plan.kubernetes.documents import Document, heading
 from extproc.render import EnvoySettings, envoy_document
 from extproc.render.yamltext import dump, typed
 
@@ -33,7 +33,8 @@ def for_pod(spec: Spec, settings: EnvoySettings, *, address: str = _EVERYWHERE, 
     roles = {**({} if alone else _SERIES), "envoy": spec.listener.admin_port}
     resources["listeners"].append(_series_listener(roles))
     resources["clusters"] += [_series_cluster(role, port) for role, port in roles.items()]
-    return dump(made, f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file.")
+    what = f"Envoy of {spec.application.name}: its whole configuration, port {spec.listener.port}, metrics at {METRICS_PORT}"
+    return dump(made, heading(spec, what))
 
 
 def for_series(spec: Spec) -> str:
@@ -43,7 +44,8 @@ def for_series(spec: Spec) -> str:
         "clusters": [_series_cluster(role, port) for role, port in _SERIES.items()],
     }
     made = {"node": {"id": f"series-{spec.application.name}", "cluster": spec.application.name}, "static_resources": resources}
-    return dump(made, f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file.")
+    what = f"An Envoy that shows metrics of router and controller at {METRICS_PORT}, and does nothing else"
+    return dump(made, heading(spec, what))
 
 
 def sds(spec: Spec) -> str:
@@ -51,7 +53,7 @@ def sds(spec: Spec) -> str:
     files = {"certificate_chain": {"filename": f"{TLS_MOUNT}/tls.crt"}, "private_key": {"filename": f"{TLS_MOUNT}/tls.key"}}
     certificate = {**files, "watched_directory": {"path": TLS_MOUNT}}
     secret = {**typed("transport_sockets.tls.v3.Secret", tls_certificate=certificate), "name": "clients"}
-    return dump({"resources": [secret]}, f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file.")
+    return dump({"resources": [secret]}, heading(spec, "Where Envoy finds the certificate that clients see, and reads it again"))
 
 
 def _clients_tls() -> Document:

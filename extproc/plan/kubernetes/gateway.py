@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from extproc.domain import ListenerKind, Spec
+from extproc.domain import ListenerKind, Overlay, Spec
 from extproc.plan.kubernetes import gateway_patches, network
 from extproc.plan.kubernetes.containers import SOCKETS, UNIX, USER, controller, router, series
 from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustomization, labels, manifest, text
@@ -46,11 +46,12 @@ def files(spec: Spec) -> Files:
         "extension-policy.yaml": text(spec, policy),
         "patch-policy.yaml": text(spec, patches),
         "network.yaml": text(spec, allowed),
-        "helm-values.yaml": text(spec, _values()),
+        "helm-values.yaml": text(spec, _values(), what="For the Helm chart of Envoy Gateway"),
         **keys_files(spec, found),
         METRICS_CONFIG: for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
+            f"The overlay {Overlay.ENVOY_GATEWAY}: what kubectl apply -k applies together",
             ["../../base", "gateway.yaml", "extension-policy.yaml", "patch-policy.yaml", "network.yaml"],
             # EnvoyProxy is no kind whose references kustomize knows: these keep their names.
             configMapGenerator=[

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from extproc.domain import ListenerKind, Spec
+from extproc.domain import ListenerKind, Overlay, Spec
 from extproc.plan.kubernetes import network
 from extproc.plan.kubernetes.containers import LOOPBACK, controller, router, series
 from extproc.plan.kubernetes.documents import Document, Files, deploy_of, kustomization, manifest, text
@@ -56,7 +56,7 @@ def files(spec: Spec) -> Files:
         **keys_files(spec, found),
         METRICS_CONFIG: for_series(spec),
         "kustomization.yaml": kustomization(
-            spec,
+            spec, f"The overlay {Overlay.ISTIO}: what kubectl apply -k applies together",
             [
                 "../../base", "deployment.yaml", "service.yaml", "budget.yaml", "network.yaml", "gateway.yaml", "envoy-filter.yaml",
             ],

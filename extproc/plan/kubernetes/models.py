@@ -39,7 +39,9 @@ def switches(spec: Spec) -> Files:
     for name, model in deploy_of(spec).models.items():
         if len(model.servers) > 1:
             for colour in model.servers:
-                files[f"kubernetes/switch/{_service(spec, name)}-{colour.value}.yaml"] = text(spec, _front(spec, name, colour))
+                files[f"kubernetes/switch/{_service(spec, name)}-{colour.value}.yaml"] = text(
+                    spec, _front(spec, name, colour), what=f"Service {_service(spec, name)}, from now on of its {colour.value} pods"
+                )
     return files
 
 

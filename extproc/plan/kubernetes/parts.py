@@ -9,7 +9,7 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.kubernetes.capacity import workers
 from extproc.plan.kubernetes.containers import Places
-from extproc.plan.kubernetes.documents import MADE_BY, Document, Files
+from extproc.plan.kubernetes.documents import Document, Files, heading
 from extproc.render import EnvoySettings, Profile, envoy_document
 from extproc.render.yamltext import dump, typed
 
@@ -75,9 +75,11 @@ def parts(spec: Spec, places: Places) -> Parts:
 def keys_files(spec: Spec, found: Parts) -> Files:
     """keys/<secret>.yaml: through these models' keys are found; names of environment variables and files, no value. One secret a file:
     Envoy refuses several (seen on 1.36 and 1.40)."""
-    heading = f"Made by `{MADE_BY}` from Spec {spec.digest}; edit the Spec, not this file."
     secrets = {secret["name"]: {**typed("transport_sockets.tls.v3.Secret"), **secret} for secret in found.secrets}
-    return {f"{KEYS}/{name}.yaml": dump({"resources": [secret]}, heading) for name, secret in secrets.items()}
+    return {
+        f"{KEYS}/{name}.yaml": dump({"resources": [secret]}, heading(spec, f"Where Envoy finds {name}: a reference, no value"))
+        for name, secret in secrets.items()
+    }
 
 
 def _keys_from_file(cluster: Document) -> None:

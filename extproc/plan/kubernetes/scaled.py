@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc import contract
-from extproc.domain import Spec
+from extproc.domain import Overlay, Spec
 from extproc.plan.kubernetes import network
 from extproc.plan.kubernetes.capacity import envoys, workers
 from extproc.plan.kubernetes.containers import Places, controller, envoy, router, series
@@ -59,6 +59,7 @@ def files(spec: Spec) -> Files:
         f"config/{METRICS_CONFIG}": for_series(spec),
         "kustomization.yaml": kustomization(
             spec,
+            f"The overlay {Overlay.SCALED}: what kubectl apply -k applies together",
             ["../../base", "proxies.yaml", "brain.yaml", "autoscaler.yaml", "network.yaml"],
             configMapGenerator=[
                 {"name": f"{front_name}-config", "files": [f"config/{name}" for name in config]},

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from extproc import contract
-from extproc.domain import Spec
+from extproc.domain import Overlay, Spec
 from extproc.plan.kubernetes import network
 from extproc.plan.kubernetes.capacity import workers
 from extproc.plan.kubernetes.containers import LOCKED, SOCKETS, STORE, STORE_MOUNT, UNIX, controller, envoy, router
@@ -51,6 +51,7 @@ def files(spec: Spec) -> Files:
         CONFIG: for_pod(spec, settings, address="127.0.0.1"),
         "kustomization.yaml": kustomization(
             spec,
+            f"The overlay {Overlay.SIDECAR}: what kubectl apply -k applies together",
             ["../../base", "deployment.yaml", "service.yaml", "backup.yaml", "network.yaml"],
             configMapGenerator=[{"name": f"{name}-envoy", "files": [CONFIG]}],
         ),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from extproc.domain import Receiver, Spec
 from extproc.plan.monitoring.alert import Severity
+from extproc.plan.yamltext import yaml_text
 
 NOBODY: Final = "nobody-is-told"
 """A receiver that sends nothing: the name says so to whoever looks."""
@@ -34,7 +33,7 @@ def alertmanager(spec: Spec) -> str:
         "inhibit_rules": [{"source_matchers": ['alertname="ControllerSilent"'], "target_matchers": ['alertname=~"Canary.*"']}],
         "receivers": [{"name": severity.value, **_receiver(one)} for severity, one in told.items()] or [{"name": NOBODY}],
     }
-    return yaml.safe_dump(document, sort_keys=False, width=1000)
+    return yaml_text(documents=[document])
 
 
 def _receiver(receiver: Receiver) -> dict[str, Any]:

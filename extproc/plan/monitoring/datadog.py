@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-import yaml
 
 from extproc.domain import Spec
 from extproc.plan.monitoring.datadog_monitors import monitors
 from extproc.plan.monitoring.panels import Panel, Row, overview_rows, rollout_rows
 from extproc.plan.monitoring.scrape import PORTS
 from extproc.plan.monitoring.series import NAMESPACE, Expression, Gauge, Ratio, datadog_name, metrics_of
+from extproc.plan.yamltext import yaml_text
 
 
 def files(spec: Spec) -> dict[str, str]:
@@ -44,7 +44,7 @@ def openmetrics(spec: Spec, asked: list[Expression]) -> str:
         }
         for job, port in PORTS.items()
     ]
-    return yaml.safe_dump({"init_config": {}, "instances": instances}, sort_keys=False, width=1000)
+    return yaml_text(documents=[{"init_config": {}, "instances": instances}])
 
 
 def _rows(spec: Spec) -> tuple[Row, ...]:

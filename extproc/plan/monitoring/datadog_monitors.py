@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import Arm, Spec, Status
+from extproc.domain.seconds import HOUR, MINUTE
 from extproc.plan.monitoring.alert import Alert, Severity
 from extproc.plan.monitoring.alerts import Group, groups
 from extproc.plan.monitoring.phase_alerts import COMPARED, SAID, SLA_TTFT
 from extproc.plan.monitoring.series import Expression, Gauge, Quantile, Rate, Ratio, Where, cost, failures, mean, of
 from extproc.plan.monitoring.standing_alerts import FAIL_OPEN, STALE
-from extproc.plan.monitoring.windows import FAST, HOUR, MINUTE, look
+from extproc.plan.monitoring.windows import FAST, look
 
 WINDOWS: Final = {5 * MINUTE: "5m", 10 * MINUTE: "10m", 15 * MINUTE: "15m", 30 * MINUTE: "30m", HOUR: "1h", 2 * HOUR: "2h", 4 * HOUR: "4h"}
 """How far a monitor may look back: Datadog has a list."""

@@ -12,11 +12,12 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import Arm, Gate, Rollout, Spec
+from extproc.domain.seconds import HOUR, MINUTE
 from extproc.measures import ERRORS, JUDGE, MEASURES, SAMPLED, THUMBS
 from extproc.plan.monitoring import world
 from extproc.plan.monitoring.alert import Alert, Severity, Values
 from extproc.plan.monitoring.series import Quantile, Ratio, cost, failures, mean, of, quoted
-from extproc.plan.monitoring.windows import HOUR, MINUTE, Look, look, written
+from extproc.plan.monitoring.windows import Look, look, written
 from extproc.release.sentences import duration, percent
 
 RATINGS: Final = 50

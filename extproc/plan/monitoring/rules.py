@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-import yaml
-
 from extproc.domain import Spec
+from extproc.domain.seconds import MINUTE
 from extproc.plan.monitoring import world
 from extproc.plan.monitoring.alert import Alert
 from extproc.plan.monitoring.alerts import Group, groups
-from extproc.plan.monitoring.windows import MINUTE, written
+from extproc.plan.monitoring.windows import written
+from extproc.plan.yamltext import yaml_text
 
 RULES: Final = "rules.yaml"
 STEADY: Final = 8
@@ -21,7 +21,7 @@ STEADY: Final = 8
 def rules(spec: Spec) -> str:
     """Recording and alerting rules, a group for each phase."""
     made = [{"name": one.name, "rules": [*one.recordings, *(_rule(spec, alert) for alert in one.alerts)]} for one in groups(spec)]
-    return _dumped({"groups": made})
+    return yaml_text(documents=[{"groups": made}])
 
 
 def _rule(spec: Spec, alert: Alert) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def _rule(spec: Spec, alert: Alert) -> dict[str, Any]:
 def rules_test(spec: Spec) -> str:
     """Each alert fires in a world in which one thing is wrong; in one in which all is well none does."""
     tests = [test for group in groups(spec) for test in (_quiet(spec, group), *(_fires(spec, group, alert) for alert in group.alerts))]
-    return _dumped({"rule_files": [RULES], "evaluation_interval": "1m", "tests": tests})
+    return yaml_text(documents=[{"rule_files": [RULES], "evaluation_interval": "1m", "tests": tests}])
 
 
 def _fires(spec: Spec, group: Group, alert: Alert) -> dict[str, Any]:
@@ -54,21 +54,3 @@ def _test(name: str, series: dict[str, str], expected: list[dict[str, Any]]) -> 
 def _expected(alert: Alert, expected: list[dict[str, Any]]) -> dict[str, Any]:
     minutes = min(world.MINUTES, STEADY + math.ceil(alert.wait / MINUTE))
     return {"eval_time": f"{minutes}m", "alertname": alert.name, "exp_alerts": expected}
-
-
-class _Plain(yaml.CSafeDumper):
-    """Says everything again where it is said twice, and long expressions in lines of their own."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-
-def _text(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Plain.add_representer(str, _text)
-
-
-def _dumped(document: dict[str, Any]) -> str:
-    return yaml.dump(document, Dumper=_Plain, sort_keys=False, width=1000, allow_unicode=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from extproc import contract
 from extproc.domain import Infrastructure, Spec
+from extproc.plan.yamltext import yaml_text
 
 EVERY: Final = "15s"
 """The shortest window of the alerts is a minute: four scrapes."""
@@ -27,7 +26,7 @@ def scrape(spec: Spec) -> str:
         **({"alerting": {"alertmanagers": [{"static_configs": [{"targets": [told.alertmanager]}]}]}} if told is not None else {}),
         "scrape_configs": [_pods(spec, name) if pods else _static(name) for name in PORTS],
     }
-    return yaml.safe_dump(document, sort_keys=False, width=1000)
+    return yaml_text(documents=[document])
 
 
 def _static(name: str) -> dict[str, Any]:

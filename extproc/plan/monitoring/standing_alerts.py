@@ -7,10 +7,11 @@ from typing import Final
 
 from extproc import contract
 from extproc.domain import Arm, Rollout, Spec, Status
+from extproc.domain.seconds import HOUR, MINUTE
 from extproc.plan.monitoring import world
 from extproc.plan.monitoring.alert import Alert, Severity, Values
 from extproc.plan.monitoring.series import quoted
-from extproc.plan.monitoring.windows import FAST, HOUR, MINUTE, SLOW, Burn, written
+from extproc.plan.monitoring.windows import FAST, SLOW, Burn, written
 from extproc.release.sentences import duration, percent
 
 RECORDED: Final = "extproc:failures:ratio_rate"

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from extproc.domain import Rollout, Spec, taking_part
+from extproc.domain.seconds import DAY, HOUR, MINUTE
 
-MINUTE: Final = 60.0
-HOUR: Final = 3600.0
-DAY: Final = 86400.0
 BUDGET: Final = 30 * DAY
 """The error budget of an SLA is that of a month."""
 SPENT: Final = 0.02

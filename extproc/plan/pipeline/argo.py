@@ -12,7 +12,8 @@ from typing import Any, Final
 from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace, text
+from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace
+from extproc.plan.yamltext import yaml_text
 
 Block = dict[str, Any]
 
@@ -32,7 +33,7 @@ def templates(spec: Spec) -> str:
             _template(spec, course, "advance", _once(f"result.{contract.MOVE_ADVANCE} == true", looks)),
             _template(spec, course, "completed", _once(f"result.{contract.MOVE_PROMOTE} == true", looks)),
         ]
-    return text(
+    return yaml_text(
         f"Argo Rollouts: extproc's verdict on {spec.application.name} as a web metric. Needs Argo Rollouts 1.8 or newer.",
         "guard: for an analysis in the background, until the delivery ends. advance: a step before each more of traffic.",
         f"completed: a step before the end. Address and token of the API are in the Secret {SECRET} of this namespace, under the keys",

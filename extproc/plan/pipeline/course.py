@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from extproc.domain import ChangeWindow, Rollout, Spec, StartMode
+from extproc.domain.seconds import DAY, HOUR, WEEK
 
-WEEK: Final = 7 * 86400.0
-LONGEST_JOB: Final = 5 * 86400.0 - 3600.0
+LONGEST_JOB: Final = 5 * DAY - HOUR
 """Seconds: a job on a runner of one's own may take five days at GitHub, the hour is for what is around the wait."""
 GRACE: Final = 1800.0
 """Seconds on top: for a controller that is being replaced, or a person who is about to answer. A job that is run again goes on."""
@@ -82,7 +82,7 @@ def _waits(rollout: Rollout) -> tuple[Wait, ...]:
 def longest_closed(windows: Sequence[ChangeWindow]) -> float:
     """Seconds of the longest stretch of a week in which automation may not raise exposure; 0 where it always may. The windows are taken
     as if they were of one zone: an hour more or less does not matter to a timeout of days."""
-    spans = sorted((day * 86400.0 + window.begin, day * 86400.0 + window.end) for window in windows for day in window.days)
+    spans = sorted((day * DAY + window.begin, day * DAY + window.end) for window in windows for day in window.days)
     if not spans:
         return 0.0
     longest, end = spans[0][0] + WEEK - max(span[1] for span in spans), spans[0][1]

@@ -12,7 +12,8 @@ from typing import Any, Final
 from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace, text
+from extproc.plan.pipeline.place import ADDRESS_KEY, SECRET, TOKEN_KEY, namespace
+from extproc.plan.yamltext import yaml_text
 
 Block = dict[str, Any]
 
@@ -40,7 +41,7 @@ def webhooks(spec: Spec) -> str:
         "metadata": {"name": name, "namespace": name},
         "spec": {"analysis": {"webhooks": hooks}},
     }
-    return text(
+    return yaml_text(
         f"Flagger: extproc's verdict on {spec.application.name} as webhooks, a merge patch for the Canary that is there.",
         f"kubectl -n {name} patch canary {name} --type merge --patch-file metric-or-webhook.yaml",
         f"flagger-loadtester asks for Flagger, which sends no token of its own: mount the Secret {SECRET} there, at {MOUNT}; its keys are",

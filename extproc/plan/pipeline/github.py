@@ -9,7 +9,8 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline import stages
 from extproc.plan.pipeline.course import Course, courses
-from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged, text
+from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged
+from extproc.plan.yamltext import yaml_text
 
 Block = dict[str, Any]
 
@@ -60,7 +61,7 @@ def workflow(spec: Spec) -> str:
         "env": {"EXTPROC_SPEC": SPEC, "EXTPROC_PLAN": FOLDER, "EXTPROC_WHY": WHY},
         "jobs": jobs,
     }
-    return text(
+    return yaml_text(
         f"GitHub Actions: the release of {spec.application.name}, phase by phase. Copy it to .github/workflows/release.yml.",
         f"Runners with the label `{RUNNER}` have the command `extproc` and reach the controller's API: its address is the variable",
         f"{contract.API_ENVIRONMENT}, its token the secret {contract.TOKEN_ENVIRONMENT}, its store the variable "

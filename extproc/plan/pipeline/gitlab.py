@@ -9,7 +9,8 @@ from extproc import contract
 from extproc.domain import Spec
 from extproc.plan.pipeline import stages
 from extproc.plan.pipeline.course import Course, courses, written
-from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged, text
+from extproc.plan.pipeline.place import FOLDER, RUNNER, SPEC, judge_secrets, judged
+from extproc.plan.yamltext import yaml_text
 
 Block = dict[str, Any]
 
@@ -38,7 +39,7 @@ def pipeline(spec: Spec) -> str:
         **jobs,
     }
     keys = (contract.TOKEN_ENVIRONMENT, *judge_secrets(spec))
-    return text(
+    return yaml_text(
         f"GitLab CI: the release of {spec.application.name}, phase by phase. Include it from .gitlab-ci.yml.",
         f"Runners with the tag `{RUNNER}` have the command `extproc` and reach the controller's API: its address is the CI/CD variable",
         f"{contract.API_ENVIRONMENT}, its store {contract.STORE_ENVIRONMENT}; masked and protected are {', '.join(keys)}.",

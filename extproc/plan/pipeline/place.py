@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import yaml
-
 from extproc.domain import Credential, Spec
 from extproc.plan.pipeline.course import plain
 
@@ -41,16 +39,3 @@ def judge_secrets(spec: Spec) -> tuple[str, ...]:
     found: list[Credential | None] = [model.credential for model in models]
     found += [endpoint.credential for endpoint in spec.judge.endpoints] if spec.judge is not None else []
     return tuple(sorted({one.env for one in found if one is not None and one.env is not None}))
-
-
-def text(*comment: str, documents: tuple[object, ...]) -> str:
-    """YAML with a comment at its head; the first line says what the file is."""
-    head = "".join(f"# {line}\n" for line in comment)
-    return head + yaml.dump_all(documents, Dumper=_Plain, sort_keys=False, width=140, allow_unicode=True)
-
-
-class _Plain(yaml.SafeDumper):
-    """Without anchors: what is the same is written again, for people."""
-
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-        return True

@@ -37,14 +37,15 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
         )
     yield from _rerun(spec, rollouts)
     yield from (f"### {NOTICE}", "")
-    yield (
-        "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each who "
-        "met the canary, and nobody else's."
-    )
-    yield ""
+    if any(one.unit.sources for one in rollouts):
+        yield (
+            "A hash is nobody's address. Write the ids of your users, one a line, into `users.txt`: the list then has the id of each who "
+            "met the canary, and nobody else's."
+        )
+        yield ""
     for one in rollouts:
         yield from (f"Of `{one.name}`: {_ids(one)}.", "")
-        yield from command(_named(place, one))
+        yield from command(_named(place, one)) if one.unit.sources else ()
     yield from _delete(spec, rollouts, place)
 
 
@@ -68,7 +69,7 @@ def _ids(rollout: Rollout) -> str:
     return (
         f"an id is what names a {kind} in {', else '.join(sources)}"
         if sources
-        else "every request is a unit of its own, and nobody is known"
+        else "every request is a unit of its own, so the list has requests and no people; your application knows whose each was"
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from extproc.measures import MEASURES
-from extproc.plan.playbook.markdown import prose, table
+from extproc.plan.markdown import prose
+from extproc.plan.playbook.markdown import table
 from extproc.release.sentences import e_value, value
 
 COLUMNS: Final = ("gate", "verdict", "canary", "stable", "samples", "harm E, of limit", "said")

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from extproc.domain import Application, Infrastructure, Phase, Rollout, Spec, taking_part
+from extproc.domain.seconds import DAY
 from extproc.plan.playbook.markdown import table
 from extproc.plan.playbook.place import chooses_models
+from extproc.plan.said import REQUESTS, all_of, many
 from extproc.release.sentences import duration, percent
 
 GLANCE: Final = "What is released"
-DAY: Final = 86_400.0
 RUNS_ON: Final = {Infrastructure.KUBERNETES: "Kubernetes", Infrastructure.CLOUD_RUN: "Cloud Run", Infrastructure.VM: "machines of its own"}
 
 
@@ -21,7 +22,7 @@ def allowed_failures(application: Application) -> int:
 
 
 def met_at_most(spec: Spec, rollout: Rollout, phase: int) -> tuple[int, int]:
-    """(users, requests) of an average day that meet the canary in a phase, where every user is in the cohort with the largest share."""
+    """(units, requests) of an average day that meet the canary in a phase, where every unit is in the cohort with the largest share."""
     share = max(rollout.share_of(cohort, phase) for cohort in rollout.cohorts)
     there = taking_part(spec, rollout)
     return round(there.daily_units * share), round(there.daily_requests * share)
@@ -32,7 +33,7 @@ def glance(spec: Spec) -> Iterator[str]:
     application, sla = spec.application, spec.application.sla
     yield from (f"## {GLANCE}", "")
     yield (
-        f"`{application.name}` has {application.daily_requests:,} requests of {application.daily_units:,} users on a usual day, on "
+        f"`{application.name}` has {application.daily_requests:,} requests{_whose(spec)} on a usual day, on "
         f"{RUNS_ON[application.infrastructure]}, behind Envoy on port {spec.listener.port} (its admin interface: "
         f"{spec.listener.admin_port}, loopback). A request fails that is open after {sla.latency_p99:g} s; the first token is due after "
         f"{sla.ttft:g} s; {percent(sla.uptime)} uptime allows {allowed_failures(application):,} failed requests a day."
@@ -46,7 +47,8 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[str]:
     kind = "" if chooses_models(rollout) else f" (variants of the layer `{rollout.layer}`)"
     cohorts = ", ".join(f"`{cohort.name}`" for cohort in rollout.cohorts)
     yield from (f"**{rollout.name}**: from `{rollout.stable}` to `{rollout.canary}`{kind}; cohorts {cohorts}.", "")
-    columns = ("phase", *(cohort.name for cohort in rollout.cohorts), "users a day, at most", "requests a day, at most")
+    met = [f"{one} a day, at most" for one in dict.fromkeys((many(rollout), REQUESTS))]
+    columns = ("phase", *(cohort.name for cohort in rollout.cohorts), *met)
     rows = [_row(spec, rollout, index, phase) for index, phase in enumerate(rollout.phases)]
     yield from table((*columns, "a total failure uses up the day's allowance in", "ceilings"), rows)
 
@@ -57,4 +59,10 @@ def _row(spec: Spec, rollout: Rollout, index: int, phase: Phase) -> tuple[str, .
     lasts = "nobody meets it" if not requests else "more than a day" if allowed >= requests else duration(allowed / requests * DAY)
     ceilings = ", ".join(one.name or one.measure for one in phase.ceilings) or "none"
     shares = tuple(percent(rollout.share_of(cohort, index)) for cohort in rollout.cohorts)
-    return (phase.name, *shares, f"{units:,}", f"{requests:,}", lasts, ceilings)
+    met = (f"{requests:,}",) if many(rollout) == REQUESTS else (f"{units:,}", f"{requests:,}")
+    return (phase.name, *shares, *met, lasts, ceilings)
+
+
+def _whose(spec: Spec) -> str:
+    word = all_of(spec)
+    return "" if word == REQUESTS else f" of {spec.application.daily_units:,} {word}"

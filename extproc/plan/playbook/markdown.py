@@ -51,11 +51,6 @@ def fence(language: str, text: str) -> list[str]:
     return [f"```{language}", *text.splitlines(), "```", ""]
 
 
-def prose(text: str) -> str:
-    """Somebody's words as words: nothing in them is markup, and they are one line."""
-    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", " ", text).split()))
-
-
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table of cells that are Markdown already."""
     head = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]

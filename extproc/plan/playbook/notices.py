@@ -9,6 +9,7 @@ from extproc.domain import Rollout, Spec
 from extproc.plan.playbook.glance import allowed_failures, met_at_most
 from extproc.plan.playbook.markdown import Command, command, fence
 from extproc.plan.playbook.place import Place
+from extproc.plan.said import REQUESTS, many
 from extproc.release.sentences import percent
 
 NOTICES: Final = "What to say"
@@ -41,7 +42,11 @@ def _where(spec: Spec, rollout: Rollout) -> str:
 def _reached(spec: Spec, rollout: Rollout) -> Iterator[str]:
     for index, phase in enumerate(rollout.phases):
         units, requests = met_at_most(spec, rollout, index)
-        yield f"- at {phase.name}: at most {units:,} of {spec.application.daily_units:,} users a day, {requests:,} of their requests"
+        if many(rollout) == REQUESTS:
+            yield f"- at {phase.name}: at most {requests:,} of {spec.application.daily_requests:,} requests a day"
+        else:
+            whose = f"{units:,} of {spec.application.daily_units:,} {many(rollout)} a day"
+            yield f"- at {phase.name}: at most {whose}, {requests:,} of their requests"
 
 
 def _colleagues(spec: Spec, rollout: Rollout) -> str:

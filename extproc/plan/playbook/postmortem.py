@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from extproc.domain import Action, JournalEntry, Rollout, RolloutState, Spec, Status
+from extproc.plan.markdown import prose
 from extproc.plan.playbook.attempts import ending
 from extproc.plan.playbook.findings import findings
 from extproc.plan.playbook.glance import allowed_failures
 from extproc.plan.playbook.impact import Cell, Impact
-from extproc.plan.playbook.markdown import bullets, page, prose, table
+from extproc.plan.playbook.markdown import bullets, page, table
 from extproc.plan.playbook.questions import questions
 from extproc.release.sentences import percent
 

@@ -7,10 +7,12 @@ from typing import Final
 
 from extproc import contract
 from extproc.cost.tokens import load
-from extproc.domain import ApplicationType, Infrastructure, ListenerKind, Model, Spec
+from extproc.domain import ApplicationType, ListenerKind, Model, Spec
+from extproc.domain.seconds import DAY
 from extproc.measures import MEASURES
 from extproc.plan.markdown import code, prose, table
-from extproc.release.plan import DAY
+from extproc.plan.said import all_of
+from extproc.plan.strategy import placed
 from extproc.release.scales import MINUTE
 from extproc.release.sentences import percent
 
@@ -39,12 +41,6 @@ NOTICED: Final[Mapping[ApplicationType, tuple[str, tuple[str, ...]]]] = {
     ),
 }
 """What users of each type notice first, and the measures that tell of it."""
-PLACES: Final[Mapping[Infrastructure, str]] = {
-    Infrastructure.KUBERNETES: "Kubernetes: Envoy and routers are replicated pods, the controller is one pod that writes State alone",
-    Infrastructure.CLOUD_RUN: "Cloud Run: Envoy with a router beside it scales with traffic; the controller is one instance that is never "
-    "scaled to zero, since without a watcher there is no canary",
-    Infrastructure.VM: "virtual machines: Envoy, router and controller are processes of one machine, with a store on its disk",
-}
 
 
 def parts(spec: Spec) -> list[str]:
@@ -55,7 +51,7 @@ def parts(spec: Spec) -> list[str]:
         "## The application",
         table(("", "this application"), rows),
         "## Models",
-        table(("model", "role", "where", "key", "prices, USD per million tokens"), models),
+        table(("model", "role", "where", "served by", "key", "prices, USD per million tokens"), models),
     ]
 
 
@@ -66,14 +62,15 @@ def _rows(spec: Spec) -> Iterator[tuple[str, str]]:
     rate = application.daily_requests / DAY
     yield "Traffic", f"{application.daily_requests:,} requests a day, {rate:,.3g} a second on average"
     each = application.daily_requests / application.daily_units
-    yield "Units", f"{application.daily_units:,} distinct ones a day, with {each:,.3g} requests each"
+    yield "Units", f"{application.daily_units:,} distinct {all_of(spec)} a day, with {each:,.3g} request{'s' if each != 1 else ''} each"
     yield (
         "Busiest",
         f"{application.peak * rate:,.3g} requests a second, {application.peak:g} times the average: capacity is for that",
     )
     yield "Tokens", _tokens(spec)
     yield from _service_levels(spec)
-    yield "Runs on", PLACES[application.infrastructure]
+    yield "Runs on", placed.place(spec)
+    yield from placed.rows(spec)
     yield "Listener", _listener(spec)
     yield "Identity", _identity(spec)
     yield (
@@ -137,6 +134,8 @@ def _identity(spec: Spec) -> str:
         said.append(f"countries, regions and networks by {', '.join(code(one) for one in databases if one)}")
     if listener.jwt is not None:
         said.append(f"claims of verified tokens of {code(listener.jwt.issuer)}")
+    if listener.kind is ListenerKind.INTERNAL:
+        said.append("headers are believed as clients send them" if not said else "all others are believed as clients send them")
     return "; ".join(said) or "no identity header is believed"
 
 
@@ -160,4 +159,4 @@ def _model(spec: Spec, model: Model) -> tuple[str, ...]:
     )
     prices = model.prices
     cost = "not known" if prices is None else f"{prices.input} in, {prices.cached_input} cached, {prices.output} out"
-    return code(model.name), "; ".join(roles) or "other traffic", "; ".join(where), key, cost
+    return code(model.name), "; ".join(roles) or "other traffic", "; ".join(where), placed.served(spec, model), key, cost

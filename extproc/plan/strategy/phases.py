@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from extproc.domain import Phase, Rollout, Spec
+from extproc.domain.seconds import DAY
 from extproc.plan.markdown import code, listed, prose, table
-from extproc.plan.said import lasting, waited
-from extproc.release.plan import DAY, Assumed, PhasePlan, Plan
+from extproc.plan.said import REQUESTS, lasting, many, waited
+from extproc.release.plan import Assumed, PhasePlan, Plan
 from extproc.release.sentences import percent
-
-_KINDS = ("user", "tenant", "conversation", "request")
-
-
-def many(rollout: Rollout) -> str:
-    """The unit's kind in the plural, as in `50 users`; a word of the operator's own is not bent."""
-    kind = rollout.unit.kind
-    return f"{kind}s" if kind in _KINDS else f"units ({prose(kind)})"
 
 
 def parts(spec: Spec, rollout: Rollout, made: Plan) -> list[str]:
@@ -68,7 +61,9 @@ def _phase(rollout: Rollout, phase: Phase, one: PhasePlan) -> tuple[str, ...]:
     if slowest is not None:
         units = "more than anybody has" if slowest.units is None else f"{slowest.units:,}"
         evidence = f"{units} {many(rollout)} ({code(slowest.measure)})"
-    asked = f"{lasting(phase.min_dwell)}, {phase.min_units:,} {many(rollout)}, {phase.min_requests:,} requests"
+    least = {REQUESTS: phase.min_requests}
+    least[many(rollout)] = max(phase.min_units, least.get(many(rollout), 0))
+    asked = ", ".join([lasting(phase.min_dwell), *(f"{number:,} {what}" for what, number in reversed(least.items()))])
     numbers = (percent(one.share), f"{one.units:,.0f}", f"{one.requests:,.0f}")
     return prose(one.name), *numbers, asked, evidence, waited(one.seconds), lasting(phase.max_dwell)
 
