@@ -64,7 +64,7 @@ AdvertiseOption = Annotated[
     str, typer.Option(metavar="ADDRESS", help="Where other controllers reach this one's collector; by default where it listens.")
 ]
 LeaseOption = Annotated[
-    float, typer.Option(min=1.0, max=60.0, help="Seconds after which another controller leads, where this one is silent.")
+    float, typer.Option(min=3.0, max=60.0, help="Seconds within which another controller leads, where this one is silent.")
 ]
 ApiOption = Annotated[int, typer.Option(min=0, max=65535, help="Loopback port of the API; 0: any free one.")]
 

@@ -24,6 +24,8 @@ ROOM: Final = "controllers"
 """What the store calls the place where they tell."""
 EVERY: Final = 1.0
 """Seconds between two signs of life."""
+TAKES_OVER: Final = 1.0
+"""Seconds of the lease that are left for etcd to notice its end, and for another one to begin: etcd's own lease is shorter by them."""
 PATIENCE: Final = 1.0
 """Seconds that one attempt to lead may take."""
 RETRY: Final = 0.5
@@ -108,7 +110,7 @@ class Candidate:
         self._collector = settings.advertise or settings.collector
         self._shared: SharedStore = open_shared(settings.store, writer=True)
         self.store: Store | None = self._shared
-        self._leadership = self._shared.leadership(settings.name, settings.lease)
+        self._leadership = self._shared.leadership(settings.name, settings.lease - TAKES_OVER)
         self.others = Others(self._shared, self._leadership, settings.name)
 
     def held(self) -> bool:

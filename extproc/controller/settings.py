@@ -11,7 +11,7 @@ from extproc.controller.doors import Doors
 from extproc.store.exposures import Keep
 
 LEASE: Final = 5.0
-"""Seconds after which another controller leads, where this one is not heard of any more."""
+"""Seconds within which another controller leads, where this one is not heard of any more."""
 
 
 @dataclass(frozen=True, slots=True)
