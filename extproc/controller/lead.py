@@ -90,6 +90,9 @@ class _Lead:
         self._users = Users(loop, self._hearing)
         self._exposures = Exposures(loop, settings.keep, time.time())
         self._vitals = vitals = Vitals(time.monotonic())
+        if standing.store is not None:
+            # Routers have waited for a heartbeat since the last leader's.
+            vitals.due = vitals.last
         self._judging = JudgeKeeper(loop, settings.sampler, security)
         self._readiness = Readiness(loop)
         self._xds = _xds(settings, loop, self._readiness)
