@@ -17,6 +17,7 @@ from extproc.demo.envoy import find_envoy
 from extproc.errors import SettingsError
 from extproc.render import EnvoySettings, Profile, lost_features
 from loadtest.geography import write_country_database
+from tests.support import certificates
 from tests.support.envoy_stand import OLD_ENVOY
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,53 @@ def test_files_are_what_the_command_writes(name: str, monkeypatch: pytest.Monkey
     expected = (ROOT / "envoy" / name).read_text()
     assert written.stdout == expected, f"extproc {' '.join(arguments)} -o envoy/{name}"
     assert expected.startswith(f"# Made by `extproc {' '.join(arguments)}`")
+
+
+XDS = "unix:/run/extproc/xds.sock"
+
+
+def test_the_bootstrap_is_what_the_command_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And few lines: what depends on the Spec is not in it."""
+    monkeypatch.chdir(ROOT)
+    render.register(cli.app)
+    arguments = ["render", "bootstrap", "envoy/release.yaml", "--xds", XDS]
+    written = CliRunner().invoke(cli.app, arguments)
+    assert written.exit_code == 0, written.output
+    assert written.stdout == (ROOT / "envoy" / "bootstrap.yaml").read_text(), f"extproc {' '.join(arguments)} -o envoy/bootstrap.yaml"
+    assert "gpt" not in written.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--sotw", "--node", "edge-1"],
+        ["--xds", "controller.example:9973", "--xds-ca", "ca.pem", "--xds-cert", "client.pem", "--xds-key", "client.key"],
+    ],
+)
+def test_envoy_accepts_the_bootstrap(options: list[str], tmp_path: Path) -> None:
+    """Over a Unix socket and over mutual TLS to a name, in both protocols."""
+    files = certificates.write(tmp_path / "tls")
+    named = {"ca.pem": files.ca, "client.pem": files.client, "client.key": files.client_key}
+    config = tmp_path / "bootstrap.yaml"
+    render.register(cli.app)
+    words = [str(named.get(one, one)) for one in ["--xds", XDS, *options]]
+    done = CliRunner().invoke(cli.app, ["render", "bootstrap", str(EXAMPLE), *words, "-o", str(config)])
+    assert done.exit_code == 0, done.output
+    command = [str(find_envoy()), "--mode", "validate", "-c", str(config)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"), [(["--xds-cert", "c.pem"], ["--xds-key", "--xds-ca"]), (["--xds-ca", "ca.pem"], ["--xds-name"])]
+)
+def test_options_of_the_way_to_the_controller_belong_together(options: list[str], wrong: list[str]) -> None:
+    """They are named as they are written."""
+    render.register(cli.app)
+    done = CliRunner().invoke(cli.app, ["render", "bootstrap", str(EXAMPLE), "--xds", XDS, *options])
+    assert isinstance(done.exception, SettingsError)
+    assert [problem.path for problem in done.exception.problems] == wrong
 
 
 @pytest.mark.parametrize(("name", "envoy"), [("static.yaml", None), ("static-core.yaml", None), ("static-core.yaml", OLD_ENVOY)])

@@ -6,10 +6,14 @@ import copy
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from extproc import contract
+from extproc.cli.doctor.checks.configuration import configuration
+from extproc.cli.doctor.seen import EnvoySeen, SpecSeen
 from extproc.render.discovered import Part
 from extproc.render.settings import RouterTls
 from tests.support import certificates
@@ -187,6 +191,14 @@ def test_endpoints_of_a_file_are_told(told: Told, spec: Document, models: dict[s
     until(lambda: told.ask("/third/chat") == "503")
     told.serve(sliced, ready={"third": (("127.0.0.1", models["new"].port),)})
     until(lambda: told.ask("/third/chat") == "new")
+
+
+def test_doctor_compares_nothing_with_an_envoy_that_is_told(told: Told, spec: Document) -> None:
+    """It sees by the cluster of the bootstrap that there is no file to compare, and says where to look."""
+    config = told.admin.get("/config_dump").json()
+    envoy = EnvoySeen(told.address, {}, {}, config, {}, {}, {}, None)
+    seen: Any = SimpleNamespace(envoy=envoy, spec=SpecSeen("release.yaml", told.spec, ()))
+    assert [found.id for found in configuration(seen)] == ["drift.xds"]
 
 
 def test_mutual_tls_and_models_behind_tls(models: dict[str, Model], tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def configuration(seen: Seen) -> Iterator[Finding]:
         return
     spec = seen.spec.spec
     config = dumped(there.config, tuple(spec.rollouts))
+    if contract.XDS_CLUSTER in config.clusters:
+        yield TOPIC.note("drift.xds", "not compared: this Envoy is told over xDS; `extproc status` says what it has, and what it refused")
+        return
     asked = seen.asked
     endpoints = contract.endpoints(asked.listen, asked.workers)
     settings = EnvoySettings(endpoints, asked.collector, config.profile, asked.ca_bundle, sampler=asked.sampler)
