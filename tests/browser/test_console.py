@@ -35,7 +35,7 @@ RUN_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).
 SERIOUS = ("serious", "critical")
 PAGES = ("#/", "#/release/gpt-5-mini", "#/fleet", "#/explain", "#/exposures", "#/samples")
 PATIENCE = 30_000
-LONGEST = 120_000
+LONGEST = 240_000
 SEES = """(word) => new Promise((resolve) => {
   const title = () => document.querySelector(".head .title").textContent;
   const look = () => (title().includes(word) ? resolve(Date.now()) : requestAnimationFrame(look));

@@ -144,8 +144,11 @@ class ConsoleStand:
             phase["min_dwell"] = self._dwell
             # The judge is there to be looked at: to wait for its evidence would take minutes.
             phase.get("gates", {}).pop("judge", None)
-            if "gates" in phase:  # what is shown is the page: wide margins need few requests, on a machine that has other work too
-                phase["gates"] |= {"errors": {"margin": "10%"}, "latency_mean": {"margin": "90%"}}
+            if (
+                "gates" in phase
+            ):  # what is shown is the page: a wide margin needs few requests, and what depends on the machine is waited for by nobody
+                only = {name: {"guardrail": False} for name in ("latency_mean", "cost")}
+                phase["gates"] |= {"errors": {"margin": "10%"}, **only}
         ports = self._ports = stand.Ports.free(self._processes.directory)
         for index, name in enumerate(document["models"]):
             self._models[name] = await stand.ModelHandle.start(self._processes, name, index, KNOBS)
