@@ -24,8 +24,9 @@ from extproc.store.etcd.requests import AUTHENTICATE, Method, Q, R
 
 PAUSE: Final = 0.05
 """Seconds between a failure and the next node: an election among etcd's nodes takes about a second, and is not to be hammered."""
-LONGEST_TRY: Final = 0.5
-"""Share of the time that is left which one node gets, as long as there are others: one that is frozen answers nothing at all."""
+SHORTEST_TRY: Final = 0.2
+LONGEST_TRY: Final = 2.0
+"""Seconds that one node gets where there are others, and half of the time that is left: one that is frozen answers nothing at all."""
 GRACE: Final = 2 * LONGEST_TIMEOUT
 """Seconds for the calls of others on a connection that is given up: more than any has, because to end one looks to its caller as if it
 had itself been cancelled."""
@@ -61,12 +62,11 @@ class Client:
 
     async def call(self, method: Method[Q, R], request: Q, until: float) -> R:
         """The answer; raises grpc.RpcError, OSError or TimeoutError. `until`: monotonic seconds."""
-        renewed, tried = False, 0
+        renewed = False
         while True:
             channel = self.channel()
-            tried += 1
             try:
-                return await self._once(channel, method, request, self._share(until, tried))
+                return await self._once(channel, method, request, self._share(until))
             except grpc.aio.AioRpcError as error:
                 if faults.wants_token(error) and not renewed:
                     self._token, renewed = "", True
@@ -151,10 +151,9 @@ class Client:
         if self._channel is not None:
             await self._channel.close(None)
 
-    def _share(self, until: float, tried: int) -> float:
+    def _share(self, until: float) -> float:
         left = max(until - monotonic(), 0.001)
-        others = tried < len(self._address.endpoints)
-        return left * LONGEST_TRY if others else left
+        return left if len(self._address.endpoints) == 1 else min(left, max(left / 2, SHORTEST_TRY), LONGEST_TRY)
 
     async def _once(self, channel: grpc.aio.Channel, method: Method[Q, R], request: Q, seconds: float) -> R:
         metadata = await self._metadata(channel, monotonic() + seconds)

@@ -79,10 +79,14 @@ class EtcdLeadership:
     async def _campaign(self, until: float) -> bool:
         while not self.held():
             self._free.clear()
-            # What is wrong with etcd is told by every other use of the store; here it is only a reason to go on.
-            with suppress(*faults.FAILURES):
+            try:
                 if await self._attempt(max(until, monotonic() + ANSWER)):
                     return True
+            except faults.FAILURES as error:
+                # What is wrong with etcd is told by every other use of the store; here it is only a reason to go on.
+                if faults.has_no_lease(error):
+                    self._lease.forget()
+                    continue
             left = until - monotonic()
             if left <= 0:
                 return False

@@ -61,6 +61,11 @@ def wants_token(error: grpc.RpcError) -> bool:
     return any(one in details for one in _STALE_TOKEN)
 
 
+def has_no_lease(error: Exception) -> bool:
+    """True where the lease that we named has ended."""
+    return isinstance(error, grpc.RpcError) and "lease not found" in (error.details() or "")
+
+
 def _of_grpc(url: str, code: grpc.StatusCode, details: str) -> Problem:
     if "database space exceeded" in details:
         hint = f"compact and defragment it, then etcdctl alarm disarm (docs/etcd.md); {_MOVES_ON}"

@@ -29,7 +29,7 @@ from extproc.store.etcd.layout import FORMAT, Layout, after
 from extproc.store.etcd.presence import Present
 from extproc.store.etcd.reading import Reader
 from extproc.store.etcd.requests import created_at
-from extproc.store.etcd.thread import LoopThread
+from extproc.store.etcd.thread import of_this_process
 from extproc.store.etcd.watch import Kept, Watch
 from extproc.store.etcd.writing import Change, Writer
 from extproc.store.faults import kind_of
@@ -69,7 +69,8 @@ class EtcdStore:
             if writer:
                 # In it lie the controller's sockets and lists.
                 Path(contract.local_stem(url)).parent.mkdir(parents=True, exist_ok=True)
-        self._thread = LoopThread("extproc-etcd")
+        self._thread = of_this_process()
+        self._closed = False
         try:
             with self._explained():
                 self._unit_key = self._thread.call(self._open(monotonic() + max(OPEN_TIMEOUT, address.timeout)), LONGEST)
@@ -188,13 +189,13 @@ class EtcdStore:
         return self._version
 
     def close(self) -> None:
-        if self._thread.closed:
+        if self._closed:
             return
+        self._closed = True
         if self._leadership is not None:
             self._leadership.resign()
         with suppress(*faults.FAILURES):
             self._thread.call(self._stop(), OPEN_TIMEOUT)
-        self._thread.close()
 
     async def _stop(self) -> None:
         if self._probing is not None:

@@ -1,32 +1,30 @@
-"""A thread with an event loop of its own, and calls into it that block: the store's users are synchronous, its connection is not."""
+"""A thread with an event loop of its own, and calls into it that block: the store's users are synchronous, its connection is not.
+
+There is one for each process, made when it is first needed, and it never ends: gRPC tells the loop that made a connection of its end, later
+than its user hears of it, and complains where that loop is closed by then.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 GRACE: Final = 1.0
 """Seconds that a call waits beyond its own time: on a busy machine the thread gets its turn late, and still tells what it knows."""
-STOP: Final = 5.0
 
 T = TypeVar("T")
 
 
 class LoopThread:
-    """Belongs to the process that made it: whoever forks opens a store of its own."""
+    """Belongs to the process that made it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
+        self.process = os.getpid()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
-
-    @property
-    def closed(self) -> bool:
-        """True where nothing runs any more."""
-        return self._loop.is_closed()
+        threading.Thread(target=self._loop.run_forever, name="extproc-etcd", daemon=True).start()
 
     def call(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """What `work` returns or raises; TimeoutError where it takes longer, and it is then cancelled."""
@@ -41,18 +39,15 @@ class LoopThread:
         """Have the loop call `function`; does not wait."""
         self._loop.call_soon_threadsafe(function)
 
-    def close(self) -> None:
-        """Cancel what is under way, and end."""
-        with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(_cancel_all(), self._loop).result(STOP)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP)
-        if not self._thread.is_alive():
-            self._loop.close()
+
+_made: LoopThread | None = None
+_making = threading.Lock()
 
 
-async def _cancel_all() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def of_this_process() -> LoopThread:
+    """The thread; another one after a fork, which threads do not survive."""
+    global _made
+    with _making:
+        if _made is None or _made.process != os.getpid():
+            _made = LoopThread()
+        return _made

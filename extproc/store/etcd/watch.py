@@ -38,7 +38,9 @@ from extproc.store.etcd.requests import TXN, WATCH, get
 QUIET: Final = 2.0
 """Seconds of silence after which the node is asked for a sign of life. A controller's heartbeat comes more often."""
 SILENT: Final = 3.0
-"""Seconds for that sign: with QUIET the half of what a watcher may be behind before its canary traffic is withdrawn (10 s)."""
+"""Seconds for that sign. A node that stands still is left after 8 s at most, before its watchers withdraw their canary traffic (10 s)."""
+LATE: Final = 0.5
+"""Seconds; a process that itself stood still for longer judges nobody."""
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
 """Seconds between attempts, doubled up to this, and drawn between half of it and all of it: five hundred do not come at once."""
@@ -188,9 +190,10 @@ class Watch:
         """Ask for a sign of life where it is quiet, and end the stream where there is none. Beside the reading: that has much to do."""
         asked = False
         while True:
-            heard = self._heard
-            await asyncio.sleep(SILENT if asked else QUIET)
-            if self._heard != heard:
+            heard, due = self._heard, monotonic() + (SILENT if asked else QUIET)
+            await asyncio.sleep(due - monotonic())
+            # Where we are late ourselves the answer may lie in front of us.
+            if self._heard != heard or monotonic() > due + LATE:
                 asked = False
             elif asked:
                 self._silent = True
