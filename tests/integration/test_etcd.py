@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from extproc import contract
+from extproc.cli.doctor.storefile import look_at_store
 from extproc.controller.loop import Loop
 from extproc.domain import Action, Heartbeat
 from extproc.errors import ConflictError, StoreError
@@ -153,6 +154,14 @@ def test_a_process_is_shown_while_it_lives(url: str, stores: ExitStack) -> None:
         until(lambda: other.presences("controllers") == {"edge-1": b"{}"})
     until(lambda: other.presences() == {})
     assert other.version() == before
+
+
+def test_the_doctor_says_whether_etcd_answers(url: str, stores: ExitStack) -> None:
+    """And which generation it has; where nobody has written yet, that."""
+    assert look_at_store(url).problem == "is empty"
+    opened(stores, url).commit(state(7), 0, [entry(7)], {})
+    seen = look_at_store(url)
+    assert (seen.shared, seen.problem, seen.generation) == (True, "", 7)
 
 
 def test_a_watcher_that_was_cut_off_catches_up_though_what_it_missed_is_compacted(
@@ -316,8 +325,10 @@ def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack) -> None:
 
 
 # ----------------------------------------------------------------------------------------------------------------------- cluster
-def test_a_cluster_loses_its_leader_while_it_is_written_and_watched(tmp_path: Path, stores: ExitStack) -> None:
-    """kill -9 of the leading node of three: what was acknowledged is there, watchers saw every State in order, and leadership is kept."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_cluster_loses_its_leader_while_it_is_written_and_watched(how: signal.Signals, tmp_path: Path, stores: ExitStack) -> None:
+    """The leading node of three is killed, or stands still: what was acknowledged is there, watchers saw every State in order, and our own
+    leadership is kept."""
     with etcd(tmp_path / "etcd", nodes=3) as server:
         url = server.url("shop", tmp_path)
         writer = opened(stores, url)
@@ -331,10 +342,10 @@ def test_a_cluster_loses_its_leader_while_it_is_written_and_watched(tmp_path: Pa
             seen.append(_told(watcher))
             watchers.append(watcher)
         last = 1
-        killed = server.leader()
+        leading = server.leader()
         for generation in range(2, 40):
             if generation == 10:
-                killed.kill()
+                leading.signal(how)
             _insist(writer, generation)
             last = generation
         assert leadership.held()
@@ -343,7 +354,8 @@ def test_a_cluster_loses_its_leader_while_it_is_written_and_watched(tmp_path: Pa
             assert generations == list(range(2, last + 1))
         assert [one.sequence for one in writer.journal()] == list(range(last, 0, -1))
         assert [one.generation for one in writer.journal()] == list(range(last, 0, -1))
-        killed.start(server.cluster, "existing")
+        leading.kill()
+        leading.start(server.cluster, "existing")
         until(server.healthy)
         _insist(writer, last + 1)
         stores.close()

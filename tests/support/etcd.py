@@ -68,6 +68,11 @@ class Node:
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen([program(), *words], stdout=log, stderr=log)
 
+    def signal(self, how: signal.Signals) -> None:
+        """SIGKILL, or SIGSTOP: it goes on to take connections, and answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(how)
+
     def kill(self) -> None:
         """SIGKILL."""
         if self.process is not None:

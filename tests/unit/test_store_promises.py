@@ -96,11 +96,11 @@ def test_a_spec_is_immutable(writer: Store) -> None:
 
 
 def test_many_documents_are_one_commit(writer: Store, reader: Store) -> None:
-    """Five hundred rows of Evidence, a hundred entries and 4 MiB in one, all or nothing; and again in smaller documents."""
+    """Five hundred rows of Evidence, a hundred entries, a Spec of 3 MB, 7 MB in one, all or nothing; and again in smaller documents."""
     rows = {f"new#1/{number}": f"{number}:" + "x" * 8000 for number in range(500)}
-    writer.commit(state(1), 0, [entry(1)] * 100, rows, {"d": "s" * 1_000_000, "flags": "{}"})
+    writer.commit(state(1), 0, [entry(1)] * 100, rows, {"d": "s" * 3_000_000, "flags": "{}"})
     assert reader.read_evidence() == rows
-    assert (len(reader.read_spec("d")), reader.read_spec("flags")) == (1_000_000, "{}")
+    assert (len(reader.read_spec("d")), reader.read_spec("flags")) == (3_000_000, "{}")
     with pytest.raises(ConflictError):
         writer.commit(state(3), 2, [entry(3)], dict.fromkeys(rows, "lost"), {"e": "lost"}, ["d"])
     assert reader.read_evidence() == rows
