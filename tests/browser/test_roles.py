@@ -39,7 +39,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alone]:
     words: list[str | Path] = ["controller", "--spec", directory / "r.yaml", "--store", f"sqlite:{directory}/x.db"]
     words += ["--collector", f"unix:{directory}/c.sock", "--api-port", str(port), "--access", directory / "access.yaml"]
     with running([*EXTPROC, *words], log) as process:
-        wait_for(lambda: b"controller ready" in log.read_bytes(), process, log, 60.0)
+        wait_for(lambda: b"controller ready" in log.read_bytes(), process, log, 120.0)
         yield Alone(f"http://127.0.0.1:{port}/console/")
 
 

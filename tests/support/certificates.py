@@ -66,6 +66,11 @@ class Turning(Files):
             if not (self.directory / file.name).is_symlink():
                 (self.directory / file.name).symlink_to(f"..data/{file.name}")
 
+    @property
+    def now(self) -> Path:
+        """Where those of now are: from there all of them are of one turn, whoever turns meanwhile."""
+        return (self.directory / "..data").resolve()
+
     person = property(lambda self: self.directory / "person.pem")
     person_key = property(lambda self: self.directory / "person.key")
 
