@@ -41,7 +41,7 @@ def reached(xds: dict[str, Any] | None) -> str:
     """Whom the switch reaches, for a person who must not believe more than is so."""
     connected = sum(node["connected"] for node in xds["nodes"]) if xds is not None else 0
     if connected:
-        return f"{connected} Envoys are told now: their requests go to the default, and no router is asked (see `extproc status`)"
+        return f"Envoys that are told now: {connected}; their requests go to the default, and no router is asked (see `extproc status`)"
     return (
         "no Envoy is connected over xDS, so none can be told: while they answer, routers send canary traffic to stable; "
         "where they do not, use Envoy's runtime keys (docs/rollback.md)"

@@ -19,7 +19,7 @@ from rich.console import Group as Renderables
 from extproc import contract
 from extproc import spec as specs
 from extproc.cli import processor, render, run
-from extproc.cli.told import processor_picture, xds_picture
+from extproc.cli.told import processor_picture, readiness_picture, xds_picture
 from tests.support.envoy_stand import a_rollout, document
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "xds.md").read_text(encoding="utf-8")
@@ -79,8 +79,12 @@ def test_the_terminal_says_who_refused_and_who_switched_off() -> None:
     text = console.export_text(clear=False)
     assert "edge-1 refuses listeners: no database" in text
     assert "OFF since 1970-01-01 00:00:00 UTC, by ada: mad" in text
-    assert "31" in console.export_text(styles=True)
+    assert "\x1b[1;31m" in console.export_text(clear=False, styles=True)
+    slices = {"new": {"path": "/run/new.json", "message": "cannot be used: it is empty"}}
+    console.print(Renderables(*readiness_picture({"readiness": {"away": {}, "slices": slices}})))
+    assert "new: /run/new.json cannot be used: it is empty" in console.export_text()
+    assert readiness_picture({"readiness": {"away": {}, "slices": {}}}) == []
     assert xds_picture({"xds": None}) == []
     assert processor_picture({"processor": {"off": False}}) == []
     assert "none can be told" in processor.reached(None)
-    assert processor.reached({"nodes": [{"connected": True}, {"connected": False}]}).startswith("1 Envoys")
+    assert "told now: 1;" in processor.reached({"nodes": [{"connected": True}, {"connected": False}]})
