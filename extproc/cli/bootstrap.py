@@ -33,9 +33,9 @@ from extproc.render.settings import CA_BUNDLE
 XdsOption = Annotated[str, typer.Option("--xds", help="Where the controller tells (its --xds), as Envoy sees it: unix:PATH or HOST:PORT.")]
 NodeOption = Annotated[str, typer.Option(help="Name of this Envoy in status; each needs its own.", show_default="extproc-APPLICATION")]
 SotwOption = Annotated[bool, typer.Option("--sotw", help="Everything of a kind at each change (state of the world), not changes alone.")]
-XdsCaOption = Annotated[str, typer.Option(metavar="FILE", help="Authorities (PEM) that signed the controller's --xds-tls-cert.")]
+XdsCaOption = Annotated[str, typer.Option(metavar="FILE", help="Authorities (PEM) that signed the controller's --tls-cert.")]
 XdsNameOption = Annotated[str, typer.Option(metavar="NAME", help="What its certificate names; by default the host of --xds.")]
-XdsCertOption = Annotated[str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by --xds-tls-client-ca.")]
+XdsCertOption = Annotated[str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by its --tls-client-ca.")]
 XdsKeyOption = Annotated[str, typer.Option(metavar="FILE", help="Its key (PEM).")]
 
 

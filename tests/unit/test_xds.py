@@ -355,6 +355,6 @@ def test_a_port_that_is_open_to_the_network_is_refused() -> None:
     """Without mutual TLS nobody listens there, and the option is named as it is written."""
     app = typer.Typer()
     run.register(app)
-    done = CliRunner().invoke(app, ["controller", "--spec", "x.yaml", "--xds", "0.0.0.0:9973", "--xds-tls-key", "key.pem"])
+    done = CliRunner().invoke(app, ["controller", "--spec", "x.yaml", "--xds", "0.0.0.0:9973", "--tls-key", "key.pem"])
     assert isinstance(done.exception, SettingsError)
-    assert [problem.path for problem in done.exception.problems] == ["--xds-tls-cert", "--xds"]
+    assert [problem.path for problem in done.exception.problems] == ["--tls-cert", "--xds"]
