@@ -13,8 +13,6 @@ from extproc.cli.render import (
     ClientCertOption,
     ClientKeyOption,
     CollectorOption,
-    ControllerCaOption,
-    ControllerNameOption,
     FeedbackOption,
     OutputOption,
     ProfileOption,
@@ -23,7 +21,7 @@ from extproc.cli.render import (
     RouterOption,
     SamplerOption,
     WorkersOption,
-    peers,
+    router_tls,
     words_of,
 )
 from extproc.cli.write import SpecArgument, write_file
@@ -35,9 +33,9 @@ from extproc.render.settings import CA_BUNDLE
 XdsOption = Annotated[str, typer.Option("--xds", help="Where the controller tells (its --xds), as Envoy sees it: unix:PATH or HOST:PORT.")]
 NodeOption = Annotated[str, typer.Option(help="Name of this Envoy in status; each needs its own.", show_default="extproc-APPLICATION")]
 SotwOption = Annotated[bool, typer.Option("--sotw", help="Everything of a kind at each change (state of the world), not changes alone.")]
-XdsCaOption = Annotated[str, typer.Option(metavar="FILE", help="Authorities (PEM) that signed the controller's --tls-cert.")]
+XdsCaOption = Annotated[str, typer.Option(metavar="FILE", help="Authorities (PEM) that signed the controller's --xds-tls-cert.")]
 XdsNameOption = Annotated[str, typer.Option(metavar="NAME", help="What its certificate names; by default the host of --xds.")]
-XdsCertOption = Annotated[str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by --tls-client-ca.")]
+XdsCertOption = Annotated[str, typer.Option(metavar="FILE", help="Mutual TLS: Envoy's chain (PEM), signed by --xds-tls-client-ca.")]
 XdsKeyOption = Annotated[str, typer.Option(metavar="FILE", help="Its key (PEM).")]
 
 
@@ -57,8 +55,6 @@ def bootstrap(
     router_name: RouterNameOption = "",
     client_cert: ClientCertOption = "",
     client_key: ClientKeyOption = "",
-    controller_ca: ControllerCaOption = "",
-    controller_name: ControllerNameOption = "",
     xds_ca: XdsCaOption = "",
     xds_name: XdsNameOption = "",
     xds_cert: XdsCertOption = "",
@@ -69,26 +65,23 @@ def bootstrap(
     from extproc import spec as specs
     from extproc.transport import parse_address
 
-    for address in (router, *(one for several in (xds, collector, sampler, feedback) for one in several.split(","))):
+    for address in (xds, router, collector, sampler, feedback):
         parse_address(address)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
-    tls |= {"--controller-ca": controller_ca, "--controller-name": controller_name, "--secrets": ""}
     own = {"--xds-ca": xds_ca, "--xds-name": xds_name, "--xds-cert": xds_cert, "--xds-key": xds_key}
     chosen = {"--xds": xds, "--node": node, "--router": router, "--workers": str(workers), "--collector": collector}
     chosen |= {"--sampler": sampler, "--feedback": feedback, "--profile": profile.value, "--ca-bundle": ca_bundle}
     words = words_of("bootstrap", str(spec), chosen | tls | own)
     made_by = shlex.join([*words, "--sotw"] if sotw else words)
     loaded = specs.read(str(spec))
-    to_router, to_controller = peers(tls, router)
     settings = EnvoySettings(
         contract.endpoints(router, workers),
         collector,
         profile,
         ca_bundle,
-        router_tls=to_router,
+        router_tls=router_tls(tls, router),
         sampler=sampler,
         feedback=feedback,
-        controller_tls=to_controller,
     )
     way = XdsSettings(xds, node or f"extproc-{loaded.application.name}", not sotw, _xds_tls(own, xds))
     text = bootstrap_yaml(loaded, settings, way, made_by)
@@ -101,7 +94,7 @@ def bootstrap(
 def _xds_tls(given: dict[str, str], address: str) -> RouterTls | None:
     """What the four options mean together: the same as the router's; raises SettingsError where they contradict each other."""
     try:
-        return peers({**given, "--controller-ca": "", "--controller-name": "", "--secrets": ""}, address.split(",")[0])[0]
+        return router_tls(given, address)
     except SettingsError as error:
         named = {"--router-ca": "--xds-ca", "--router-name": "--xds-name", "--client-cert": "--xds-cert", "--client-key": "--xds-key"}
         hints = {old: f"add {new}" for old, new in named.items()}
