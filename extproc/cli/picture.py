@@ -13,7 +13,7 @@ from rich.text import Text
 
 from extproc.cli.findings import bar, findings_picture
 from extproc.cli.shadowed import shadow_picture
-from extproc.cli.told import processor_picture, xds_picture
+from extproc.cli.told import processor_picture, readiness_picture, xds_picture
 
 EXPOSED = ("progressing", "paused", "awaiting_approval")
 STYLES = {
@@ -53,7 +53,7 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
         parts.append(Panel(_controllers(status), title="Controllers", title_align="left", border_style="dim", padding=(0, 1)))
     parts += xds_picture(status)
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
-    return Group(*_silence(status["stale"]), *processor_picture(status), *parts)
+    return Group(*_silence(status["stale"]), *processor_picture(status), *readiness_picture(status), *parts)
 
 
 def _wrong(title: str, told: str, problems: Sequence[dict[str, Any]]) -> RenderableType:

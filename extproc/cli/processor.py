@@ -27,12 +27,25 @@ def _processor() -> None:
 
 def off(why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
     """Envoys that ask over xDS ask the router nothing any more: every request goes to its default. It stays off until it is switched on."""
-    _told(Client(api, token_file).switch("off", why, who()), "is off: every request goes to its default")
+    client = Client(api, token_file)
+    _told(client.switch("off", why, who()), "is off")
+    typer.echo(reached(client.status()["xds"]))
 
 
 def on(why: WhyOption, api: ApiOption = DEFAULT_API, token_file: TokenOption = None) -> None:
     """Ask the router again."""
     _told(Client(api, token_file).switch("on", why, who()), "is on")
+
+
+def reached(xds: dict[str, Any] | None) -> str:
+    """Whom the switch reaches, for a person who must not believe more than is so."""
+    connected = sum(node["connected"] for node in xds["nodes"]) if xds is not None else 0
+    if connected:
+        return f"Envoys that are told now: {connected}; their requests go to the default, and no router is asked (see `extproc status`)"
+    return (
+        "no Envoy is connected over xDS, so none can be told: while they answer, routers send canary traffic to stable; "
+        "where they do not, use Envoy's runtime keys (docs/rollback.md)"
+    )
 
 
 def _told(answer: dict[str, Any], said: str) -> None:

@@ -24,6 +24,16 @@ def processor_picture(status: dict[str, Any]) -> list[RenderableType]:
     return [Panel(Group(*lines), title="[bold]Processor[/bold]", title_align="left", border_style="bold red", padding=(0, 1))]
 
 
+def readiness_picture(status: dict[str, Any]) -> list[RenderableType]:
+    """Files of endpoints that are not in force; a canary that is away is told by its rollout."""
+    slices = (status.get("readiness") or {"slices": {}})["slices"]
+    if not slices:
+        return []
+    lines = [Text("are not in force, the last good endpoints stay", style="bold red")]
+    lines += [Text(f"{cluster}: {one['path']} {one['message']}") for cluster, one in slices.items()]
+    return [Panel(Group(*lines), title="[bold]Endpoints[/bold]", title_align="left", border_style="bold red", padding=(0, 1))]
+
+
 def xds_picture(status: dict[str, Any]) -> list[RenderableType]:
     """One line for each Envoy; nothing where none is told over xDS."""
     xds = status.get("xds")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import grpc
 import orjson
 import pytest
+import typer
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
 from envoy.service.discovery.v3 import discovery_pb2
+from typer.testing import CliRunner
 
 from extproc import contract, spec
+from extproc.cli import run
 from extproc.controller.xds import messages
 from extproc.controller.xds.fleet import Fleet, Offer
 from extproc.controller.xds.resources import TYPE_URLS, Resources, resources
 from extproc.controller.xds.server import MOST_SETTINGS, XdsServer
 from extproc.controller.xds.stream import Heard, Stream
 from extproc.domain import Spec
+from extproc.errors import SettingsError
 from extproc.render import EnvoySettings, Profile, RenderError, RouterTls, envoy_document, envoy_yaml
 from extproc.render.bootstrap import METADATA, settings_told, told
 from extproc.render.discovered import SKIP_ALL, Part, discovered
@@ -312,3 +319,42 @@ def test_requests_and_answers_of_both_protocols() -> None:
     assert {one.resource.type_url for one in answer.resources} == {TYPE_URLS[Part.CLUSTER]}
     whole = discovery_pb2.DiscoveryResponse.FromString(messages.said(reply, False))
     assert (whole.version_info, len(whole.resources), whole.nonce) == (reply.version, len(reply.resources), reply.nonce)
+
+
+# --------------------------------------------------------------------------------------------------------------------- server
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (b"\xff\xff", "no request"),
+        (b"", "node.id"),
+        (discovery_pb2.DiscoveryRequest(node={"id": "edge"}).SerializeToString(), "render bootstrap"),
+    ],
+)
+def test_who_is_no_envoy_of_ours_is_told_so(message: bytes, why: str, tmp_path: Path) -> None:
+    """A stream that begins with what cannot be understood ends with the reason; the server goes on."""
+
+    async def asked() -> grpc.aio.AioRpcError:
+        server = XdsServer(parse_address(f"unix:{tmp_path}/x.sock"), loaded(written()))
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"unix:{tmp_path}/x.sock") as channel:
+                stream = channel.stream_stream(contract.XDS_METHOD)(iter([message]))
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await stream.read()
+                assert server.fleet.nodes == {}
+                return refused.value
+        finally:
+            await server.stop()
+
+    error = asyncio.run(asked())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert why in (error.details() or "")
+
+
+def test_a_port_that_is_open_to_the_network_is_refused() -> None:
+    """Without mutual TLS nobody listens there, and the option is named as it is written."""
+    app = typer.Typer()
+    run.register(app)
+    done = CliRunner().invoke(app, ["controller", "--spec", "x.yaml", "--xds", "0.0.0.0:9973", "--tls-key", "key.pem"])
+    assert isinstance(done.exception, SettingsError)
+    assert [problem.path for problem in done.exception.problems] == ["--tls-cert", "--xds"]
