@@ -1,17 +1,16 @@
-// Custom resources against the published schemas: values by the validator that a package has, unknown fields by its types, since a schema
-// of Kubernetes lets them through. In: a JSON list of [package, object]. Out: a JSON list of lists of faults, in the same order.
+// Documents against published schemas: fields by a package's types, since a schema of Kubernetes lets unknown ones through, and values by
+// the validator of custom resources. In: a JSON list of [module, type, model or null, document]. Out: a list of lists of faults.
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import ts from "typescript";
 
 const given = JSON.parse(readFileSync(0, "utf8"));
-const place = (pack, one) => `${pack}/${one.apiVersion}/${one.kind}`;
-
-const values = await Promise.all(
-  given.map(async ([pack, one]) => {
-    const model = await import(place(pack, one));
+const faults = await Promise.all(
+  given.map(async ([module, , model, one]) => {
+    if (model === null) return [];
+    const found = await import(module);
     try {
-      new model[one.kind](one).validate();
+      new found[model](one).validate();
       return [];
     } catch (problem) {
       return [problem.message];
@@ -20,10 +19,10 @@ const values = await Promise.all(
 );
 
 const lines = given.map(
-  ([pack, one], index) =>
-    `import { I${one.kind} as Kind${index} } from "${place(pack, one)}"; export const one${index}: Kind${index} = ${JSON.stringify(one)};`,
+  ([module, type, , one], index) =>
+    `import type { ${type} as Type${index} } from "${module}"; export const one${index}: Type${index} = ${JSON.stringify(one)};`,
 );
-const file = resolve("objects.ts");
+const file = resolve("documents.ts");
 const options = {
   strict: true, noEmit: true, skipLibCheck: true, target: ts.ScriptTarget.ES2022,
   module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext,
@@ -36,6 +35,6 @@ const program = ts.createProgram([file], options, host);
 for (const found of ts.getPreEmitDiagnostics(program)) {
   const message = ts.flattenDiagnosticMessageText(found.messageText, " ");
   if (found.file === undefined) throw new Error(message);
-  values[found.file.getLineAndCharacterOfPosition(found.start).line].push(message);
+  faults[found.file.getLineAndCharacterOfPosition(found.start).line].push(message);
 }
-process.stdout.write(JSON.stringify(values));
+process.stdout.write(JSON.stringify(faults));

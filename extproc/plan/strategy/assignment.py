@@ -58,19 +58,22 @@ def source(one: Source) -> str:
 
 
 def _stickiness(rollout: Rollout) -> Iterator[str]:
-    unit = rollout.unit
-    places = ", then ".join(source(one) for one in unit.sources) or "nothing: each request is drawn anew"
-    yield f"**Unit:** {prose(unit.kind)}, by {places}."
+    unit, drawn = rollout.unit, not rollout.unit.sources
+    places = "drawn anew each time" if drawn else f"by {', then '.join(source(one) for one in unit.sources)}"
+    yield f"**Unit:** {prose(unit.kind)}, {places}."
     if unit.cookie is not None:
         yield f"**Anonymous:** {_cookie(unit.cookie)} is set by Envoy; until it comes back, such requests are no evidence of users."
     hashed = (
         "xxh3_64" if rollout.bucket is Bucketing.EXTPROC else f"the hash of {rollout.bucket.value}, so that its flags see the same people"
     )
-    yield f"**Ring:** {hashed}, with salt {code(rollout.salt)}. Whoever meets the canary in a phase meets it in every later one."
+    stays = "The same people may meet both models" if drawn else "Whoever meets the canary in a phase meets it in every later one"
+    yield f"**Ring:** {hashed}, with salt {code(rollout.salt)}. {stays}."
     if rollout.holdback:
         yield f"**Holdback:** {percent(rollout.holdback)} stay on stable at 100%, to be compared with for long."
     conversation = rollout.conversation
-    if conversation is None:
+    if conversation is None and drawn:
+        yield "**Open conversations:** each of their requests is drawn anew."
+    elif conversation is None:
         yield "**Open conversations:** move with their unit when a phase or a rollback moves it."
     else:
         place = _cookie(conversation.cookie) if conversation.cookie is not None else f"header {code(conversation.header or '')}"

@@ -12,11 +12,13 @@ from extproc.release.sentences import percent
 
 def parts(spec: Spec, rollout: Rollout, made: Plan) -> list[str]:
     """The sections about phases and about a total failure."""
-    head = ("phase", "share", f"{many(rollout)} a day", "canary requests a day", "asks for", "and evidence from", "at least", "at most")
+    whose = () if many(rollout) == REQUESTS else (f"{many(rollout)} a day",)
+    head = ("phase", "share", *whose, "canary requests a day", "asks for", "and evidence from", "at least", "at most")
+    last = len(head) - 1
     pairs = list(zip(rollout.phases, made.phases, strict=True))
     found = [
         "### Phases",
-        table(head, [_phase(rollout, phase, one) for phase, one in pairs], right=(1, 2, 3, 6, 7)),
+        table(head, [_phase(rollout, phase, one) for phase, one in pairs], right=(*range(1, last - 3), last - 1, last)),
         *_shadow(rollout, made),
         _assumed(),
         "### If the canary fails",
@@ -64,8 +66,8 @@ def _phase(rollout: Rollout, phase: Phase, one: PhasePlan) -> tuple[str, ...]:
     least = {REQUESTS: phase.min_requests}
     least[many(rollout)] = max(phase.min_units, least.get(many(rollout), 0))
     asked = ", ".join([lasting(phase.min_dwell), *(f"{number:,} {what}" for what, number in reversed(least.items()))])
-    numbers = (percent(one.share), f"{one.units:,.0f}", f"{one.requests:,.0f}")
-    return prose(one.name), *numbers, asked, evidence, waited(one.seconds), lasting(phase.max_dwell)
+    numbers = [f"{one.requests:,.0f}"] if many(rollout) == REQUESTS else [f"{one.units:,.0f}", f"{one.requests:,.0f}"]
+    return prose(one.name), percent(one.share), *numbers, asked, evidence, waited(one.seconds), lasting(phase.max_dwell)
 
 
 def _failure(spec: Spec, rollout: Rollout, one: PhasePlan) -> tuple[str, ...]:
