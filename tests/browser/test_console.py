@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -153,7 +154,7 @@ def test_a_release_begins_with_its_shadow(stand: ConsoleStand, browser: Browser)
         expect(page.locator(".money")).to_contain_text("copies that nobody gets")
         page.evaluate(AXE)
         for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=theme)
             _accessible(page, f"shadow {theme}")
         act(page, "seen enough", "Promote to 25%")
         page.keyboard.press("Escape")
@@ -186,8 +187,13 @@ def test_a_release_is_followed_without_a_login(stand: ConsoleStand, browser: Bro
 
 
 def test_cohorts_and_money_are_told(stand: ConsoleStand, browser: Browser) -> None:
-    """Errors of both arms by cohort; what it has cost so far and will have when it is completed; a part of the chart on demand."""
-    with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
+    """Errors of both arms by cohort; what it has cost so far and will have when it is completed; a part of the chart on demand; instants in
+    the reader's own zone, with UTC beside them."""
+    with opened(browser, f"{stand.address}#/release/{stand.rollout}", timezone_id="Asia/Kolkata", locale="en-GB") as page:
+        at = page.locator(".timeline time").first
+        utc = datetime.fromisoformat(str(at.get_attribute("datetime")))
+        expect(at).to_have_text((utc + timedelta(hours=5, minutes=30)).strftime("%H:%M:%S"))
+        expect(at).to_have_attribute("title", f"{utc:%Y-%m-%d %H:%M:%S} UTC")
         everyone = page.locator("tr[data-key=everyone]")
         expect(everyone).to_contain_text(re.compile("%[0-9,]+ of [0-9,]+.*%[0-9,]+ of [0-9,]+"))
         rows = page.locator(".money tr")
@@ -217,6 +223,25 @@ def test_the_fleet(stand: ConsoleStand, browser: Browser) -> None:
         expect(router).to_contain_text(re.compile("[0-9.]+ (µs|ms) / [0-9.]+ (µs|ms)"))
         expect(page.locator("main")).to_contain_text("Failed open")
         expect(page.locator("main")).to_contain_text("every second, lag")
+
+
+def test_controllers_that_stand_by_are_shown(stand: ConsoleStand, browser: Browser) -> None:
+    """Where the status document names several: who leads, and how long ago each was heard of. A name is text, whatever is in it."""
+    document = stand.ask("GET", "/v1/status").json()
+    document["controllers"] = [
+        {"name": "one", "leader": True, "age": 0.2, "version": "0.1.0"},
+        {"name": SCRIPT, "leader": False, "age": 7.0, "version": "0.1.0"},
+    ]
+    document["routers"][0]["router"] = SCRIPT
+    told = b"event: status\ndata: " + orjson.dumps({**document, "stale": 0}) + b"\n\n"
+    with opened(browser, "about:blank", away=True) as page:
+        page.route("**/v1/live", lambda route: route.fulfill(body=told, content_type="text/event-stream"))
+        page.goto(f"{stand.address}#/fleet")
+        expect(page.locator("tr[data-key=one]")).to_contain_text("leads")
+        other = page.get_by_role("row", name=SCRIPT).filter(has_text="stands by")
+        expect(other).to_contain_text("7 s ago")
+        expect(page.get_by_role("row", name=SCRIPT).filter(has_text="workers")).to_be_visible()
+        assert page.locator("main img, main script").count() == 0
 
 
 def test_the_keyboard_is_enough_to_act(stand: ConsoleStand, browser: Browser) -> None:
@@ -440,7 +465,7 @@ def test_a_day_of_history_is_drawn(stand: ConsoleStand, browser: Browser) -> Non
         page.route("**/v1/history*", lambda route: route.fulfill(body=body, content_type="application/json"))
         page.goto(f"{stand.address}#/release/{stand.rollout}")
         expect(page.locator(".chart canvas")).to_be_visible()
-        expect(page.locator("#evidence ~ p").last).to_contain_text("Since 23 h")
+        expect(page.locator("#evidence ~ p").last).to_contain_text(re.compile("Since (23 h|1 d)"))  # what is live is added
 
 
 def test_the_keyboard_is_enough(stand: ConsoleStand, browser: Browser) -> None:

@@ -98,7 +98,7 @@ function options(gates, width, held, name) {
   const grid = { stroke: colour("--rule"), width: 1 };
   const font = "12px system-ui, sans-serif";
   return {
-    width, height: HEIGHT,
+    width, height: HEIGHT, padding: [10, 34, 0, 0],
     cursor: { drag: { x: true, y: false, setScale: false }, bind: { dblclick: (plot) => () => { within(name, 0); plot.setData(plot.data); } } },
     scales: { x: { time: true, range: (_, low, high) => ends(name, low, high) }, y: { range: (_, low, high) => [Math.min(-2, Math.floor(low ?? -2)), Math.max(0.4, (high ?? 0) + 0.2)] } },
     axes: [
@@ -129,6 +129,7 @@ function drawn(plot, name) {
 function marks(plot, columns, colour) {
   const { ctx, bbox } = plot;
   ctx.save();
+  ctx.setLineDash([]);
   ctx.lineWidth = 2 * devicePixelRatio;
   ctx.strokeStyle = colour("--bad");
   const limit = plot.valToPos(0, "y", true);
