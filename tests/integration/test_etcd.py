@@ -16,6 +16,7 @@ from extproc.controller.loop import Loop
 from extproc.domain import Action, Heartbeat
 from extproc.errors import ConflictError, StoreError
 from extproc.store import SharedStore, open_shared
+from extproc.store.etcd import store as etcd_store
 from tests.integration.test_reload import NEW, OLD, ROLLOUT, TEXT, started
 from tests.integration.test_router import cluster, decide, llm_request
 from tests.support import certificates
@@ -282,7 +283,7 @@ def test_a_router_serves_from_etcd_follows_it_and_outlives_it(tmp_path: Path, st
 
 
 # --------------------------------------------------------------------------------------------------------------------- passwords
-def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack) -> None:
+def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS both ways and a user of etcd's with a role for one prefix; a token that etcd has forgotten is fetched again; what does not fit is
     told as what it is."""
     files = certificates.write(tmp_path / "tls", name="127.0.0.1")
@@ -314,9 +315,12 @@ def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack) -> None:
             (url.replace("password_file=", "password_file=/none"), "store.file"),
             (server.url("shop", tmp_path, user).replace("timeout=30", "timeout=1"), "store.away"),
         ):
+            if id_ == "store.away":
+                monkeypatch.setattr(etcd_store, "OPEN_TIMEOUT", 1.0)
             with pytest.raises(StoreError) as caught:
                 open_shared(wrong, writer=True)
             assert problem(caught)[0] == id_
+        monkeypatch.undo()
         (tmp_path / "password").write_text("wrong")
         with pytest.raises(StoreError) as caught:
             open_shared(url)

@@ -39,7 +39,8 @@ class Lease:
     async def ensure(self, until: float) -> int:
         """A living lease's id: the one there was where etcd still has it, else a new one. Raises as Client.call does."""
         if self.id and not self.alive:
-            await self._renew(until)
+            # At one node, so not for all of the time.
+            await self._renew(min(until, monotonic() + self._ttl / PARTS))
         if not self.id:
             self._stop()
             sent = monotonic()
