@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,8 @@ def _ready(one: Mapping[str, Any], port: str | None) -> Iterator[tuple[str, int]
         raise ValueError(f"{number!r} is no port")
     for endpoint in map(_mapping, one.get("endpoints") or []):
         if _mapping(endpoint.get("conditions") or {}).get("ready") is not False:
-            yield from ((str(address), number) for address in endpoint.get("addresses") or [])
+            # Envoy would refuse what is no address, and with it all other changes.
+            yield from ((str(ip_address(address)), number) for address in endpoint.get("addresses") or [])
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -8,15 +8,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from rich.console import Console
 
 from extproc import contract
 from extproc import spec as specs
+from extproc.cli.picture import picture
 from extproc.demo.processes import free_port
 from extproc.render import EnvoySettings
 from extproc.render.bootstrap import XdsSettings, bootstrap_yaml
@@ -52,11 +55,17 @@ class Whole:
     def extproc(self, *words: str) -> str:
         """What a command says; fails where it fails."""
         environment = {**os.environ, contract.STORE_ENVIRONMENT: self.store, contract.API_ENVIRONMENT: f"http://127.0.0.1:{self.api_port}"}
-        environment |= {contract.ACTOR_ENVIRONMENT: "ada", "COLUMNS": "160"}
         command = [sys.executable, "-m", "extproc", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+        environment[contract.ACTOR_ENVIRONMENT] = "ada"
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def seen(self) -> str:
+        """What `extproc status` shows."""
+        console = Console(record=True, width=160, file=StringIO())
+        console.print(picture(self.status(), self.api("/v1/journal")["entries"]))
+        return console.export_text()
 
     def api(self, path: str) -> Any:
         """A document of the API; nothing while it does not answer."""
@@ -164,10 +173,10 @@ def test_a_person_switches_the_processor_off_and_on(whole: Whole) -> None:
     assert "told now: 1;" in said
     until(lambda: whole.answered() == {"old"})
     until(lambda: (asked := whole.decided()) == (whole.answered() and whole.decided()) and asked)
-    picture = whole.extproc("status")
-    assert "OFF since" in picture
-    assert "the router is mad" in picture
-    assert "edge-1" in picture
+    shown = whole.seen()
+    assert "OFF since" in shown
+    assert "the router is mad" in shown
+    assert "edge-1" in shown
     (entry,) = [one for one in whole.api("/v1/journal")["entries"] if one["action"] == "switch_off"]
     assert (entry["actor"], entry["why"], entry["rollout"]) == ("ada", "the router is mad", "chat")
     assert whole.act("off")["repeated"]

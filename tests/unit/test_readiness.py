@@ -71,6 +71,7 @@ def test_what_is_ready_is_read_in_every_form(text: str, found: tuple[str, ...]) 
         ("a: [", "neither JSON nor YAML"),
         (text_of(a_slice("a", "10.0.0.1", ports=[{"name": "http", "port": 1}, {"name": "grpc", "port": 2}])), "http, grpc"),
         (text_of(a_slice("a", "10.0.0.1", ports=[{"port": "http"}])), "no port"),
+        (text_of(a_slice("a", "new.example")), "new.example"),
     ],
 )
 def test_what_is_no_slice_is_refused(text: str, why: str) -> None:

@@ -274,6 +274,20 @@ def test_without_a_good_one_what_is_refused_stays() -> None:
     assert Part.ROUTES in one.node.accepted
 
 
+def test_a_refusal_ends_when_what_was_refused_has_gone_without_another_spec() -> None:
+    """Endpoints of a file change under the same Spec: who refused them and accepts the next ones has everything again."""
+    (a, of_a), (_, other_endpoints) = offers(9001, 9002)
+    fleet, offer = Fleet(), Offer(a, of_a)
+    one = Said(fleet, offer, "one")
+    one.ask(refuses=Part.ENDPOINTS)
+    assert offer.refused is not None
+    offer.new = other_endpoints
+    fleet.aim(one.node)
+    one.take()
+    assert offer.refused is None
+    assert (one.node.refusal, one.node.has_all) == (None, a.digest)
+
+
 def test_a_spec_of_which_nothing_can_be_made_leaves_the_last_one() -> None:
     """It is told why; the next one that can be made takes its place."""
     first, elsewhere = loaded(written()), copy.deepcopy(written())
@@ -355,6 +369,6 @@ def test_a_port_that_is_open_to_the_network_is_refused() -> None:
     """Without mutual TLS nobody listens there, and the option is named as it is written."""
     app = typer.Typer()
     run.register(app)
-    done = CliRunner().invoke(app, ["controller", "--spec", "x.yaml", "--xds", "0.0.0.0:9973", "--tls-key", "key.pem"])
+    done = CliRunner().invoke(app, ["controller", "--spec", "x.yaml", "--xds", "0.0.0.0:9973"])
     assert isinstance(done.exception, SettingsError)
-    assert [problem.path for problem in done.exception.problems] == ["--tls-cert", "--xds"]
+    assert [problem.path for problem in done.exception.problems] == ["--xds"]

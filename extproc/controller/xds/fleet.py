@@ -31,6 +31,8 @@ class Offer:
     new: Resources
     refused: Refusal | None = None
     """The first refusal of what is new."""
+    refused_by: str = ""
+    """Name of that Envoy."""
     good_spec: Spec | None = None
     """The last one whose configuration was accepted as a whole; None before there is one."""
     good: Resources | None = None
@@ -121,10 +123,13 @@ class Fleet:
         if stream.refusal is not None:
             node.refusal = stream.refusal
             if node.digest == offer.digest and offer.refused is None:
-                offer.refused = stream.refusal
+                offer.refused, offer.refused_by = stream.refusal, node.id
                 return True
         elif stream.complete:
             node.has_all = node.digest
+            if node.digest == offer.digest and offer.refused_by == node.id:
+                # What was wrong was no part of the Spec, and is not there any more: endpoints of a file.
+                offer.refused, offer.refused_by = None, ""
             if node.digest == offer.digest and offer.refused is None:
                 node.refusal, offer.good_spec, offer.good = None, offer.spec, offer.new
         return False
