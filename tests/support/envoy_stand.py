@@ -208,7 +208,7 @@ def _ready(client: httpx.Client, port: int) -> bool:
     return False
 
 
-def wait_for(condition: Any, process: subprocess.Popen[bytes], log: Path, patience: float = 20.0) -> None:
+def wait_for(condition: Any, process: subprocess.Popen[bytes], log: Path, patience: float = 60.0) -> None:
     """Until the condition holds; fails with the process's log if it ends or time is over."""
     deadline = time.monotonic() + patience
     while not condition():
