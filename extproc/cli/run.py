@@ -123,7 +123,8 @@ def router(
     transport: TransportOption = TransportName.NATIVE,
     phase: Annotated[str | None, typer.Option(help="Without a store: serve every rollout at this phase, such as 50%.")] = None,
     store: Annotated[
-        str | None, typer.Option(help="Follow Spec and State in this store: sqlite:/var/lib/extproc/extproc.db, or etcd://HOST:2379/extproc.")
+        str | None,
+        typer.Option(help="Follow Spec and State in this store: sqlite:/var/lib/extproc/extproc.db, or etcd://HOST:2379/extproc."),
     ] = None,
     metrics_port: MetricsOption = contract.DEFAULT_METRICS_PORT,
     tls_cert: CertificateOption = "",
