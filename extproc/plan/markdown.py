@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_SPECIAL: Final = re.compile(r"([\\`*_\[\]<>|~&!#$])")
+_SPECIAL: Final = re.compile(r"([\\`*\[\]<>|~&!#$]|(?<!\w)_|_(?!\w))")
+"""An underscore within a word is none: names of measures stay as they are."""
 _UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """Controls, ends of lines and changes of direction: a line of the plan is one line."""
 
