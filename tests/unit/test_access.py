@@ -265,7 +265,7 @@ def test_a_refused_attempt_is_counted_and_told_without_a_secret(api: Peopled, ca
     api.ask("POST", "/console/v1/login", "", OURS, json={"name": "x", "token": "another-guess"})
     api.ask("POST", f"/console/v1/rollouts/{NAME}/rollback", "", {**api.session(Role.ADMIN), "sec-fetch-site": "cross-site"})
     said = [record.getMessage() for record in caplog.records if record.name.endswith("access.gate")]
-    assert f"refused: vera (viewer) may not POST /v1/rollouts/{NAME}/rollback, which is for operator" in said
+    assert "refused: vera (viewer) may not POST /v1/rollouts/{name}/rollback, which is for operator" in said
     assert len(said) == 4
     metrics = api.ask("GET", "/metrics").text
     for reason, count in (("role", 1), ("credential", 2), ("site", 1)):

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from extproc import contract
 from extproc.controller.access.people import Access, OneToken, People, Who, names_in, read_people
 from extproc.controller.access.roles import Role
+from extproc.controller.talk import KNOWN
 from extproc.errors import Problem, SettingsError
 from extproc.runtime import FileState, Followed
 from extproc.runtime.http import CERTIFICATE
@@ -107,5 +108,10 @@ def read_access(path: str) -> People:
 
 
 def _shown(request: Request) -> str:
-    """The path without a query, in which ids of users may stand."""
-    return request.url.path[:120]
+    """The path, without its query and without whatever in it is not a word of ours: what somebody has typed there by mistake may be
+    anything, a key as well."""
+    path: str = request.scope["path"]
+    for name, given in request.path_params.items():
+        if given not in KNOWN:
+            path = path.replace(f"/{given}", f"/{{{name}}}")
+    return path
