@@ -49,7 +49,7 @@ def picture(status: dict[str, Any], journal: Sequence[dict[str, Any]], lines: in
     if status["users"]["feedback"] is not None:
         parts.append(Panel(users_picture(status["users"]), title="Users", title_align="left", border_style="dim", padding=(0, 1)))
     parts.append(Panel(_routers(status), title="Routers", title_align="left", border_style="dim", padding=(0, 1)))
-    if len(status["controllers"]) > 1:
+    if len(status.get("controllers", ())) > 1:
         parts.append(Panel(_controllers(status), title="Controllers", title_align="left", border_style="dim", padding=(0, 1)))
     parts += xds_picture(status)
     parts.append(Panel(journal_table(journal[:lines]), title="Journal", title_align="left", border_style="dim"))
