@@ -7,7 +7,8 @@ it has taken connections and reads no more. Copying is switched by Envoy's runti
 such turns of a second or two, so that whatever else disturbs the machine for longer than that meets both sides alike; both turns of a
 pair have the same instants and users. The P99 of a side is that of all its turns of one alternation, and the interval of the difference
 is Student's t over the alternations. On a virtual machine P99 is made by whoever else runs on its host: pairs of turns in which more than
-a hundredth of the CPUs' time was stolen count for neither side. Envoy's memory is read before and after. A section of `make proof` (sampling).
+a hundredth of the CPUs' time was stolen count for neither side. Envoy's memory is read before and after. A section of `make proof`
+(sampling).
 """
 
 from __future__ import annotations
@@ -189,7 +190,7 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
     lines = [
         f"{measured:,} requests at {rate:g}/s through the real Envoy, all of them copied or none, in {len(blocks)} turns of {seconds:g} s,",
         f"{len(alternations)} alternations; the sampler {'takes the copies' if alive else 'is stopped (SIGSTOP) and takes nothing'}.",
-        f"In {len(calm) // 2} of {len(pairs)} pairs of turns others on the same host took at most {STOLEN:.0%} of the CPUs' time. Of these:",
+        f"In {len(calm) // 2} of {len(pairs)} pairs of turns others on its host took at most {STOLEN:.0%} of the CPUs' time. Of these:",
         "",
         "| latency | not copied | copied | difference | 95 % interval |",
         "| --- | ---: | ---: | ---: | --- |",
