@@ -128,7 +128,8 @@ def _by_cohort(desk: Desk, state: RolloutState) -> list[dict[str, Any]]:
     for cohort in desk.rollout.cohorts:
         log_e, measure = alone.get(cohort.name, (None, None))
         out = cohort.name in state.cohorts_out
-        share = shares[cohort.name] if state.status.exposes and not out else 0.0
+        share = shares[cohort.name] if state.status.exposes else share_now(desk, state)
+        share = 0.0 if out else share
         units = evidence.met.get(cohort.name, 0)
         ended = evidence.visit.cohorts.get(cohort.name, {})
         arms = {name: _ended(ended.get(name, Ended())) for name in evidence.arms}
