@@ -27,6 +27,7 @@ this process's own series; an act is refused, with what a person can do instead.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ class Api:
     def __init__(self, client: BrainClient, journal: JournalReader, token: str, access: str = "") -> None:
         """`access`: the file of people; without it the token is everybody's."""
         self._client = client
-        self.gate = Gate(token, access)
+        self.gate = Gate(token, access, self._rollouts)
         self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
         self._entries = journal
         self._explainer = StoredExplainer(journal.url)
@@ -134,6 +135,11 @@ class Api:
         """A browser shows its certificate for every page, so another site's page could ask in its user's name; a token it does not have."""
         by_page = "authorization" not in request.headers and ("origin" in request.headers or "sec-fetch-site" in request.headers)
         return foreign(request) if by_page else None
+
+    def _rollouts(self) -> Container[str]:
+        """Those that are known without asking."""
+        known = self._status_watch.last
+        return known.document["rollouts"] if known is not None else ()
 
     async def _health(self, _: Request) -> Response:
         try:

@@ -260,12 +260,13 @@ def test_who_looks_at_data_of_people_is_on_record(api: Peopled, caplog: pytest.L
 def test_a_refused_attempt_is_counted_and_told_without_a_secret(api: Peopled, caplog: pytest.LogCaptureFixture) -> None:
     """Who may not is named with what he wanted; of whoever is nobody, nothing is repeated. The Journal does not know of it."""
     caplog.set_level(logging.DEBUG)
+    assert api.as_(Role.VIEWER, "GET", "/v1/status").status_code == 200, "the API knows the rollouts' names, which may be logged"
     api.as_(Role.VIEWER, "POST", f"/v1/rollouts/{NAME}/rollback", json={"why": "hush"})
     api.ask("POST", f"/v1/rollouts/{NAME}/rollback", "guessed-token", json={"why": "hush"})
     api.ask("POST", "/console/v1/login", "", OURS, json={"name": "x", "token": "another-guess"})
     api.ask("POST", f"/console/v1/rollouts/{NAME}/rollback", "", {**api.session(Role.ADMIN), "sec-fetch-site": "cross-site"})
     said = [record.getMessage() for record in caplog.records if record.name.endswith("access.gate")]
-    assert "refused: vera (viewer) may not POST /v1/rollouts/{name}/rollback, which is for operator" in said
+    assert f"refused: vera (viewer) may not POST /v1/rollouts/{NAME}/rollback, which is for operator" in said
     assert len(said) == 4
     metrics = api.ask("GET", "/metrics").text
     for reason, count in (("role", 1), ("credential", 2), ("site", 1)):

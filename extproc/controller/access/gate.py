@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Final
 
@@ -33,8 +34,10 @@ log = logging.getLogger(__name__)
 class Gate:
     """Of one API."""
 
-    def __init__(self, token: str, path: str = "") -> None:
-        """`path`: the file of people; without it the token is everybody's. While a file is bad that was never good, nobody comes in."""
+    def __init__(self, token: str, path: str = "", rollouts: Callable[[], Container[str]] = frozenset) -> None:
+        """`path`: the file of people; without it the token is everybody's. While a file is bad that was never good, nobody comes in.
+        `rollouts`: names that may be logged, because they are the Spec's."""
+        self._rollouts = rollouts
         self.state = FileState.of(path)
         self.has_people = bool(path)
         """True where each person has a credential, so that nobody says his own name."""
@@ -68,7 +71,7 @@ class Gate:
         """Why this person may not; counted and logged. None where he may; what is an admin's is logged then too: who saw data of people."""
         if who.role.may(needed):
             if needed is Role.ADMIN:
-                log.info("allowed: %s (%s), %s %s", who.name or "whoever has the token", who.role, request.method, _shown(request))
+                log.info("allowed: %s (%s), %s %s", who.name or "whoever has the token", who.role, request.method, self._shown(request))
             return None
         self.refused("role", request, who, needed)
         hint = f"ask somebody who is {needed}, or for that role: the file that --access names says who is what"
@@ -80,9 +83,18 @@ class Gate:
         place = request.client.host if request.client is not None else "a socket"
         if who is not None and needed is not None:
             name = who.name or "whoever has the token"
-            log.warning("refused: %s (%s) may not %s %s, which is for %s", name, who.role, request.method, _shown(request), needed)
+            log.warning("refused: %s (%s) may not %s %s, which is for %s", name, who.role, request.method, self._shown(request), needed)
         else:
             log.warning("refused: an attempt from %s (%s)", place, reason)
+
+    def _shown(self, request: Request) -> str:
+        """The path, without its query and without whatever in it is neither a word of ours nor a rollout: what somebody has typed there
+        by mistake may be anything, a key as well."""
+        path: str = request.scope["path"]
+        for name, given in request.path_params.items():
+            if given not in KNOWN and given not in self._rollouts():
+                path = path.replace(f"/{given}", f"/{{{name}}}")
+        return path
 
     async def follow(self) -> None:
         """Forever: the file is read again when it changes; one that cannot be used leaves the last good people."""
@@ -105,13 +117,3 @@ def read_access(path: str) -> People:
         hint = "`extproc token NAME --role operator` prints lines for it"
         raise SettingsError(Problem("access.file", path, f"cannot be read: {reason}", hint)) from error
     return read_people(path, text)
-
-
-def _shown(request: Request) -> str:
-    """The path, without its query and without whatever in it is not a word of ours: what somebody has typed there by mistake may be
-    anything, a key as well."""
-    path: str = request.scope["path"]
-    for name, given in request.path_params.items():
-        if given not in KNOWN:
-            path = path.replace(f"/{given}", f"/{{{name}}}")
-    return path
