@@ -125,6 +125,8 @@ DEFAULT_STORE = "sqlite:/var/lib/extproc/extproc.db"
 DEFAULT_LOCAL = "/var/lib/extproc"
 """Directory of what stays on each machine where the store is etcd's: exposures, samples, feedback, token and Unix sockets."""
 LOCAL_STEM = "extproc.db"
+DEFAULT_LEASE = 5.0
+"""Seconds within which another controller leads, where one is not heard of any more."""
 DEFAULT_API_PORT = 9970
 """The controller's HTTP port on loopback: API, /metrics, /healthz."""
 DEFAULT_METRICS_PORT = 9971

@@ -23,6 +23,7 @@ from extproc.cli.render import (
     RouterOption,
     SamplerOption,
     WorkersOption,
+    check_addresses,
     peers,
     words_of,
 )
@@ -65,12 +66,10 @@ def bootstrap(
     xds_key: XdsKeyOption = "",
     output: OutputOption = None,
 ) -> None:
-    """The 30 lines that an Envoy starts with; listeners, routes, clusters and all else it asks the controller for (xDS)."""
+    """The few lines that an Envoy starts with; listeners, routes, clusters and all else it asks the controller for (xDS)."""
     from extproc import spec as specs
-    from extproc.transport import parse_address
 
-    for address in (router, *(one for several in (xds, collector, sampler, feedback) for one in several.split(","))):
-        parse_address(address)
+    check_addresses(router, xds, collector, sampler, feedback)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
     tls |= {"--controller-ca": controller_ca, "--controller-name": controller_name, "--secrets": ""}
     own = {"--xds-ca": xds_ca, "--xds-name": xds_name, "--xds-cert": xds_cert, "--xds-key": xds_key}

@@ -81,10 +81,8 @@ def envoy(
 ) -> None:
     """A configuration for Envoy: strips what clients must not say, asks the router, sends each request to its model."""
     from extproc import spec as specs
-    from extproc.transport import parse_address
 
-    for address in (router, *(one for several in (collector, sampler, feedback) for one in several.split(","))):
-        parse_address(address)
+    check_addresses(router, collector, sampler, feedback)
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
     tls |= {"--controller-ca": controller_ca, "--controller-name": controller_name, "--secrets": secrets}
     chosen = {"--router": router, "--workers": str(workers), "--collector": collector, "--sampler": sampler}
@@ -107,6 +105,15 @@ def envoy(
         write_file(Path(secrets) / name, content)
     for feature in lost_features(settings):
         typer.echo(f"profile {profile.value} does without {feature}", err=True)
+
+
+def check_addresses(*addresses: str) -> None:
+    """Each is one address, or several with commas between them; raises SettingsError."""
+    from extproc.transport import parse_address
+
+    for several in addresses:
+        for one in several.split(","):
+            parse_address(one)
 
 
 def peers(given: dict[str, str], router: str) -> tuple[RouterTls | None, RouterTls | None]:

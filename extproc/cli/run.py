@@ -109,9 +109,9 @@ def serve(
     logs.start("supervisor", log_format, log_level)
     security = Security(tls_cert, tls_key, tls_client_ca, socket_owner, plaintext)
     arguments = ["--spec", str(spec), "--store", store, "--collector", collector, "--sampler", sampler, "--api-port", str(api_port)]
-    arguments += ["--feedback-listen", feedback, *_open(security, api_listen, api_client_ca, access)]
-    for option, value in (("--xds", xds), ("--xds-socket-owner", xds_socket_owner)):
-        arguments += [option, value] if value else []
+    doors = {"--xds": xds, "--xds-socket-owner": xds_socket_owner, "--api-listen": api_listen}
+    doors |= {"--api-client-ca": api_client_ca, "--access": access}
+    arguments += ["--feedback-listen", feedback, *_open(security, doors)]
     arguments += ["--exposures-days", str(exposures_days), "--exposures-mib", str(exposures_mib)]
     serving.main(_router_settings(spec, listen, workers, transport, None, store, metrics_port, security), arguments)
 
@@ -159,7 +159,7 @@ def controller(
     exposures_mib: MibOption = 2048,
     name: NameOption = "",
     advertise: AdvertiseOption = "",
-    lease: LeaseOption = 5.0,
+    lease: LeaseOption = contract.DEFAULT_LEASE,
     tls_cert: CertificateOption = "",
     tls_key: KeyOption = "",
     tls_client_ca: ClientsOption = "",
@@ -185,16 +185,9 @@ def controller(
     )
 
 
-def _open(security: Security, api_listen: str, api_client_ca: str, access: str) -> list[str]:
-    """The controller's flags of what a network reaches."""
-    given = {
-        "--tls-cert": security.certificate,
-        "--tls-key": security.key,
-        "--tls-client-ca": security.client_ca,
-        "--api-listen": api_listen,
-        "--api-client-ca": api_client_ca,
-        "--access": access,
-    }
+def _open(security: Security, doors: dict[str, str]) -> list[str]:
+    """The controller's flags of what a network reaches, those that were given."""
+    given = {"--tls-cert": security.certificate, "--tls-key": security.key, "--tls-client-ca": security.client_ca, **doors}
     return [word for flag, value in given.items() if value for word in (flag, value)] + ["--plaintext"] * security.plaintext
 
 

@@ -1,6 +1,6 @@
 """Who leads: of the controllers of one store, the one that holds its lease. On one machine there is one controller, and it does.
 
-Everybody tells once a second that he is there, where his collector takes batches, and whether he leads.
+Everybody tells once a second that he is there, and where his collector takes batches.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -11,14 +12,14 @@ from google.protobuf.message import DecodeError
 from extproc import contract, wire
 from extproc.domain import Mirrored, Outcome, Undecided
 from extproc.transport import PRIVATE, Address, Security, beyond
-from extproc.transport.grpcio import start_on
-from extproc.transport.place import Place
+from extproc.transport.grpcio import Listener
 
 Receive = Callable[[Sequence[Outcome], Sequence[Undecided], Sequence[Mirrored]], None]
 """(outcomes, ends of requests without an assignment, copies of requests)."""
 Take = Callable[[bytes], None]
 """One access-log message as it came."""
-_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 16 << 20))
+GRACE: Final = 0.2
+"""Seconds that open streams have when we stop: they would never end by themselves."""
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +34,23 @@ class AccessLogServer:
         self._take = take
         self._security = beyond(address, security)
         self._relays = relays
-        self._server: grpc.aio.Server | None = None
-        self._place: Place | None = None
+        self._listener = Listener(
+            {
+                contract.ACCESS_LOG_METHOD: grpc.stream_unary_rpc_method_handler(self._on_stream),
+                contract.RELAY_METHOD: grpc.unary_unary_rpc_method_handler(self._on_relayed),
+            },
+            (("grpc.max_receive_message_length", 16 << 20),),
+        )
         self.streams = 0
         """Access-log streams that are open now."""
 
     async def start(self) -> None:
         """Listen; raises SettingsError where that is not possible."""
-        self._server = server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((_Methods(self),))
-        self._place = await start_on(server, self._address, self._security)
+        await self._listener.start(self._address, self._security)
 
     async def stop(self) -> None:
         """Close open streams, remove our own socket; Envoy drops what it cannot send."""
-        if self._server is not None:
-            await self._server.stop(0.2)
-        if self._place is not None:
-            self._place.leave()
+        await self._listener.stop(GRACE)
 
     async def _on_stream(self, messages: AsyncIterator[bytes], _context: object) -> bytes:
         self.streams += 1
@@ -67,17 +68,6 @@ class AccessLogServer:
             return self._relays(batch)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-
-
-class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    def __init__(self, server: AccessLogServer) -> None:
-        self._handlers = {
-            contract.ACCESS_LOG_METHOD: grpc.stream_unary_rpc_method_handler(server._on_stream),
-            contract.RELAY_METHOD: grpc.unary_unary_rpc_method_handler(server._on_relayed),
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
-        return self._handlers.get(handler_call_details.method)
 
 
 class Collector:

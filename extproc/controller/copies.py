@@ -17,8 +17,7 @@ from extproc.judge.languages import warm_up
 from extproc.judge.pipeline import Pipeline
 from extproc.judge.sampling import Chances, Copy, Gathered, Sampler
 from extproc.transport import PRIVATE, Security, beyond, parse_address, problems
-from extproc.transport.grpcio import start_on
-from extproc.transport.place import Place
+from extproc.transport.grpcio import Listener
 from extproc.wire import read_copy
 
 MOST_OPEN: Final = 512
@@ -39,8 +38,8 @@ class CopyServer:
     def __init__(self, sampler: Sampler, pipeline: Pipeline, chances: Chances, longest: int) -> None:
         """`longest`: bytes that are kept of each body."""
         self._sampler, self._pipeline, self._chances, self._longest = sampler, pipeline, chances, longest
-        self._server: grpc.aio.Server | None = None
-        self._place: Place | None = None
+        limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
+        self._listener = Listener({contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(self._take)}, limits)
         self.copies = 0
         self.bad = 0
         """Messages that could not be read."""
@@ -55,19 +54,11 @@ class CopyServer:
         address = parse_address(listen)
         if found := problems(address, beyond(address, security), "--sampler", COPIES_HARM):
             raise SettingsError(found)
-        limits = ("grpc.max_concurrent_streams", MOST_OPEN), ("grpc.max_receive_message_length", LONGEST_MESSAGE)
-        self._server = server = grpc.aio.server(options=(*limits, ("grpc.so_reuseport", 0)))
-        service, _, method = contract.PROCESS_METHOD[1:].partition("/")
-        handler = grpc.stream_stream_rpc_method_handler(self._take)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-        self._place = await start_on(server, address, beyond(address, security))
+        await self._listener.start(address, beyond(address, security))
 
     async def stop(self) -> None:
         """Take no more."""
-        if self._server is not None:
-            await self._server.stop(GRACE)
-        if self._place is not None:
-            self._place.leave()
+        await self._listener.stop(GRACE)
 
     async def _take(self, _: Any, context: Any) -> None:
         """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""

@@ -11,12 +11,12 @@ import uvloop
 
 from extproc import contract
 from extproc.controller.candidate import Others
-from extproc.controller.collector import AccessLogServer
-from extproc.controller.relay import Outbox, Sender
+from extproc.controller.doors import OUTCOMES_HARM
+from extproc.controller.relay.relay import Relay
 from extproc.errors import Problem, SettingsError, StoreError
 from extproc.runtime import stop_on_signals
 from extproc.store import SharedStore, is_shared, open_shared
-from extproc.transport import PRIVATE, Security, parse_address
+from extproc.transport import PRIVATE, Security, parse_address, problems
 
 RETRY: Final = 1.0
 """Seconds between attempts to reach the store."""
@@ -40,31 +40,24 @@ def main(settings: PassingSettings) -> None:
     if not is_shared(settings.store):
         hint = "with a file as its store the controller is beside it, and is the collector"
         raise SettingsError(Problem("settings.store", settings.store, "is not shared by several machines", hint))
+    if found := problems(parse_address(settings.listen), settings.security, harm=OUTCOMES_HARM):
+        raise SettingsError(found)
     uvloop.run(_run(settings))
 
 
 async def _run(settings: PassingSettings) -> None:
-    stop, outbox = stop_on_signals(), Outbox()
+    stop, relay = stop_on_signals(), Relay(parse_address(settings.listen), settings.security)
     # Envoy is heard before the store is: what comes meanwhile waits.
-    server = AccessLogServer(parse_address(settings.listen), outbox.put, settings.security)
-    await server.start()
+    await relay.start()
     print(f"collector ready: {settings.listen}", flush=True)
-    try:
-        shared = await _opened(settings.store, stop)
-        if shared is None:
-            return
-        others = Others(shared, shared.leadership("none"))
-        sender = Sender(outbox, others.leaders_collector, settings.security)
-        sending = asyncio.create_task(sender.run())
+    shared = await _opened(settings.store, stop)
+    if shared is not None:
+        relay.send(Others(shared, shared.leadership("none")).leaders_collector)
         await stop.wait()
-        await server.stop()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        if not await sender.finish(HAND_OVER):
-            log.error("%d messages did not reach a leader and are lost: a gap in what was seen", outbox.waiting)
+    if not await relay.stop(HAND_OVER):
+        log.error("%d messages did not reach a leader and are lost: a gap in what was seen", len(relay.left))
+    if shared is not None:
         await asyncio.to_thread(shared.close)
-    finally:
-        await server.stop()
 
 
 async def _opened(url: str, stop: asyncio.Event) -> SharedStore | None:

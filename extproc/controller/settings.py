@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
-from typing import Final
 
 from extproc import contract
 from extproc.controller.doors import Doors
 from extproc.store.exposures import Keep
-
-LEASE: Final = 5.0
-"""Seconds within which another controller leads, where this one is not heard of any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +37,5 @@ class ControllerSettings:
     """What this controller is called among those of one store, beyond one machine."""
     advertise: str = ""
     """Where other controllers reach this one's collector; empty: where it listens."""
-    lease: float = LEASE
+    lease: float = contract.DEFAULT_LEASE
     """Seconds."""

@@ -9,10 +9,9 @@ from typing import Any, Final
 from extproc import contract
 from extproc.controller import talk
 from extproc.controller.candidate import Candidate
-from extproc.controller.collector import AccessLogServer
 from extproc.controller.http import Http
 from extproc.controller.listen import BrainSocket
-from extproc.controller.relay import Outbox, Sender
+from extproc.controller.relay.relay import Relay
 from extproc.controller.settings import ControllerSettings
 from extproc.controller.talk import Ask, Question
 from extproc.errors import ExtprocError, Problem, RefusedError
@@ -29,7 +28,6 @@ class Standby:
 
     def __init__(self, settings: ControllerSettings, candidate: Candidate, http: Http) -> None:
         self._settings, self._candidate, self._http = settings, candidate, http
-        self._outbox = Outbox()
 
     async def run(self, stop: asyncio.Event) -> list[bytes]:
         """Until we lead or `stop` is set; the messages that nobody is known to have kept, which are ours to hear if we lead."""
@@ -37,25 +35,21 @@ class Standby:
         # Whoever is alone leads at once, and says nothing of standing by.
         if await candidate.campaign():
             return []
-        server = AccessLogServer(parse_address(settings.collector), self._outbox.put, settings.doors.security)
-        sender = Sender(self._outbox, candidate.others.leaders_collector, settings.doors.security)
+        relay = Relay(parse_address(settings.collector), settings.doors.security)
         asked = BrainSocket(Path(contract.brain_path(settings.store)), self.answer)
-        await server.start()
+        await relay.start()
         await asked.start()
         await self._http.start()
-        sending = asyncio.create_task(sender.run())
+        relay.send(candidate.others.leaders_collector)
         leads = False
         try:
             while not leads and not stop.is_set():
                 leads = await candidate.campaign()
         finally:
-            await server.stop()
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            if not leads:
-                await sender.finish(HAND_OVER)
+            # What is left where we lead is ours to hear.
+            await relay.stop(0.0 if leads else HAND_OVER)
             await asked.stop()
-        return self._outbox.after(0, most_bytes=1 << 62)[1]
+        return relay.left
 
     def answer(self, line: bytes) -> bytes:
         """One line for one line, as the brain of a leader does; raises ValueError for what is no question."""

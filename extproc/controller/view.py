@@ -128,8 +128,7 @@ def _by_cohort(desk: Desk, state: RolloutState) -> list[dict[str, Any]]:
     for cohort in desk.rollout.cohorts:
         log_e, measure = alone.get(cohort.name, (None, None))
         out = cohort.name in state.cohorts_out
-        share = shares[cohort.name] if state.status.exposes else share_now(desk, state)
-        share = 0.0 if out else share
+        share = 0.0 if out else shares[cohort.name] if state.status.exposes else share_now(desk, state)
         units = evidence.met.get(cohort.name, 0)
         ended = evidence.visit.cohorts.get(cohort.name, {})
         arms = {name: _ended(ended.get(name, Ended())) for name in evidence.arms}
@@ -139,7 +138,7 @@ def _by_cohort(desk: Desk, state: RolloutState) -> list[dict[str, Any]]:
     return found
 
 
-def _ended(ended: Ended) -> dict[str, Any]:
+def _ended(ended: Ended | ArmTotals) -> dict[str, Any]:
     rate = ended.failures / ended.requests if ended.requests else None
     return {"requests": ended.requests, "failures": ended.failures, "error_rate": rate}
 
@@ -196,9 +195,7 @@ def share_now(desk: Desk, state: RolloutState) -> float:
 
 def _arm(arm: ArmTotals) -> dict[str, Any]:
     return {
-        "requests": arm.requests,
-        "failures": arm.failures,
-        "error_rate": arm.failures / arm.requests if arm.requests else None,
+        **_ended(arm),
         "throttled": arm.throttled,
         "client_aborted": arm.client_aborted,
         "input_tokens": arm.input_tokens,

@@ -16,7 +16,7 @@ from extproc.errors import Problem
 from extproc.render.clusters import gathered, http_options, several
 from extproc.render.discovered import ADS
 from extproc.render.envoy import admin, runtime_layers
-from extproc.render.peers import upstream_tls
+from extproc.render.peers import file_tls
 from extproc.render.settings import EnvoySettings, Profile, RenderError, RouterTls
 from extproc.render.shadow import INTERNAL
 from extproc.render.yamltext import Block, dump
@@ -68,9 +68,7 @@ def _cluster(xds: XdsSettings) -> Block:
         **http_options({"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": TALKS}}}),
     }
     if xds.tls is not None:
-        pair = {"certificate_chain": {"filename": xds.tls.certificate}, "private_key": {"filename": xds.tls.key}}
-        common: Block = {"alpn_protocols": ["h2"], **({"tls_certificates": [pair]} if xds.tls.certificate else {})}
-        cluster["transport_socket"] = upstream_tls(xds.tls.name, {"trusted_ca": {"filename": xds.tls.ca}}, common)
+        cluster["transport_socket"] = file_tls(xds.tls, xds.tls.name, ["h2"])
     return cluster
 
 
@@ -97,9 +95,9 @@ def settings_told(metadata: Mapping[str, Any]) -> EnvoySettings:
     try:
         if not isinstance(given, dict):
             raise ValueError("there are none")
-        written = dict(given)
-        tls = {name: RouterTls(**written.pop(name)) for name in ("router_tls", "controller_tls") if name in written}
-        router = tuple(written.pop("router"))
+        written = given
+        tls = {name: RouterTls(**written[name]) for name in ("router_tls", "controller_tls") if name in written}
+        router = tuple(written["router"])
         texts = {key: written[key] for key in ("collector", "sampler", "feedback", "ca_bundle")}
         if not router or not all(isinstance(text, str) for text in (*router, *texts.values())):
             raise ValueError("addresses are texts")

@@ -93,13 +93,20 @@ def is_address(host: str) -> bool:
 
 
 def _socket(settings: EnvoySettings, tls: RouterTls, name: str, authorities: str, protocols: list[str]) -> Block:
+    if not settings.secrets:
+        return file_tls(tls, name, protocols)
     common: Block = {"alpn_protocols": protocols}
-    if tls.certificate and settings.secrets:
+    if tls.certificate:
         common["tls_certificate_sds_secret_configs"] = [_by_sds(settings, CLIENT)]
-    elif tls.certificate:
+    return upstream_tls(name, _by_sds(settings, authorities), common)
+
+
+def file_tls(tls: RouterTls, name: str, protocols: list[str]) -> Block:
+    """Mutual TLS with files that Envoy reads once, when it starts."""
+    common: Block = {"alpn_protocols": protocols}
+    if tls.certificate:
         common["tls_certificates"] = [{"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}]
-    trusted: Block = _by_sds(settings, authorities) if settings.secrets else {"trusted_ca": {"filename": tls.ca}}
-    return upstream_tls(name, trusted, common)
+    return upstream_tls(name, {"trusted_ca": {"filename": tls.ca}}, common)
 
 
 def _validation(name: str, trusted: Block) -> Block:

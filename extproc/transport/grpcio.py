@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import grpc
 
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 """grpc.health.v1.HealthCheckResponse: field 1, the status as a varint."""
-_OPTIONS = (("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 1 << 20), ("grpc.max_concurrent_streams", 4096))
+Option = tuple[str, int]
+_OPTIONS: Final[tuple[Option, ...]] = (("grpc.max_receive_message_length", 1 << 20), ("grpc.max_concurrent_streams", 4096))
 
 
 class GrpcioServer:
@@ -35,8 +37,14 @@ class GrpcioServer:
         self._address = address
         self._security = security
         self._process = process
-        self._server: grpc.aio.Server | None = None
-        self._place: Place | None = None
+        self._listener = Listener(
+            {
+                contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(self._on_process),
+                contract.HEALTH_CHECK_METHOD: grpc.unary_unary_rpc_method_handler(self._on_check),
+                contract.HEALTH_WATCH_METHOD: grpc.unary_stream_rpc_method_handler(self._on_watch),
+            },
+            _OPTIONS,
+        )
         self._serving = False
         self._health_changed = asyncio.Event()
         self.errors = 0
@@ -48,9 +56,7 @@ class GrpcioServer:
 
     async def start(self) -> None:
         """Listen, and say SERVING."""
-        self._server = server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((_Methods(self),))
-        self._place = await start_on(server, self._address, self._security)
+        await self._listener.start(self._address, self._security)
         self.set_serving(True)
 
     def set_serving(self, serving: bool) -> None:
@@ -66,11 +72,8 @@ class GrpcioServer:
 
     async def stop(self, grace: float) -> None:
         """Refuse new streams, give open ones `grace` seconds, remove our own socket."""
-        if self._server is not None:
-            self.set_serving(False)
-            await self._server.stop(grace)
-            if self._place is not None:
-                self._place.leave()
+        self.set_serving(False)
+        await self._listener.stop(grace)
 
     # -- methods ------------------------------------------------------------------------------------------------------------
     async def _on_process(self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> None:  # type: ignore[type-arg]
@@ -93,21 +96,40 @@ class GrpcioServer:
             await changed.wait()
 
 
-class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Method paths to handlers; messages stay bytes."""
+class Listener:
+    """A server of grpc.aio on one address, from `start` to `stop`; messages stay bytes."""
 
-    def __init__(self, server: GrpcioServer) -> None:
-        self._handlers = {
-            contract.PROCESS_METHOD: grpc.stream_stream_rpc_method_handler(server._on_process),
-            contract.HEALTH_CHECK_METHOD: grpc.unary_unary_rpc_method_handler(server._on_check),
-            contract.HEALTH_WATCH_METHOD: grpc.unary_stream_rpc_method_handler(server._on_watch),
-        }
+    def __init__(self, methods: Mapping[str, grpc.RpcMethodHandler], options: Sequence[Option]) -> None:  # type: ignore[type-arg]
+        """`methods`: by path. `options`: grpcio's own."""
+        self._methods = _Methods(methods)
+        # Two processes on one address would each get a share of the connections, and neither would know.
+        self._options = (("grpc.so_reuseport", 0), *options)
+        self._server: grpc.aio.Server | None = None
+        self._place: Place | None = None
+
+    async def start(self, address: Address, security: Security = PRIVATE) -> None:
+        """Listen; raises SettingsError where that is not possible."""
+        self._server = server = grpc.aio.server(options=self._options)
+        server.add_generic_rpc_handlers((self._methods,))
+        self._place = await _start_on(server, address, security)
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new streams, give open ones `grace` seconds, remove our own socket; nothing where it does not listen."""
+        if self._server is not None:
+            await self._server.stop(grace)
+        if self._place is not None:
+            self._place.leave()
+
+
+class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    def __init__(self, methods: Mapping[str, grpc.RpcMethodHandler]) -> None:  # type: ignore[type-arg]
+        self._methods = methods
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
-        return self._handlers.get(handler_call_details.method)
+        return self._methods.get(handler_call_details.method)
 
 
-async def start_on(server: grpc.aio.Server, address: Address, security: Security = PRIVATE) -> Place | None:
+async def _start_on(server: grpc.aio.Server, address: Address, security: Security = PRIVATE) -> Place | None:
     """Start a server on an address; raises SettingsError where it cannot listen.
 
     Returns the name of a Unix socket, which is the caller's to `leave` when the server has stopped; None for HOST:PORT.

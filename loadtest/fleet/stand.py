@@ -22,7 +22,7 @@ from extproc.errors import ExtprocError, Problem
 from extproc.render.envoy import envoy_yaml
 from extproc.render.settings import EnvoySettings
 from extproc.spec import read as read_spec
-from extproc.store import SharedStore, open_shared
+from extproc.store import Leadership, SharedStore, open_shared
 from loadtest.fleet.network import Network
 
 NODES: Final = ("etcd1", "etcd2", "etcd3")
@@ -54,6 +54,7 @@ class Fleet:
         rollout["phases"] = [first, rollout["phases"][-1]]
         self.spec = stand.write_spec(document, self.directory)
         self._store: SharedStore | None = None
+        self._leadership: Leadership | None = None
 
     def url(self, name: str) -> str:
         """The store as a machine knows it."""
@@ -178,7 +179,9 @@ class Fleet:
     def leader(self) -> str | None:
         """The controller that leads."""
         with suppress(ExtprocError):
-            return self.store.leadership("nobody").leader()
+            if self._leadership is None:
+                self._leadership = self.store.leadership("nobody")
+            return self._leadership.leader()
         return None
 
     async def until(self, what: object, described: str, patience: float = PATIENCE) -> float:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from extproc import wire
+from extproc import contract, wire
+from extproc.controller import passing
 from extproc.controller.collector import AccessLogServer
 from extproc.controller.relay import Intake, Outbox, Sender
-from extproc.transport import Address
+from extproc.controller.relay.relay import Relay
+from extproc.errors import SettingsError
+from extproc.transport import PRIVATE, Address
+from extproc.transport.channel import open_channel
 
 
 def _number(message: bytes) -> int:
@@ -136,6 +141,7 @@ def test_over_grpc_a_leader_goes_and_another_one_hears_everything_again_that_was
         assert await sender.finish(5.0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+        await sender.close()
         await servers[1].stop()
         return heard[0], heard[1], outbox.lost
 
@@ -156,10 +162,47 @@ def test_a_collector_that_does_not_lead_takes_no_batches(tmp_path: Path) -> None
         outbox.put(b"1")
         sender = Sender(outbox, lambda: address)
         finished = await sender.finish(1.0)
+        await sender.close()
         await server.stop()
         return finished
 
     assert not asyncio.run(run())
+
+
+def test_what_waits_is_handed_over_when_a_relay_stops(tmp_path: Path) -> None:
+    """A standby that is told to stop has outcomes that the leader has not heard; nobody else will tell them."""
+
+    async def run() -> tuple[list[int], bool]:
+        heard: list[int] = []
+        here, there = (Address(path=str(tmp_path / f"{name}.sock")) for name in ("here", "there"))
+        intake = Intake("life", lambda message: heard.append(_number(message)))
+        leader = AccessLogServer(there, lambda _: None, relays=intake.receive)
+        relay = Relay(here, PRIVATE)
+        await leader.start()
+        await relay.start()
+        relay.send(lambda: there)
+        async with open_channel(here) as envoy:
+            await envoy.stream_unary(contract.ACCESS_LOG_METHOD)(_numbers(1, 10))
+            await _until(lambda: len(heard) == 10)
+            await envoy.stream_unary(contract.ACCESS_LOG_METHOD)(_numbers(11, 300))
+        finished = await relay.stop(10.0)
+        await leader.stop()
+        return heard, finished
+
+    heard, finished = asyncio.run(run())
+    assert finished
+    assert heard == list(range(1, 301))
+
+
+async def _numbers(first: int, last: int) -> AsyncIterator[bytes]:
+    for number in range(first, last + 1):
+        yield b"%d" % number
+
+
+def test_a_collector_that_a_network_reaches_wants_mutual_tls() -> None:
+    """Whoever reaches it could make outcomes up."""
+    with pytest.raises(SettingsError, match="make outcomes up"):
+        passing.main(passing.PassingSettings("etcd://127.0.0.1:2379/extproc", "0.0.0.0:9001"))
 
 
 async def _until(what: object, seconds: float = 30.0) -> None:

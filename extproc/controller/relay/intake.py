@@ -21,8 +21,6 @@ class Intake:
         self._taken: dict[str, int] = {}
         self._ticked: dict[str, int] = {}
         self._kept: dict[str, int] = {}
-        self.repeated = 0
-        """Messages that came again."""
 
     def receive(self, data: bytes) -> bytes:
         """One batch, and the answer to it; raises ValueError for what is none."""
@@ -34,9 +32,7 @@ class Intake:
     def _hear(self, batch: wire.Relayed) -> None:
         # A relay that we do not know begins where it begins: what it had before, another leader has kept.
         taken = self._taken.pop(batch.relay, batch.first - 1)
-        fresh = batch.messages[max(0, taken - batch.first + 1) :]
-        self.repeated += len(batch.messages) - len(fresh)
-        for message in fresh:
+        for message in batch.messages[max(0, taken - batch.first + 1) :]:
             self._take(message)
         self._taken[batch.relay] = max(taken, batch.first + len(batch.messages) - 1)
         while len(self._taken) > RELAYS_KEPT:
@@ -45,8 +41,3 @@ class Intake:
     def saved(self) -> None:
         """All Evidence was saved just now. Exposures are written beside it, so what counts as kept is what was here a tick ago."""
         self._kept, self._ticked = self._ticked, dict(self._taken)
-
-    @property
-    def relays(self) -> int:
-        """How many have been heard."""
-        return len(self._taken)

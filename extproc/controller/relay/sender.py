@@ -46,19 +46,15 @@ class Sender:
         """Send, until cancelled."""
         loop = asyncio.get_running_loop()
         asked = 0.0
-        try:
-            while True:
-                batch = self._next()
-                due = loop.time() - asked >= ASK_EVERY and self._outbox.waiting
-                if not batch.messages and not due:
-                    await asyncio.sleep(IDLE)
-                    continue
-                asked = loop.time()
-                if not await self._told(batch):
-                    await asyncio.sleep(RETRY)
-        finally:
-            if self._channel is not None:
-                await self._channel.close(None)
+        while True:
+            batch = self._next()
+            due = loop.time() - asked >= ASK_EVERY and self._outbox.waiting
+            if not batch.messages and not due:
+                await asyncio.sleep(IDLE)
+                continue
+            asked = loop.time()
+            if not await self._told(batch):
+                await asyncio.sleep(RETRY)
 
     async def finish(self, timeout: float) -> bool:
         """Send what waits until the leader has heard all of it; False where that did not come to pass in `timeout` seconds."""
@@ -71,6 +67,12 @@ class Sender:
             return False
         return True
 
+    async def close(self) -> None:
+        """Give back the connection."""
+        if self._channel is not None:
+            await self._channel.close(None)
+            self._channel = None
+
     def _next(self) -> wire.Relayed:
         first, messages = self._outbox.after(self._taken)
         return wire.Relayed(self._name, self._life, first, messages)
@@ -80,8 +82,7 @@ class Sender:
         if to is None:
             return False
         if to != self._to or self._channel is None:
-            if self._channel is not None:
-                await self._channel.close(None)
+            await self.close()
             self._channel, self._to = open_channel(to, self._security), to
         call = self._channel.unary_unary(contract.RELAY_METHOD, wire.write_relayed, wire.read_taken)
         try:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -24,14 +25,14 @@ from extproc.render import EnvoySettings, RenderError
 from extproc.render.bootstrap import settings_told
 from extproc.render.discovered import Addresses, Part, discovered
 from extproc.transport import PRIVATE, Address, Security
-from extproc.transport.grpcio import start_on
-from extproc.transport.place import Place
+from extproc.transport.grpcio import Listener
 
 MOST_SETTINGS: Final = 64
 """Different settings of Envoys that are served; each is a configuration of its own that is kept."""
 LONGEST_NAME: Final = 256
+GRACE: Final = 0.2
+"""Seconds that open streams have when we stop: they would never end by themselves."""
 _OPTIONS: Final = (
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 16 << 20),
     # An Envoy that has gone without a word is noticed.
     ("grpc.keepalive_time_ms", 10_000),
@@ -56,8 +57,13 @@ class XdsServer:
         self._ready: Addresses = {}
         self._offers: dict[EnvoySettings, Offer] = {}
         self._changed: dict[Node, asyncio.Event] = {}
-        self._server: grpc.aio.Server | None = None
-        self._place: Place | None = None
+        self._listener = Listener(
+            {
+                contract.XDS_METHOD: grpc.stream_stream_rpc_method_handler(partial(self._on_stream, delta=False)),
+                contract.XDS_DELTA_METHOD: grpc.stream_stream_rpc_method_handler(partial(self._on_stream, delta=True)),
+            },
+            _OPTIONS,
+        )
         self.fleet = Fleet()
         self.problem: Problem | None = None
         """Why no configuration can be made from the Spec in force; the last good one is served meanwhile."""
@@ -124,16 +130,11 @@ class XdsServer:
     # ------------------------------------------------------------------------------------------------------------------- talk
     async def start(self) -> None:
         """Listen; raises SettingsError where that is not possible."""
-        self._server = server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers((_Methods(self._on_stream),))
-        self._place = await start_on(server, self._address, self._security)
+        await self._listener.start(self._address, self._security)
 
     async def stop(self) -> None:
         """End all streams; Envoys keep what they have, and come again."""
-        if self._server is not None:
-            await self._server.stop(0.2)
-        if self._place is not None:
-            self._place.leave()
+        await self._listener.stop(GRACE)
 
     async def _on_stream(self, requests: AsyncIterator[bytes], context: Context, delta: bool) -> None:
         kind = discovery_pb2.DeltaDiscoveryRequest if delta else discovery_pb2.DiscoveryRequest
@@ -205,22 +206,3 @@ async def _until(changed: asyncio.Event, at: float | None) -> None:
             await changed.wait()
     except TimeoutError:
         pass
-
-
-class _Methods(grpc.GenericRpcHandler):  # type: ignore[type-arg]
-    """Both protocols; messages stay bytes."""
-
-    def __init__(self, on_stream: Callable[[AsyncIterator[bytes], Context, bool], Any]) -> None:
-        async def world(requests: AsyncIterator[bytes], context: Context) -> None:
-            await on_stream(requests, context, False)
-
-        async def delta(requests: AsyncIterator[bytes], context: Context) -> None:
-            await on_stream(requests, context, True)
-
-        self._handlers = {
-            contract.XDS_METHOD: grpc.stream_stream_rpc_method_handler(world),
-            contract.XDS_DELTA_METHOD: grpc.stream_stream_rpc_method_handler(delta),
-        }
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:  # type: ignore[type-arg]
-        return self._handlers.get(handler_call_details.method)
