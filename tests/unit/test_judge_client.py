@@ -256,14 +256,14 @@ def test_a_key_that_cannot_be_read_is_a_refusal(judge: RunningJudge, tmp_path: P
     """With the place where it should be, and nothing of what is there instead. Nobody is asked."""
     broken = tmp_path / "broken"
     broken.write_bytes(f"{KEY}\r\nx: y".encode())
-    before = judge.ledger()
+    before = judge.ledger()["requests"]  # the rest still moves: a question that an earlier test gave up is noticed late
     monkeypatch.delenv("JUDGE_KEY", raising=False)
     for file, env in ((str(tmp_path / "none"), None), (str(broken), None), (None, "JUDGE_KEY")):
         answer = unscored(endpoint(judge.url, credential=Credential("authorization", "Bearer ", file, env)))
         assert answer.kind is Failing.REFUSED
         assert (file or env or "") in answer.why
         assert KEY not in answer.why
-    assert judge.ledger() == before
+    assert judge.ledger()["requests"] == before
 
 
 @pytest.mark.parametrize(
