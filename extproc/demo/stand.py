@@ -130,36 +130,28 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 
 
 # ------------------------------------------------------------------------------------------------------------------- processes
-async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int) -> Envoy:
-    """Render the Spec's Envoy configuration with the command, and start the real Envoy with it."""
+async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int, *, xds: str = "") -> Envoy:
+    """Render the Spec's Envoy configuration with the command, and start the real Envoy with it. `xds`: where it is told everything."""
     config = processes.directory / "envoy.yaml"
+    what = ["bootstrap", str(spec), "--xds", xds, "--node", "edge-1"] if xds else ["envoy", str(spec)]
     addresses = ["--router", ports.router, "--workers", str(workers), "--collector", ports.collector]
     addresses += ["--sampler", ports.sampler, "--feedback", ports.feedback]
     process = await asyncio.create_subprocess_exec(
-        *EXTPROC,
-        "render",
-        "envoy",
-        str(spec),
-        *addresses,
-        "-o",
-        str(config),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        *EXTPROC, "render", *what, *addresses, "-o", str(config), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     said, _ = await asyncio.wait_for(process.communicate(), RENDER_TIMEOUT)
     if process.returncode:
-        raise DemoError(
-            Problem("demo.render", "extproc render envoy", said.decode(errors="replace").strip(), "this is a defect: report it")
-        )
+        raise DemoError(Problem("demo.render", "extproc render", said.decode(errors="replace").strip(), "this is a defect: report it"))
     return await Envoy.start(processes, config, ports.admin)
 
 
 async def start_serve(
-    processes: Processes, spec: Path, ports: Ports, workers: int, transport: TransportName = TransportName.NATIVE
+    processes: Processes, spec: Path, ports: Ports, workers: int, transport: TransportName = TransportName.NATIVE, *, xds: str = ""
 ) -> Child:
-    """`extproc serve`: router, controller and the embedded store; returns when router and API answer."""
+    """`extproc serve`: router, controller and the embedded store; returns when router and API answer. `xds`: where Envoys are told."""
     flags = ["--store", f"sqlite:{processes.directory}/extproc.db", "--collector", ports.collector, "--api-port", str(ports.api)]
     flags += ["--sampler", ports.sampler, "--feedback-listen", ports.feedback, "--transport", transport]
+    flags += ["--xds", xds] if xds else []
     child = await processes.start("extproc serve", [*EXTPROC, "serve", *_router_flags(spec, ports, workers), *flags])
     await _well(processes, child, ports.metrics, f"{workers} of {workers} ")
     await _well(processes, child, ports.api)

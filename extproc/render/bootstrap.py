@@ -58,7 +58,7 @@ def bootstrap_yaml(spec: Spec, settings: EnvoySettings, xds: XdsSettings, made_b
         "layered_runtime": runtime_layers(),
         "bootstrap_extensions": [INTERNAL],
     }
-    return dump(document, f"Made by `{made_by}`.\n{use}")
+    return dump(document, f"Made by `{made_by}`.\n{use}", short=True)
 
 
 def _cluster(xds: XdsSettings) -> Block:

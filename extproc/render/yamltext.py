@@ -12,6 +12,8 @@ from typing import Any, Final
 import yaml
 
 Block = dict[str, Any]
+WIDTH: Final = 120
+"""Characters of a part that is short enough for one line."""
 _COMMENT: Final = re.compile(r"^(?P<indent> *)(?:- )?(?P<quote>['\"]?)(?P<text># .*?)(?P=quote)(?:: null)?$", re.MULTILINE)
 
 
@@ -30,9 +32,23 @@ def typed(name: str, **fields: Any) -> Block:
     return {"@type": f"type.googleapis.com/envoy.extensions.{name}", **fields}
 
 
-def dump(document: Block, heading: str) -> str:
-    """YAML text that begins with `heading`, each of its lines a comment."""
-    text = yaml.dump(document, Dumper=_Plain, sort_keys=False, width=1_000_000, allow_unicode=True)
+class _Short(_Plain):
+    """What fits in a line is in one; not for documents with comments."""
+
+    def represent_mapping(self, tag: str, mapping: Any, flow_style: bool | None = None) -> yaml.MappingNode:
+        return super().represent_mapping(tag, mapping, flow_style or _fits(mapping))
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.SequenceNode:
+        return super().represent_sequence(tag, sequence, flow_style or _fits(sequence))
+
+
+def _fits(value: Any) -> bool:
+    return len(yaml.dump(value, Dumper=_Plain, default_flow_style=True, width=WIDTH * 100)) <= WIDTH
+
+
+def dump(document: Block, heading: str, *, short: bool = False) -> str:
+    """YAML text that begins with `heading`, each of its lines a comment. `short`: inner parts that fit, without comments, in one line."""
+    text = yaml.dump(document, Dumper=_Short if short else _Plain, sort_keys=False, width=1_000_000, allow_unicode=True)
     head = "".join(f"# {line}".rstrip() + "\n" for line in heading.splitlines())
     return head + _COMMENT.sub(lambda found: found["indent"] + found["text"].replace("''", "'"), text)
 

@@ -1,4 +1,7 @@
-"""A demo stand that a real Prometheus watches with the files that `plan.monitoring` wrote for it: one run for all tests that ask it."""
+"""A demo stand that a real Prometheus watches with the files that `plan.monitoring` wrote for it: one run for all tests that ask it.
+
+Its Envoy is told over xDS, so that every series there is can be seen.
+"""
 
 from __future__ import annotations
 
@@ -101,9 +104,10 @@ async def _run(program: str, directory: Path, own: str, started: list[subprocess
         path = stand.write_spec(made, processes.directory)
         spec = spec_room.read(str(path))
         files = monitoring.files(spec)
-        serve = await stand.start_serve(processes, path, ports, WORKERS)
+        xds = f"unix:{processes.directory}/xds.sock"
+        serve = await stand.start_serve(processes, path, ports, WORKERS, xds=xds)
         started.append(_prometheus(program, directory, own, files, ports))
-        await stand.start_envoy(processes, path, ports, WORKERS)
+        await stand.start_envoy(processes, path, ports, WORKERS, xds=xds)
         begin = time.time()
         total = await _traffic(processes, made, ports)
         async with httpx.AsyncClient(trust_env=False, timeout=10.0) as client:

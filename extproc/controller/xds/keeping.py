@@ -69,8 +69,8 @@ class XdsKeeper:
             gauge.clear()
         for node in self.server.fleet.nodes.values():
             self._connected.labels(node.id).set(node.stream is not None)
-            if node.refusal is not None:
-                self._refused.labels(node.id, node.refusal.part.value).set(1)
+            for part in Part:
+                self._refused.labels(node.id, part.value).set(node.refusal is not None and node.refusal.part is part)
         for counter, counts in ((self._refusals, self.server.refusals), (self._updates, self.server.sent)):
             for part in Part:
                 counter.labels(part.value).inc(counts[part] - self._shown[counter][part])

@@ -110,6 +110,10 @@ def _application(spec: Spec, alert: Alert) -> _Asked | None:
         case "FailOpen":
             unmatched = Rate(contract.METRIC_DECISIONS, (("reason", "=", "no_match"),))
             return _Asked(f"sum(last_{SHORT})", "({0} - {1}) / ({0} + {2})", (undecided, unmatched, ended), f"> {FAIL_OPEN:g}")
+        case "EnvoyRefuses":
+            return _Asked(f"min(last_{SHORT})", "{0}", (Gauge(contract.METRIC_XDS_REFUSED),), ">= 1")
+        case "ProcessorOff":
+            return _Asked("min(last_10m)", "{0}", (Gauge(contract.METRIC_PROCESSOR_OFF),), ">= 1")
     return None
 
 

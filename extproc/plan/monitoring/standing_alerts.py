@@ -21,6 +21,9 @@ FAIL_OPEN: Final = 0.01
 STALE: Final = 10.0
 """Seconds for which a router may find no readable store before somebody has to look; it reads it many times a second."""
 
+OFF_FOR: Final = 10 * MINUTE
+"""Whoever switched the processor off knows it; this is for when they forget."""
+
 
 def recordings() -> list[dict[str, object]]:
     """What the alerts about the SLA read."""
@@ -48,6 +51,8 @@ def application_alerts(spec: Spec) -> Iterator[Alert]:
     yield _controller_silent()
     yield _snapshot_stale()
     yield _fail_open(world.undecided(spec, rollout, each * 10, 0.0))
+    yield _envoy_refuses()
+    yield _processor_off()
 
 
 def _burning(spec: Spec, name: str, severity: Severity, wait: float, burns: Sequence[Burn], bad: Values) -> Alert:
@@ -95,6 +100,24 @@ def _fail_open(bad: Values) -> Alert:
     expr = f"({ended} - {unmatched})\n/ ({ended} + sum(rate({contract.METRIC_OUTCOMES}[5m]))) > {FAIL_OPEN:g}"
     said = f"Of more than {percent(FAIL_OPEN)} of the requests no decision came in time, and stable answered: are routers down, or slow?"
     return Alert("FailOpen", expr, 2 * MINUTE, Severity.PAGE, "Envoy serves stable without a decision", said, bad)
+
+
+def _envoy_refuses() -> Alert:
+    """Only where Envoys are told over xDS: else there is no such series, and it is quiet."""
+    refused = contract.METRIC_XDS_REFUSED
+    said = (
+        "An Envoy refused a part of its configuration and keeps what it had: requests go on, and the Spec's last change is not in force "
+        "there. `extproc status` has its reason."
+    )
+    bad = {world.refused(): world.constant(1)}
+    return Alert("EnvoyRefuses", f"max({refused}) == 1", MINUTE, Severity.TICKET, "An Envoy refuses its configuration", said, bad)
+
+
+def _processor_off() -> Alert:
+    off = contract.METRIC_PROCESSOR_OFF
+    said = "A person switched the processor off: every request gets its default, and rollouts hold until somebody switches it on."
+    bad = {off: world.constant(1)}
+    return Alert("ProcessorOff", f"max({off}) == 1", OFF_FOR, Severity.TICKET, "The processor is switched off", said, bad)
 
 
 def rollout_alerts(rollout: Rollout) -> Iterator[Alert]:

@@ -73,6 +73,11 @@ def rated(rollout: Rollout, measure: str, arm: Arm, value: float) -> dict[str, s
     return {named(contract.METRIC_RATED_MEAN, **labels): constant(value), named(contract.METRIC_RATED, **labels): constant(RATINGS)}
 
 
+def refused() -> str:
+    """A part that an Envoy refuses."""
+    return named(contract.METRIC_XDS_REFUSED, node="edge-1", part="listeners")
+
+
 def undecided(spec: Spec, rollout: Rollout, ok: float, failed: float) -> dict[str, str]:
     """Requests that end without a decision, in a minute."""
     cluster = spec.models[rollout.stable].backends[0].cluster if rollout.stable in spec.models else rollout.stable
@@ -115,5 +120,7 @@ def _extproc(spec: Spec) -> dict[str, str]:
         named(contract.METRIC_SNAPSHOT_AGE, worker="0"): constant(0.1),
         named(contract.METRIC_HEARTBEAT_AGE, worker="0"): constant(0.5),
         named(contract.METRIC_DECISIONS, rollout="", cohort="", arm="", reason="no_match"): rising(0),
+        contract.METRIC_PROCESSOR_OFF: constant(0),
+        refused(): constant(0),
         **judge,
     }

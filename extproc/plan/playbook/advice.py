@@ -82,6 +82,17 @@ def _extproc(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
         "down, or have too little CPU. Stable must carry everything meanwhile; after completion that is more than its pool may be made for."
     )
     yield "FailOpen", Advice(means, (status, doctor), (("nothing shall be released in this state", partial.PAUSE),))
+    means = (
+        "An Envoy that is told over xDS said no to a part of its configuration. It serves what it had, and so does every other one that "
+        "had not accepted all of the new one: no request fails, rollbacks reach everybody, and the Spec's last change is not in force. "
+        "`status` has Envoy's own words; mend the Spec, and all are asked again."
+    )
+    yield "EnvoyRefuses", Advice(means, (status,), (("nothing shall be released in this state", partial.PAUSE),))
+    means = (
+        "Somebody used the last resort: no decision is made or asked for, every request gets its default, and rollouts hold. `status` "
+        "and the Journal say who, when and why."
+    )
+    yield "ProcessorOff", Advice(means, (status,), (("the reason is over, or nobody knows it any more", instant.OFF),))
 
 
 def _rollout(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:

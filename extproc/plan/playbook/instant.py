@@ -1,4 +1,4 @@
-"""Everybody back to stable, now: by extproc, and by Envoy alone where extproc does not answer."""
+"""Everybody back to stable, now: by extproc, by Envoy alone where extproc does not answer, and with no decision asked for at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from extproc.plan.playbook.place import Place, chooses_models
 
 WITH: Final = "Instant, with extproc"
 WITHOUT: Final = "Instant, without extproc"
+OFF: Final = "Last resort: nobody is asked"
 AGAIN: Final = "Another attempt"
 REVISION: Final = "The revision before"
 REASON: Final = "taken back by hand, see the incident"
@@ -38,7 +39,7 @@ def rollback(rollout: Rollout, place: Place, *words: str) -> Command:
 
 
 def instant(spec: Spec, place: Place) -> Iterator[str]:
-    """Both sections."""
+    """The sections."""
     yield from (f"## {WITH}", "")
     yield (
         "Every router sends every new request to stable within 100 ms; 30 s is what is promised, on every router. A request that is under "
@@ -60,6 +61,21 @@ def instant(spec: Spec, place: Place) -> Iterator[str]:
         yield from _without(spec, rollout, place) if chooses_models(rollout) else _variant(spec, rollout)
     if place.infrastructure is Infrastructure.CLOUD_RUN:
         yield from _revision(place)
+    yield from _off(place)
+
+
+def _off(place: Place) -> Iterator[str]:
+    yield from (f"## {OFF}", "")
+    yield (
+        "All rollouts at once, completed ones too, where the decisions themselves are wrong. Each Envoy that is told over xDS asks no "
+        "router any more, and every request is served as one without a decision. The command says how many Envoys were told. One with "
+        "a file of its own cannot be: for it routers send canary traffic to stable, as long as they answer. It outlives restarts, and an "
+        "alert reminds you."
+    )
+    yield ""
+    yield from command(Command(place.extproc("processor", "off", "--why", "decisions are wrong, see the incident")))
+    yield from ("When they are right again:", "")
+    yield from command(Command(place.extproc("processor", "on", "--why", "mended"), "the processor is on (generation N)"))
 
 
 def _with(spec: Spec, rollout: Rollout, place: Place) -> Iterator[str]:

@@ -32,6 +32,7 @@ def forks(spec: Spec) -> tuple[Fork, ...]:
     parts = [name for one in rollouts if several_cohorts(one) for name in (cohort.name for cohort in one.cohorts)]
     found = [
         Fork("Does extproc status answer?", "no", instant.WITHOUT, _switch(spec)),
+        Fork("Are decisions wrong that no rollout explains?", "yes", instant.OFF, "processor off"),
         Fork("Does status say PAGE, with both models failing?", "yes", partial.OVER, "mend it; nobody is moved; then resume"),
     ]
     if parts:
