@@ -28,13 +28,13 @@ from tests.support.envoy_stand import running_envoy
 from tests.support.standing import Standing, standing
 
 ROLLOUT = "gpt-5-mini"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Standing]:
     """Progressing at 1 %, and well."""
-    with standing() as made:
+    with standing(rendered=True) as made:
         well_again(made)
         yield made
 

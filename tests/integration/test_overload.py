@@ -34,7 +34,7 @@ BEYOND = 72
 """Requests more than the breaker lets wait."""
 TIMEOUT = 1.5
 """Seconds of message_timeout: long enough that nobody takes one who waited for one who did not, however busy the machine is."""
-SOON = 30.0
+SOON = 60.0
 OVERFLOWS = ("upstream_rq_active_overflow", "upstream_rq_pending_overflow")
 """What Envoy 1.40 and 1.36 call it."""
 
@@ -84,7 +84,7 @@ def metric(stand: Stand, name: str) -> float:
     log = (stand.directory / "router.log").read_text()
     found = re.search(r"metrics on (\S+)", log)
     assert found is not None, log
-    text = httpx.get(f"http://{found[1]}/metrics", trust_env=False).text
+    text = httpx.get(f"http://{found[1]}/metrics", trust_env=False, timeout=SOON).text
     return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name + "{"))
 
 

@@ -30,7 +30,7 @@ SECRET = "s3cr3t"
 """In everything that is sent; followed by where it was."""
 WHY = "incident 4711"
 ROLLOUT = "gpt-5-mini"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass
