@@ -86,7 +86,7 @@ def test_a_drain_answers_every_stream_that_was_begun(router: tuple[subprocess.Po
     every new one, as Envoy would open it."""
     process, endpoint = router
     message = llm_request(x_user_id="u").SerializeToString()
-    go = {seconds: threading.Event() for seconds in (0.4, 1.6)}
+    go = {seconds: threading.Event() for seconds in (0.4, 1.4)}
     answered: Counter[str] = Counter()
 
     def late(event: threading.Event) -> Iterator[bytes]:

@@ -75,7 +75,7 @@ def endpoint(
     name: str = "ours",
     credential: Credential | None = None,
     prices: Prices | None = None,
-    timeout: float = 5.0,
+    timeout: float = 30.0,
     concurrency: int = 4,
     temperature: float | None = 0.0,
 ) -> JudgeEndpoint:
