@@ -29,6 +29,7 @@ from loadtest.overload_picture import picture
 from loadtest.overload_report import BREAKER, COUNTERS, Plan, Sample, Seen, Stage, comfortable, told, verdict
 from loadtest.steady import Second
 from tests.support.envoy_stand import OLD_ENVOY, Stand, routing_stand, user_on
+from tests.support.lateness import lateness
 
 BEYOND = 72
 """Requests more than the breaker lets wait."""
@@ -98,15 +99,18 @@ def test_beyond_the_breaker_nobody_waits(stand: Stand) -> None:
     (worker,) = stand.workers()
     os.kill(worker, signal.SIGSTOP)
     try:
-        answers = burst(stand, WAITING + BEYOND, lambda: opened.append(stand.stat(breaker)))
+        with lateness() as machine:
+            answers = burst(stand, WAITING + BEYOND, lambda: opened.append(stand.stat(breaker)))
     finally:
         # The supervisor replaces a worker that stands still for longer.
         os.kill(worker, signal.SIGCONT)
+    # Where the machine itself has paused, who did not wait looks like one who did.
+    paused = machine.worst if machine.worst > TIMEOUT / 3 else 0.0
     assert [one.status for one in answers] == [200] * (WAITING + BEYOND)
-    at_once = [one for one in answers if one.seconds < TIMEOUT]
+    at_once = [one for one in answers if one.seconds < TIMEOUT + paused]
     assert len(at_once) >= BEYOND
     assert len(answers) - len(at_once) <= WAITING
-    assert opened == [1]
+    assert opened == [1] or paused
     assert 0 < sum(stand.stat(f"{contract.ROUTER_CLUSTER}.{name}") for name in OVERFLOWS) <= len(at_once)
     assert stand.stat("ext_proc.failure_mode_allowed") - failed == WAITING + BEYOND
     deadline = time.monotonic() + SOON
