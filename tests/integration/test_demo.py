@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.lateness import lateness
+
 MARK = uuid.uuid4().hex
 """In the environment of what a demo of this test has started."""
 
@@ -44,13 +46,15 @@ def test_a_healthy_canary_ends_at_100_percent() -> None:
 @pytest.mark.timeout(620)
 def test_a_failing_canary_is_rolled_back_within_the_promise() -> None:
     """25 % share, 20 canary requests per second: at most 5 s from the first failing response to the last canary request."""
-    done = demo("--scenario", "errors", "--seed", "2")
+    with lateness() as machine:
+        done = demo("--scenario", "errors", "--seed", "2")
     text = " ".join(done.stdout.replace("│", " ").split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rolled back" in text
     took = re.search(r"to its last request ([0-9.]+) s passed", text)
     assert took is not None
-    assert float(took[1]) <= 5.0
+    # A machine that pauses makes everybody late.
+    assert float(took[1]) <= 5.0 + machine.worst
 
 
 def test_an_unknown_scenario_is_a_problem_with_the_known_ones() -> None:

@@ -209,9 +209,10 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) ->
 
 def test_the_command_refuses_an_open_port() -> None:
     """Before a worker starts."""
-    command = [sys.executable, "-m", "extproc", "router", "--spec", str(EXAMPLE), "--listen", "0.0.0.0:9000", "--phase", "5%"]
+    port = free_port()
+    command = [sys.executable, "-m", "extproc", "router", "--spec", str(EXAMPLE), "--listen", f"0.0.0.0:{port}", "--phase", "5%"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert "[settings.open]" in done.stderr
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 9000))
+        probe.bind(("127.0.0.1", port))
