@@ -62,7 +62,7 @@ class Ground:
         self._student: Child
         self._listening: asyncio.Task[None]
         self._epoch = 0
-        self._http = httpx.AsyncClient(trust_env=False, timeout=5.0)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=30.0)
 
     # ------------------------------------------------------------------------------------------------------------------- start
     async def start(self) -> None:

@@ -22,7 +22,7 @@ from extproc.demo.population import answering_model, request_body
 EVERY: Final = 0.1
 TICK: Final = 0.002
 """Seconds between looks at the clock."""
-PATIENCE: Final = 15.0
+PATIENCE: Final = 30.0
 """Seconds after which a request without an end is an error, where nothing else is said."""
 
 

@@ -42,11 +42,9 @@ FLUSH: Final = 0.1
 """Seconds between two messages of the access log, as Envoy is told."""
 LASTED: Final = 0.05
 """Seconds that each request took."""
-READY: Final = 30.0
-FIRST_SAVE: Final = 15.0
+READY: Final = 90.0
+FIRST_SAVE: Final = 60.0
 """Seconds for a controller's first tick, on a machine that does other things."""
-ON_THE_WAY: Final = 0.1
-"""Seconds that a message may be under way: at the edge of a save it may be in or not."""
 UNKNOWN: Final = 504
 """Status of the API's answer where the brain was asked for an act and has not answered: nobody knows yet."""
 _PERSON: Final = {
@@ -235,7 +233,7 @@ class Kills:
             if mine and not (life.not_before or fresh):
                 return []
             begin = 0.0 if fresh else life.not_before + LASTED
-            least += max(0, bisect_right(mine, life.as_of - ON_THE_WAY) - bisect_left(mine, begin + 0.001))
+            least += max(0, bisect_right(mine, life.as_of - self._plan.on_the_way) - bisect_left(mine, begin + 0.001))
             most += max(0, bisect_right(mine, life.as_of + 0.001) - bisect_left(mine, begin - 0.001))
         counted = sum(arm[0] for arm in document["arms"].values())
         self.seen.counted += least > 0

@@ -42,6 +42,8 @@ class Plan:
     seed: int = 1
     lateness: float = 0.15
     """Seconds by which the machine may be late with a tick, over all: what is saved each second is then a little older."""
+    on_the_way: float = 0.1
+    """Seconds that a message may be under way: at the edge of a save it may be in or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from loadtest.vitals import cpu_of, resident
 
 ROOT: Final = Path(__file__).parents[1]
 PICTURE: Final = ROOT / "docs" / "proof" / "overload.svg"
-START: Final = 30.0
+START: Final = 90.0
 LAST_ANSWERS: Final = 40.0
 STATS: Final = (
     r"(\.ext_proc\.(streams_started|stream_msgs_received|failure_mode_allowed|message_timeouts)$"
@@ -77,7 +77,9 @@ class Overload:
         path, model = await self._start()
         token = (self._processes.directory / "extproc.db.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self._ports.api}", headers=headers, trust_env=False) as self._api:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self._ports.api}", headers=headers, trust_env=False, timeout=30.0
+        ) as self._api:
             await self._expose()
             course = Course(self._ports.listener, path, model, self._plan.quiet_rate, self._plan.connections, self._plan.seed)
             command, importing = [sys.executable, "-m", steady.__name__], {"PYTHONPATH": str(ROOT)}
@@ -88,6 +90,9 @@ class Overload:
                 await self._stages(tasks)
                 self._client.close_input()
                 await asyncio.wait_for(tasks[0], LAST_ANSWERS)
+                ended = self._clock()
+                while not tasks[1].done() and self.seen.samples[-1].at < ended:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
             finally:
                 for task in tasks:
                     task.cancel()

@@ -44,7 +44,9 @@ AFTERMATH: Final = 5.0
 """Seconds after a kill or a freeze that are its window: restart, health check (0.5 s) and the ejection (3 s) are over."""
 PROPAGATION: Final = 1.0
 """Seconds from a committed act to the last worker; .1 promised by itself, here the machine is busy."""
-READY: Final = 30.0
+MISSED: Final = 30
+"""Times that an act is asked for again, under the same name, where the controller has missed its second."""
+READY: Final = 90.0
 LAST_ANSWERS: Final = 40.0
 _PERSON: Final = {
     "pending": ("start",),
@@ -80,7 +82,9 @@ class Soak:
         traffic_settings = await self._start()
         token = (self._processes.directory / "extproc.db.token").read_text().strip()
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self._ports.api}", headers=headers, trust_env=False) as self._api:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self._ports.api}", headers=headers, trust_env=False, timeout=30.0
+        ) as self._api:
             traffic = await self._processes.start("traffic", [sys.executable, "-m", "extproc.demo.traffic"], speaks=True)
             await traffic.tell(asdict(traffic_settings))
             reading = asyncio.create_task(self._read(traffic))
@@ -198,20 +202,24 @@ class Soak:
         """What somebody on call would do next; then every worker has to decide by it."""
         status = (await self._api.get("/v1/status")).raise_for_status().json()["rollouts"][self._rollout]["status"]
         action = self._random.choice(_PERSON[status])
-        answer = await self._api.post(f"/v1/rollouts/{self._rollout}/{action}", json={"why": "soak"})
+        name = f"soak {len(self.seen.shown) + len(self.seen.problems)}"
+        for _ in range(MISSED):
+            answer = await self._api.post(f"/v1/rollouts/{self._rollout}/{action}", json={"why": "soak", "request": name})
+            if answer.status_code not in (503, 504):
+                break
         generation = answer.raise_for_status().json()["generation"]
         clock = asyncio.get_running_loop().time
         begin = clock()
         while set(await self._generations()) != {generation}:
-            if clock() - begin > PROPAGATION:
-                self.seen.problems.append(f"{action}: not every worker had generation {generation} after {PROPAGATION:g} s")
+            if clock() - begin > PROPAGATION + self._plan.lateness:
+                self.seen.problems.append(f"{action}: not every worker had generation {generation} after {clock() - begin:.1f} s")
                 return
             await asyncio.sleep(0.02)
         self.seen.shown.append(clock() - begin)
 
     async def _generations(self) -> list[int]:
         """Of each worker, by the router's metrics."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=30.0) as client:
             text = (await client.get(f"http://127.0.0.1:{self._metrics}/metrics")).text
         return [int(float(value)) for value in re.findall(rf"^{contract.METRIC_GENERATION}{{.*}} (\S+)$", text, re.MULTILINE)]
 

@@ -47,6 +47,8 @@ class Plan:
     slow: float = 1e-4
     """Share of requests whose decision may come too late (50 ms) although nothing was done to a worker: a virtual machine pauses at times.
     The table shows them; a stream that *failed* is never forgiven."""
+    lateness: float = 0.0
+    """Seconds by which the machine itself may be late, where others use it too."""
     acts: tuple[Act, ...] = ()
     """The acts in this order; empty: from the deck."""
 

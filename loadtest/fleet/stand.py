@@ -29,7 +29,7 @@ NODES: Final = ("etcd1", "etcd2", "etcd3")
 CONTROLLERS: Final = ("c1", "c2")
 EDGES: Final = {"edge1": ("r1", "r2"), "edge2": ("r3", "r4")}
 ROLLOUT: Final = "gpt-5-mini"
-PATIENCE: Final = 60.0
+PATIENCE: Final = 90.0
 CLIENT_PORT, PEER_PORT, COLLECTOR_PORT, API_PORT, LISTENER_PORT, ADMIN_PORT, METRICS_PORT = 2379, 2380, 9001, 9002, 8080, 9901, 9003
 MODEL_PORTS: Final = {"gpt-5": 9101, "gpt-5-mini": 9102}
 LEASE: Final = 5
@@ -208,7 +208,7 @@ class Fleet:
     def _serves(self, edge: str) -> bool:
         body = {"model": "gpt-5", "messages": [{"role": "user", "content": "?"}]}
         with suppress(httpx.TransportError):
-            answer = httpx.post(f"{self.address(edge)}/v1/chat/completions", json=body, trust_env=False, timeout=5.0)
+            answer = httpx.post(f"{self.address(edge)}/v1/chat/completions", json=body, trust_env=False, timeout=30.0)
             return answer.status_code == 200
         return False
 

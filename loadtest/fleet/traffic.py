@@ -11,7 +11,7 @@ import httpx
 
 from loadtest.fleet.stand import ROLLOUT
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)

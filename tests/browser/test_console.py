@@ -27,15 +27,18 @@ from extproc.controller.console import History
 from extproc.domain import Arm
 from extproc.store.samples import Kept, SampleFile
 from tests.support.console_stand import ConsoleStand
+from tests.support.lateness import lateness
 from tests.support.prefix_proxy import prefix_proxy
 from tests.support.samples import sample, scored
 
+pytestmark = pytest.mark.timeout(400)
+"""A release goes on for minutes where the machine is busy."""
 CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 RUN_AXE = "async () => (await axe.run(document, {resultTypes: ['violations']})).violations"
 SERIOUS = ("serious", "critical")
 PAGES = ("#/", "#/release/gpt-5-mini", "#/fleet", "#/explain", "#/exposures", "#/samples")
-PATIENCE = 30_000
+PATIENCE = 60_000
 LONGEST = 240_000
 SEES = """(word) => new Promise((resolve) => {
   const title = () => document.querySelector(".head .title").textContent;
@@ -278,9 +281,11 @@ def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, brows
     with opened(browser, f"{stand.address}#/release/{stand.rollout}") as page:
         shows(page, "paused")
         stand.turn({"error_rate": 1.0})
-        seen = page.evaluate(SEES, "rolled back") / 1000
+        with lateness() as machine:
+            seen = page.evaluate(SEES, "rolled back") / 1000
         decided = next(entry["at"] for entry in stand.journal() if entry["action"] == "roll_back")
-        assert seen - decided <= SEEN_WITHIN
+        # Controller, its API and the browser may be late one after the other where the machine is.
+        assert seen - decided <= SEEN_WITHIN + 3 * machine.worst
         entry = page.locator(".timeline li.bad").first
         entry.locator("summary").click()
         expect(entry.locator(".findings")).to_contain_text("errors: canary")

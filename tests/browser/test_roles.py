@@ -75,5 +75,5 @@ def test_an_operator_acts_and_the_journal_says_who(alone: Alone, browser: Browse
         page.fill("#why", "a test of roles")
         page.get_by_role("button", name="Pause").click()
         expect(page.locator("dialog")).to_contain_text("Written down after")
-    entries = httpx.get(f"{alone.address}v1/journal", trust_env=False).json()["entries"]
+    entries = httpx.get(f"{alone.address}v1/journal", trust_env=False, timeout=60).json()["entries"]
     assert [(entry["actor"], entry["action"]) for entry in entries][:1] == [("otto", "pause")]

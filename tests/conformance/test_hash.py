@@ -28,7 +28,7 @@ def node() -> str:
 
 def agreed(node: str, *arguments: str, given: str = "") -> dict[str, int]:
     """How many vectors of each kind node agrees with; fails with those that it does not."""
-    done = subprocess.run([node, str(PROGRAM), *arguments], input=given, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([node, str(PROGRAM), *arguments], input=given, capture_output=True, text=True, check=False, timeout=150)
     assert (done.returncode, done.stderr) == (0, "")
     counts: dict[str, int] = json.loads(done.stdout)
     return counts

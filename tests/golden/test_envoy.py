@@ -70,7 +70,7 @@ def test_envoy_accepts_the_bootstrap(options: list[str], tmp_path: Path) -> None
     done = CliRunner().invoke(cli.app, ["render", "bootstrap", str(EXAMPLE), *words, "-o", str(config)])
     assert done.exit_code == 0, done.output
     command = [str(find_envoy()), "--mode", "validate", "-c", str(config)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert said.returncode == 0, said.stderr
 
 
@@ -93,7 +93,7 @@ def test_envoy_accepts_them(name: str, envoy: Path | None, tmp_path: Path) -> No
     config.write_text((ROOT / "envoy" / name).read_text().replace("/etc/extproc/country.mmdb", str(database)))
     keys = {"OPENAI_API_KEY": "one", "OPENAI_CANARY_API_KEY": "two"}
     command = [str(envoy or find_envoy()), "--mode", "validate", "-c", str(config)]
-    said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **keys}, timeout=60, check=False)
+    said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **keys}, timeout=150, check=False)
     assert said.returncode == 0, said.stderr
     # Envoy warns of extensions that it calls work in progress: the core profile uses none.
     assert ("work-in-progress" in said.stdout + said.stderr) == (name == "static.yaml")
@@ -128,7 +128,7 @@ def test_a_missing_key_is_refused_at_the_start(tmp_path: Path) -> None:
     config.write_text((ROOT / "envoy" / "static.yaml").read_text().replace("/etc/extproc/country.mmdb", str(database)))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OPENAI_")}
     command = [str(find_envoy()), "--mode", "validate", "-c", str(config)]
-    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=150, check=False)
     assert said.returncode != 0
     assert "OPENAI_API_KEY" in said.stderr
 
@@ -161,7 +161,7 @@ def test_the_core_profile_uses_nothing_that_envoy_calls_alpha() -> None:
 def test_an_address_that_is_none_is_refused(option: str) -> None:
     """Before a file is written that Envoy would refuse."""
     arguments = [sys.executable, "-m", "extproc", "render", "envoy", str(EXAMPLE), option, "nowhere"]
-    said = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(arguments, capture_output=True, text=True, timeout=150, check=False)
     assert said.returncode == 1
     assert said.stdout == ""
     assert "nowhere" in said.stderr

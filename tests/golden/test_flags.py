@@ -92,7 +92,7 @@ def test_the_openfeature_program_runs_as_it_is(snapshot: Snapshot) -> None:
     for who in people()[:4]:
         given = [f"{name}={value}" for name, value in who.facts.items()]
         command = [sys.executable, str(FOLDER / f"{ROLLOUT}.openfeature.py"), str(FOLDER / f"{ROLLOUT}.flagd.json"), who.unit, *given]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
         assert (done.stdout.strip(), done.stderr) == (at_the_edge(who, snapshot), "")
 
 

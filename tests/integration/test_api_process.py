@@ -24,9 +24,10 @@ from extproc.controller.ask import FRESH
 from extproc.controller.talk import Act, Ask, LateError, Question
 from extproc.demo.processes import free_port
 from extproc.store import open_store
+from tests.support.lateness import lateness
 
 ROLLOUT = "gpt-5-mini"
-PATIENCE = 20.0
+PATIENCE = 60.0
 EXTPROC = [sys.executable, "-m", "extproc"]
 LOOKERS = 100
 
@@ -84,7 +85,7 @@ class Served:
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """As people type it."""
         reach = ["--api", f"http://127.0.0.1:{self.port}", "--token-file", f"{self.directory}/x.db.token"]
-        return subprocess.run([*EXTPROC, *words, *reach], capture_output=True, text=True, timeout=30, env={**os.environ, "COLUMNS": "200"})
+        return subprocess.run([*EXTPROC, *words, *reach], capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "200"})
 
     def heartbeat(self) -> int:
         """As a router reads it, without asking anybody."""
@@ -174,23 +175,24 @@ def test_a_hundred_slow_lookers_do_not_delay_the_evaluate_loop(served: Served) -
     """Its lag is what it was; it is asked as often as one looker would ask it; and whoever reads is answered."""
     time.sleep(3.0)
     before = served.status()["loop"]
-    with ExitStack() as open_ones:
+    with lateness() as machine, ExitStack() as open_ones:
         asked = served.metric(f'{contract.METRIC_QUESTIONS}{{ask="status"}}')
         assert asked is not None
         begun = time.monotonic()
         for _ in range(LOOKERS):
             open_ones.enter_context(_deaf(served))
         while time.monotonic() - begun < 4.0:
-            assert served.status()["stale"] == 0
+            assert served.status()["stale"] <= machine.worst * 2
         loop = served.status()["loop"]
-        took = time.monotonic() - begun
         now_asked = served.metric(f'{contract.METRIC_QUESTIONS}{{ask="status"}}')
+        took = time.monotonic() - begun
     assert now_asked is not None
     assert 1 <= now_asked - asked <= took / FRESH + 2
-    assert loop["ticks"] - before["ticks"] >= 2
-    assert loop["missed_ticks"] == before["missed_ticks"]
+    # A machine that stands still makes everybody late, and whole ticks are left out.
+    assert loop["ticks"] - before["ticks"] >= 2 - int(machine.total)
+    assert loop["missed_ticks"] - before["missed_ticks"] <= int(machine.total)
     # The worst of a minute: of all the time since the start, before the lookers came and with them.
-    assert loop["worst_lag"] < before["worst_lag"] + 0.5
+    assert loop["worst_lag"] < before["worst_lag"] + 0.5 + machine.worst
 
 
 def test_what_is_no_http_is_told_by_the_api_process_in_the_common_log(served: Served) -> None:
@@ -286,8 +288,8 @@ def test_a_killed_api_process_is_replaced_behind_the_same_port(served: Served) -
     assert restarted is not None
     os.kill(old, signal.SIGKILL)
     until(lambda: not runs(old))
+    until(lambda: served.status()["stale"] == 0)
     after = served.status()
-    assert after["stale"] == 0
     assert served.api != old
     assert served.metric(f'{contract.METRIC_API_RESTARTS}{{reason="died"}}') == restarted + 1
     ticks = after["loop"]["ticks"] + after["loop"]["missed_ticks"] - before["loop"]["ticks"] - before["loop"]["missed_ticks"]
@@ -298,11 +300,13 @@ def test_a_killed_api_process_is_replaced_behind_the_same_port(served: Served) -
 def test_a_hung_api_process_is_replaced_and_the_loop_does_not_notice(served: Served) -> None:
     """SIGSTOP: heartbeats go on while nobody can look; it is killed after three questions, and the port answers again."""
     old, beats = served.api, served.heartbeat()
+    hung = served.metric(f'{contract.METRIC_API_RESTARTS}{{reason="hung"}}')
+    assert hung is not None
     os.kill(old, signal.SIGSTOP)
     until(lambda: served.heartbeat() >= beats + 2)
     until(lambda: not runs(old))
-    assert served.status()["stale"] == 0
-    assert served.metric(f'{contract.METRIC_API_RESTARTS}{{reason="hung"}}') == 1.0
+    until(lambda: served.status()["stale"] == 0)
+    assert served.metric(f'{contract.METRIC_API_RESTARTS}{{reason="hung"}}') == hung + 1
 
 
 def test_a_killed_controller_takes_its_api_process_with_it(served: Served) -> None:

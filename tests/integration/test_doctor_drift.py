@@ -70,7 +70,7 @@ def config_of(text: str, directory: Path, admin: int, envoy: Path | None) -> Ite
     path = directory / "envoy.yaml"
     path.write_text(text)
     with running_envoy(path, admin, envoy):
-        yield httpx.get(f"http://127.0.0.1:{admin}/config_dump", trust_env=False).json()
+        yield httpx.get(f"http://127.0.0.1:{admin}/config_dump", trust_env=False, timeout=60).json()
 
 
 @pytest.mark.parametrize(("profile", "envoy"), FULL_AND_CORE)

@@ -17,8 +17,11 @@ from tests.support.envoy_stand import a_rollout, document
 from tests.support.moody import Mood, Moody
 from tests.support.scripted import Decision, Scripted, scripted
 
-DEADLINE = 0.6
-"""The Spec's latency_p99, seconds: a canary that has not begun to answer by then has failed."""
+DEADLINE = 3.0
+"""The Spec's latency_p99, seconds: a canary that has not begun to answer by then has failed. So long that one which is well begins by then
+on a busy machine too."""
+TTFT = 0.1
+"""The Spec's ttft."""
 BODY = b'{ "seed":9007199254740993,"nested":{"model":"keep"}, "model":"old" ,"text":"\\"model\\" \xc3\xa9"}'
 CANARY = Decision("new")
 KEYS = {"EXTPROC_TEST_OLD": "sk-old", "EXTPROC_TEST_NEW": "sk-new"}
@@ -50,7 +53,7 @@ def spec_document(models: Models) -> dict[str, Any]:
         "plain": a_rollout("50%", {"paths": ["/plain/"]}),
     }
     written = document({"kind": "edge", "set_by": {"x-user-id": "the test"}}, blocks, rollouts)
-    written["application"]["sla"] |= {"latency_p99": f"{DEADLINE * 1000:.0f}ms", "ttft": "100ms"}
+    written["application"]["sla"] |= {"latency_p99": f"{DEADLINE * 1000:.0f}ms", "ttft": f"{TTFT * 1000:.0f}ms"}
     return written
 
 
@@ -102,13 +105,13 @@ def test_stable_answers_for_a_canary_that_hangs(stand: Scripted) -> None:
     """At the age at which the Spec calls a request failed, not at that of a first token: a whole answer may take that long."""
     hanging = stand.models["new"]
     assert isinstance(hanging, Moody)
-    hanging.patience = DEADLINE / 2
+    hanging.patience = TTFT * 3
     feel(stand, new=Mood.HANGS)
     assert stand.answered(CANARY) == "new"
-    hanging.patience = DEADLINE * 3
+    hanging.patience = DEADLINE * 4
     begun = time.monotonic()
     assert stand.answered(CANARY) == "old"
-    assert DEADLINE * 0.9 < time.monotonic() - begun < DEADLINE * 2
+    assert DEADLINE * 0.9 < time.monotonic() - begun < DEADLINE * 4
     assert asked(stand, "new", "old") == [2, 1]
 
 

@@ -19,7 +19,7 @@ from extproc.domain import Arm
 from extproc.judge.sampling import Copy, Gathered
 from extproc.render import Profile
 from extproc.wire import read_copy
-from tests.support.envoy_stand import OLD_ENVOY, Model, Stand, a_rollout, document, standing
+from tests.support.envoy_stand import OLD_ENVOY, PATIENCE, Model, Stand, a_rollout, document, standing
 
 KEY = "sk-client-key-of-a-user"
 USERS = 300
@@ -55,10 +55,18 @@ class Recorder:
         yield  # no answer, ever: Envoy looks on
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < deadline, len(self.copies)
             time.sleep(0.02)
+
+    def at_rest(self) -> None:
+        """Until no copy has come for a while."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < 1.0:
+            if len(self.raw) != seen:
+                seen, since = len(self.raw), time.monotonic()
+            time.sleep(0.05)
 
     def close(self) -> None:
         self._server.stop(0)
@@ -110,11 +118,11 @@ def test_canary_and_control_are_copied_and_nobody_else(both: tuple[Stand, Record
     for number in range(50):
         stand.answered("/plain/chat", x_user_id=f"user-{number}")
     recorder.until(lambda: sum(one.assigned.arm is Arm.CANARY for one in recorder.copies) == answered["new"])
-    time.sleep(0.3)
+    recorder.at_rest()
     arms = Counter(one.assigned.arm for one in recorder.copies)
     assert arms.keys() == {Arm.CANARY, Arm.CONTROL}
     assert arms[Arm.CANARY] == answered["new"]
-    assert 0.15 * USERS < arms[Arm.CONTROL] < 0.36 * USERS
+    assert 0.11 * USERS < arms[Arm.CONTROL] < 0.39 * USERS  # a quarter expected, five standard deviations either way
     assert {one.assigned.rollout for one in recorder.copies} == {"chat"}
     assert len({one.request for one in recorder.copies}) == len(recorder.copies)
     assert len({one.unit for one in recorder.copies}) == len(recorder.copies)
@@ -124,7 +132,7 @@ def test_a_copy_is_what_was_sent_and_answered(both: tuple[Stand, Recorder]) -> N
     """Bodies byte for byte, JSON and SSE; the end is seen."""
     stand, recorder = both
     user = next(one for one in (f"user-{number}" for number in range(200)) if stand.answered(x_user_id=one) == "new")
-    time.sleep(0.3)
+    recorder.at_rest()
     recorder.copies.clear()
     answer = stand.ask(x_user_id=user, body={"model": "old", "messages": [{"role": "user", "content": "é" * 40_000}]})
     stream = stand.ask(x_user_id=user, body=b'{"model":"old","stream":true}')
@@ -153,11 +161,12 @@ def test_no_credential_and_no_name_is_copied(both: tuple[Stand, Recorder]) -> No
 def test_copying_stops_at_once_by_a_runtime_key(both: tuple[Stand, Recorder]) -> None:
     """Without the router, the controller, or a new configuration."""
     stand, recorder = both
+    recorder.at_rest()  # those of the test before
     with stand.runtime(contract.RUNTIME_SAMPLE, 0):
         recorder.copies.clear()
         for number in range(60):
             stand.answered(x_user_id=f"user-{number}")
-        time.sleep(0.5)
+        recorder.at_rest()
         assert recorder.copies == []
     for number in range(60):
         stand.answered(x_user_id=f"user-{number}")
@@ -165,7 +174,7 @@ def test_copying_stops_at_once_by_a_runtime_key(both: tuple[Stand, Recorder]) ->
 
 
 def test_the_share_is_the_same_in_both_arms(tmp_path: Path) -> None:
-    """A third of each, tossed for each request: within four standard deviations."""
+    """A third of each, tossed for each request: within five standard deviations."""
     with sampled(tmp_path, Profile.FULL, None, "33%") as (stand, recorder):
         users = {}
         for number in range(60):
@@ -174,10 +183,10 @@ def test_the_share_is_the_same_in_both_arms(tmp_path: Path) -> None:
         for _ in range(10):
             for user in users:
                 met[stand.answered(x_user_id=user)] += 1
-        time.sleep(0.5)
+        recorder.at_rest()
         arms = Counter(one.assigned.arm for one in recorder.copies)
         asked = met["new"] + sum(model == "new" for model in users.values())
-        assert abs(arms[Arm.CANARY] / asked - 0.33) < 4 * (0.33 * 0.67 / asked) ** 0.5
+        assert abs(arms[Arm.CANARY] / asked - 0.33) < 5 * (0.33 * 0.67 / asked) ** 0.5
 
 
 @pytest.mark.parametrize("how", ["nobody listens", "nobody reads"])
@@ -203,10 +212,12 @@ def test_clients_do_not_notice_a_sampler_that_is_away(tmp_path: Path, how: str) 
     try:
         with standing(asked, models, tmp_path) as stand:
             body = {"model": "old", "messages": [{"role": "user", "content": "x" * 300_000}]}
-            begun = time.monotonic()
+            took = []
             for number in range(200):
+                begun = time.monotonic()
                 assert stand.ask(x_user_id=f"user-{number}", body=body).status_code == 200
-            assert time.monotonic() - begun < 20
+                took.append(time.monotonic() - begun)
+            assert sorted(took)[180] < 1.0, "all but a tenth: the machine may be late by itself"
     finally:
         stuck.set()
         server.stop(0)

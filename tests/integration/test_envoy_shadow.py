@@ -17,7 +17,7 @@ from extproc.demo.envoy import find_envoy
 from extproc.domain import Arm, Assignment, Reason
 from extproc.render import Profile, envoy_snippet
 from tests.integration.test_envoy_snippet import foreign_envoy
-from tests.support.envoy_stand import OLD_ENVOY, Model, a_rollout, document, merged
+from tests.support.envoy_stand import OLD_ENVOY, PATIENCE, Model, a_rollout, document, merged
 from tests.support.scripted import Decision, Scripted, scripted
 
 ENVIRONMENT = {"EXTPROC_TEST_OLD_KEY": "sk-of-stable", "EXTPROC_TEST_NEW_KEY": "sk-of-the-canary"}
@@ -48,7 +48,7 @@ def stand(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def arrived(stand: Scripted, count: int) -> None:
     """Wait until the canary has got so many requests in all."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while len(stand.models["new"].requests) < count:
         assert time.monotonic() < deadline, len(stand.models["new"].requests)
         time.sleep(0.02)

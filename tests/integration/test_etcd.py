@@ -103,7 +103,7 @@ else:
 def test_a_leader_that_was_frozen_is_fenced(url: str, stores: ExitStack) -> None:
     """SIGSTOP: another one leads after the lease. SIGCONT: the old one knows by its own clock that it is late, and its write fails."""
     store = opened(stores, url)
-    leadership = store.leadership("other", ttl=2.0)
+    leadership = store.leadership("other", ttl=60.0)
     process = python(LEADER, url)
     try:
         assert line(process) == "leads"
@@ -208,7 +208,7 @@ def test_a_decision_whose_answer_was_lost_is_not_made_twice(server: Etcd, url: s
     stores.callback(way.close)
     reader = opened(stores, url)
     patient = url.replace(server.nodes[0].endpoint, way.endpoint)
-    writer = opened(stores, patient.replace("timeout=30", "timeout=1"))
+    writer = opened(stores, patient.replace("timeout=30", "timeout=2"))
     writer.commit(state(1), 0, [entry(1)], {})
     for generation in (2, 3):
         way.deafen()
@@ -219,7 +219,7 @@ def test_a_decision_whose_answer_was_lost_is_not_made_twice(server: Etcd, url: s
         begun = time.monotonic()
         for _ in range(30):
             assert not _writes(writer)
-        assert time.monotonic() - begun < 15.0, "it does not wait a second of its timeout each time"
+        assert time.monotonic() - begun < 30.0, "it does not wait two seconds of its timeout each time"
         way.mend()
         until(lambda: _writes(writer))
         _lose_the_answer(writer, way, generation)

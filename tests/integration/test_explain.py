@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +38,7 @@ def served() -> Iterator[Standing]:
     with standing(_changed) as made:
         for action in ("start", "promote", "promote"):
             made.api("POST", f"/v1/rollouts/{ROLLOUT}/{action}", json={"why": "a test"})
-        time.sleep(0.5)
+        made.followed()
         yield made
 
 
@@ -53,7 +52,7 @@ def explained(served: Standing, headers: dict[str, str]) -> dict[str, Any]:
 def test_envoy_does_what_is_explained(served: Standing) -> None:
     """Model and token of 36 people at 25 %, a third of them staff, a third in a cohort before its phase; some forced, some excluded."""
     reasons = set()
-    with httpx.Client(trust_env=False, timeout=10) as client:
+    with httpx.Client(trust_env=False, timeout=60) as client:
         for headers in PEOPLE:
             answer = served.ask(client, **headers)
             taken = explained(served, headers)
@@ -70,14 +69,14 @@ def test_the_command_asks_the_running_controller(served: Standing) -> None:
     """Without a file; for people, and for scripts."""
     command = [sys.executable, "-m", "extproc", "explain", "-H", "x-user-id: person-3", "--api", f"http://127.0.0.1:{served.ports.api}"]
     command += ["--token-file", str(served.directory / "extproc.db.token")]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
     assert "cohort everyone excludes it: id is in a list (1 ids)" in " ".join(shown.replace("│", " ").split())
-    document = orjson.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, timeout=30).stdout)
+    document = orjson.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, timeout=120).stdout)
     assert document["layers"][0]["taken"]["entry"]["sentence"] == "never: cohort everyone excludes it"
-    of_file = subprocess.run([*command[:4], str(served.spec), *command[4:], "--json"], capture_output=True, check=True, timeout=30).stdout
+    of_file = subprocess.run([*command[:4], str(served.spec), *command[4:], "--json"], capture_output=True, check=True, timeout=120).stdout
     assert not any("not the one in force" in note for note in orjson.loads(of_file)["notes"])
     asked = [*command[:6], "--state", f"sqlite:{served.directory}/extproc.db", "--json"]
-    by_store = orjson.loads(subprocess.run(asked, capture_output=True, check=True, timeout=30).stdout)
+    by_store = orjson.loads(subprocess.run(asked, capture_output=True, check=True, timeout=120).stdout)
     assert by_store["layers"] == document["layers"]
 
 

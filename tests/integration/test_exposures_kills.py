@@ -31,7 +31,7 @@ def test_kill_9_costs_what_is_stated(controller: Controller) -> None:
         controller.end(signal.SIGKILL)
         controller.start()
     thread.join()
-    time.sleep(1.5)
+    controller.at_rest()
     shown, said = controller.list()
     ledger = {one.request: one for one in sender.exposed}
     names = [one["request"] for one in shown]

@@ -140,9 +140,15 @@ def until(what: Any) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------------- CORS
+def preflight(service: Service, origin: str) -> httpx.Response:
+    """What a browser asks before it posts."""
+    headers = {"origin": origin, "access-control-request-method": "POST"}
+    return httpx.options(service.url, headers=headers, trust_env=False, timeout=PATIENCE)
+
+
 def test_pages_of_named_origins(service: Service) -> None:
     """They may ask, post and read; `*` is in no answer, and caches are told that it depends on the origin."""
-    asked = httpx.options(service.url, headers={"origin": ORIGIN, "access-control-request-method": "POST"}, trust_env=False)
+    asked = preflight(service, ORIGIN)
     assert (asked.status_code, asked.headers["access-control-allow-origin"], asked.headers["vary"]) == (204, ORIGIN, "Origin")
     assert (asked.headers["access-control-allow-methods"], asked.headers["access-control-allow-headers"]) == ("POST", "content-type")
     for answer in (service.post(up(), {"origin": ORIGIN}), service.post({}, {"origin": ORIGIN})):
@@ -152,7 +158,7 @@ def test_pages_of_named_origins(service: Service) -> None:
 def test_pages_of_other_origins(service: Service) -> None:
     """They may not, whatever they hold."""
     for origin in ("https://evil.example.com", "null", f"{ORIGIN}.evil.com"):
-        asked = httpx.options(service.url, headers={"origin": origin, "access-control-request-method": "POST"}, trust_env=False)
+        asked = preflight(service, origin)
         answer = service.post(up(), {"origin": origin})
         assert (asked.status_code, answer.status_code, problems(answer)) == (403, 403, ["feedback.origin"])
         for one in (asked, answer):
@@ -178,8 +184,8 @@ def test_bodies_that_are_refused(service: Service) -> None:
     ):
         answer = service.post(body, headers)
         assert (answer.status_code, problems(answer)) == (status, [identity])
-    assert httpx.get(service.url, trust_env=False).json()["problems"][0]["id"] == "feedback.method"
-    assert httpx.post(service.url + "/x", trust_env=False).json()["problems"][0]["id"] == "feedback.path"
+    assert httpx.get(service.url, trust_env=False, timeout=PATIENCE).json()["problems"][0]["id"] == "feedback.method"
+    assert httpx.post(service.url + "/x", trust_env=False, timeout=PATIENCE).json()["problems"][0]["id"] == "feedback.path"
 
 
 def test_a_body_in_chunks_without_end(service: Service) -> None:
@@ -233,26 +239,27 @@ def fits(document: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------------------------- limits
 def test_a_client_that_posts_too_much(tmp_path: Path) -> None:
     """429 with the seconds to wait; another client, by the address that our proxy appended, goes on; so does one with a key."""
-    limits = Limits(address=Bucket(100, 0.5))
+    limits = Limits(address=Bucket(100, 0.005))
     with serving(tmp_path, limits=limits, trusted_hops=1) as service:
         first, second = {"x-forwarded-for": "9.9.9.9, 1.1.1.1"}, {"x-forwarded-for": "1.1.1.1, 2.2.2.2"}
         assert service.post([up() for _ in range(100)], first).json()["accepted"] == 100
         answer = service.post(up(), first)
-        assert (answer.status_code, problems(answer), answer.headers["retry-after"]) == (429, ["feedback.rate"], "2")
+        assert (answer.status_code, problems(answer)) == (429, ["feedback.rate"])
+        assert 100 <= int(answer.headers["retry-after"]) <= 200
         assert service.post(up(), second).status_code == 202
         assert service.post(up(), first | key_header()).status_code == 202
 
 
 def test_an_answer_that_is_spoken_of_too_much(tmp_path: Path) -> None:
     """Whoever speaks, one answer has a limit of its own."""
-    limits = Limits(Bucket(1000, 1000), answer=Bucket(3, 0.05))
+    limits = Limits(Bucket(1000, 1000), answer=Bucket(3, 0.005))
     with serving(tmp_path, limits=limits) as service:
         one = token(7)
         answer = service.post([{**UP, "id": f"n{number}", "token": one} for number in range(5)] + [up()])
         assert (answer.json()["accepted"], [problem["path"] for problem in answer.json()["refused"]]) == (4, ["[3]", "[4]"])
         answer = service.post({**UP, "token": one})
         assert (answer.status_code, problems(answer)) == (429, ["feedback.rate"])
-        assert 15 <= int(answer.headers["retry-after"]) <= 20
+        assert 100 <= int(answer.headers["retry-after"]) <= 200
 
 
 # -------------------------------------------------------------------------------------------------------------------- many, at once

@@ -71,7 +71,7 @@ def front(service: Service) -> Iterator[str]:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.path == contract.FEEDBACK_PATH:
                 headers = {name: value for name, value in self.headers.items() if name.lower() in ("content-type", "authorization")}
-                with httpx.Client(trust_env=False) as client:
+                with httpx.Client(trust_env=False, timeout=60.0) as client:
                     answer = client.post(service.url, content=body, headers=headers)
                 self._say(answer.status_code, answer.content, {})
                 return
@@ -109,7 +109,7 @@ def edge(tmp_path: Path) -> Iterator[Edge]:
 
 def run(command: list[str], edge: Edge, text: str = "", **more: str) -> str:
     environment = {**os.environ, "EDGE": edge.url, "NO_PROXY": "*", **more}
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=150, env=environment, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

@@ -25,7 +25,7 @@ from extproc.runtime.http import listening
 from extproc.store import open_store
 from tests.unit.test_approvals import loaded, written
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Stand:
@@ -83,7 +83,7 @@ def test_what_is_posted_is_heard_and_a_killed_process_is_replaced(tmp_path: Path
             assert await stand.post(stand.token(2)) == 202
             assert stand.waiting == 2
             assert await stand.post(stand.token(3, time.time() - 7200.0)) == 403
-            for _ in range(100):
+            for _ in range(600):
                 if b"extproc_feedback_total" in stand.users.exposition():
                     break
                 await asyncio.sleep(0.1)
@@ -100,7 +100,7 @@ def test_it_is_there_while_the_spec_listens_to_users(tmp_path: Path) -> None:
             with pytest.raises(httpx.ConnectError):
                 await stand.post(stand.token(1))
             stand.loop.spec = replace(stand.loop.spec, feedback=loaded(feedback={"tokens": True}).feedback)
-            for _ in range(100):
+            for _ in range(600):
                 if stand.keeper._child is not None:
                     break
                 await asyncio.sleep(0.1)

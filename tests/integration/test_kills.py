@@ -12,7 +12,7 @@ from extproc.domain import Action, JournalEntry, RolloutState, State, Status
 from loadtest.kills import run
 from loadtest.kills_report import Answer, Death, PersonsAct, Plan, Seen, books, told, verdict
 
-SHORT = Plan(kills=4, first_life=8.0, longest_life=1.5, act_every=0.2, rollbacks=False, lateness=5.0)
+SHORT = Plan(kills=4, first_life=8.0, longest_life=1.5, act_every=0.2, rollbacks=False, lateness=5.0, on_the_way=1.5)
 """The machine may be late: here other tests run."""
 
 

@@ -35,7 +35,7 @@ NAME, STABLE = "gpt-5-mini", "gpt-5"
 PROMISED = 30.0
 """Seconds from the first key that is pressed to the canary's last request."""
 RATE = 30.0
-PATIENCE = 60.0
+PATIENCE = 90.0
 pytestmark = pytest.mark.timeout(400)
 BLOCK = re.compile(r"^```sh\n(.*?)^```\n(?:\nIt prints:\n\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
@@ -116,7 +116,7 @@ class Desk:
     def type(self, command: str) -> subprocess.CompletedProcess[str]:
         """A command, as it stands in the page."""
         return subprocess.run(
-            ["bash", "-c", command], capture_output=True, text=True, timeout=120, env=self._environment, cwd=self.directory
+            ["bash", "-c", command], capture_output=True, text=True, timeout=150, env=self._environment, cwd=self.directory
         )
 
     def read(self) -> list[Section]:
@@ -251,7 +251,7 @@ def test_instant_without_the_controller(story: dict[str, Section]) -> None:
 def _instant(section: Section) -> None:
     assert section.asked_before is not None
     assert section.last_asked is not None
-    assert section.begun - section.asked_before < 1.0
+    assert section.begun - section.asked_before < 5.0
     took = section.last_asked - section.begun
     assert took <= PROMISED
     counted = re.findall(r"upstream_rq_total: (\d+)", "".join(done.said for done in section.done))
@@ -273,10 +273,13 @@ def test_the_list_of_people_has_their_names(story: dict[str, Section], desk: Des
 def test_the_post_mortem_after_an_errors_rollback(story: dict[str, Section], desk: Desk) -> None:
     """The canary begins to fail, extproc rolls back; the text has the Journal's moment, phase, reason, numbers, and the list's counts."""
     desk.stand_at("50%")
-    desk.served.run(desk.served.models[NAME].turn({"error_rate": 0.6}))
     failing = time.time()
+    desk.served.run(desk.served.models[NAME].turn({"error_rate": 0.6}))
     desk.until(lambda: desk.status()["status"] == "rolled_back")
-    time.sleep(2.0)
+    known = ""
+    while (now := desk.type(f"extproc exposures {NAME} --format jsonl").stdout) != known:
+        known = now
+        time.sleep(2.0)
     entry = desk.served.api("GET", f"/v1/journal?rollout={NAME}&limit=1")["entries"][0]
     done = desk.type(f"extproc postmortem {NAME} -o post-mortem.md")
     assert done.returncode == 0, done.stderr
@@ -291,7 +294,7 @@ def test_the_post_mortem_after_an_errors_rollback(story: dict[str, Section], des
     assert failed > 5
     detected = re.search(r"([0-9.]+) s after the first failure", text)
     assert detected is not None
-    assert float(detected[1]) <= entry["at"] - failing + 0.2
+    assert float(detected[1]) <= entry["at"] - failing + 0.1
     for one in entry["numbers"]["findings"]:
         assert f"| {one['gate']} | {one['verdict'].replace('_', ' ')} |" in text
         assert one["sentence"].replace("|", "\\|") in text

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,8 @@ from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.transport import TransportName
 from tests.integration.test_router import EXAMPLE, children, cluster, decide, llm_request, scrape
 from tests.integration.test_supervisor import until
+from tests.support.lateness import lateness
+from tests.support.standing import typed
 
 TEXT = EXAMPLE.read_text()
 SWAPPED = TEXT.replace("stable: gpt-4o\n    canary: gpt-5-mini", "stable: gpt-5-mini\n    canary: gpt-4o")
@@ -44,11 +46,26 @@ def started(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             yield process, ready.strip()
         finally:
             process.terminate()
-            process.wait(25)
+            process.wait(60)
+
+
+def put(spec: Path, text: str) -> None:
+    """Another text in the file, whole at once: half of one would be a bad Spec of its own."""
+    real = spec.resolve()
+    new = real.with_suffix(".new")
+    new.write_text(text)
+    new.replace(real)
+
+
+def taken(what: Callable[[], bool]) -> None:
+    """Within the second of a look, and what is done with it; the machine may be late by itself."""
+    with lateness() as machine:
+        took = until(what, 60.0)
+    assert took < 3.0 + machine.total
 
 
 def health(metrics: str) -> str:
-    with urllib.request.urlopen(f"http://{metrics}/healthz", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{metrics}/healthz", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -71,32 +88,32 @@ def test_a_router_follows_its_file(transport: str, tmp_path: Path) -> None:
             return {cluster(decide(endpoint, llm_request(x_user_id="u"))) for endpoint in endpoints.split()}
 
         assert everywhere() == {NEW}
-        spec.write_text(SWAPPED)
-        assert until(lambda: everywhere() == {OLD}, 15.0) < 3.0
+        put(spec, SWAPPED)
+        taken(lambda: everywhere() == {OLD})
         assert all(f'{contract.METRIC_GENERATION}{{worker="{worker}"}} 2.0' in scrape(metrics) for worker in (0, 1))
         assert health(metrics) == "2 of 2 workers\n"
 
-        spec.write_text(BAD)
-        until(lambda: f"{contract.METRIC_SPEC_PROBLEM} 1.0" in scrape(metrics), 15.0)
+        put(spec, BAD)
+        until(lambda: f"{contract.METRIC_SPEC_PROBLEM} 1.0" in scrape(metrics), 60.0)
         assert f'{contract.METRIC_RELOAD_FAILURES}{{worker="supervisor"}} 1.0' in scrape(metrics)
         assert health(metrics).startswith("2 of 2 workers\n")
         assert "rollouts.gpt-5-mini.phases[0].share" in health(metrics)
         assert "rollouts.gpt-5-mini.unit.kind" in health(metrics)
         before = children(process.pid)
         os.kill(before[0], signal.SIGKILL)
-        until(lambda: before[0] not in children(process.pid) and health(metrics).startswith("2 of 2"), 10.0)
+        until(lambda: before[0] not in children(process.pid) and health(metrics).startswith("2 of 2"), 60.0)
         assert everywhere() == {OLD}
 
         (tmp_path / "new").symlink_to("two")
         (tmp_path / "new").rename(tmp_path / "..data")
-        assert until(lambda: everywhere() == {NEW}, 15.0) < 3.0
-        assert f"{contract.METRIC_SPEC_PROBLEM} 0.0" in scrape(metrics)
+        taken(lambda: everywhere() == {NEW})
+        until(lambda: f"{contract.METRIC_SPEC_PROBLEM} 0.0" in scrape(metrics), 60.0)
         before = children(process.pid)
         for pid in (process.pid, *before):
             os.kill(pid, signal.SIGHUP)
         spec.unlink()
         os.kill(process.pid, signal.SIGHUP)
-        until(lambda: "settings.spec-file" in health(metrics), 15.0)
+        until(lambda: "settings.spec-file" in health(metrics), 60.0)
         assert children(process.pid) == before
         assert everywhere() == {NEW}
 
@@ -118,7 +135,7 @@ class Serving:
     def api(self, method: str, path: str, **arguments: Any) -> Any:
         token = (self.directory / "x.db.token").read_text().strip()
         url = f"http://127.0.0.1:{self.api_port}{path}"
-        answer = httpx.request(method, url, headers={"authorization": f"Bearer {token}"}, trust_env=False, **arguments)
+        answer = httpx.request(method, url, headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60.0, **arguments)
         answer.raise_for_status()
         return answer.json()
 
@@ -133,7 +150,10 @@ class Serving:
         """The command as people type it; what it prints."""
         reach = ["--api", f"http://127.0.0.1:{self.api_port}", "--token-file", str(self.directory / "x.db.token")]
         line = [sys.executable, "-m", "extproc", *arguments, *reach]
-        return subprocess.run(line, capture_output=True, text=True, timeout=30, check=True, env={**os.environ, "COLUMNS": "160"}).stdout
+        environment = {**os.environ, "COLUMNS": "160"}
+        done = typed(lambda: subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def clusters(self, request: ProcessingRequest) -> set[bytes]:
         """What each worker answers."""
@@ -148,7 +168,7 @@ def serving(tmp_path: Path) -> Iterator[Serving]:
     words += ["--collector", f"unix:{tmp_path}/c.sock", "--api-port", str(port), "--metrics-port", "0"]
     with started("serve", *words) as (process, ready):
         made = Serving(process, tmp_path, port, ready.rpartition(" ")[2])
-        until(lambda: _answers(made), 20.0)
+        until(lambda: _answers(made), 60.0)
         yield made
 
 
@@ -163,46 +183,46 @@ def test_a_controller_follows_its_file_and_guards_what_runs(serving: Serving) ->
     """One life: a change beside the running rollout is adopted; an edit of it is refused and told until it may come into force; a bad file
     survives even the controller's death; routers follow; State names the digest that the store holds."""
     beside = TEXT.replace("$2.50", "$2.60")
-    serving.spec.write_text(beside)
+    put(serving.spec, beside)
     wanted = spec_room.load(beside).digest
-    assert until(lambda: serving.status()["spec_digest"] == wanted, 15.0) < 3.0
+    taken(lambda: serving.status()["spec_digest"] == wanted)
     before = serving.status()
     assert before["rollouts"][ROLLOUT]["status"] == "progressing"
     assert serving.api("GET", "/v1/journal?limit=1")["entries"][0]["why"] == f"Spec {wanted} is in force"
 
-    serving.spec.write_text(SWAPPED)
-    until(lambda: serving.problems() == ["state.running-rollout-changed"], 15.0)
+    put(serving.spec, SWAPPED)
+    until(lambda: serving.problems() == ["state.running-rollout-changed"], 60.0)
     shown = serving.command("status")
     assert "is not in force, the last good one stays" in shown
     assert "its salt, unit, cohorts, models, phases and gates must stay as they are" in shown
-    health = httpx.get(f"http://127.0.0.1:{serving.api_port}/healthz", trust_env=False)
+    health = httpx.get(f"http://127.0.0.1:{serving.api_port}/healthz", trust_env=False, timeout=60.0)
     assert (health.status_code, "state.running-rollout-changed" in health.text) == (200, True)
-    exposition = httpx.get(f"http://127.0.0.1:{serving.api_port}/metrics", trust_env=False).text
+    exposition = httpx.get(f"http://127.0.0.1:{serving.api_port}/metrics", trust_env=False, timeout=60.0).text
     assert f"{contract.METRIC_SPEC_PROBLEM} 1.0" in exposition
     assert f"{contract.METRIC_RELOAD_FAILURES} 1.0" in exposition
     assert serving.status()["generation"] == before["generation"]
 
     (controller,) = [pid for pid in children(serving.process.pid) if b"controller" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(controller, signal.SIGKILL)
-    until(lambda: controller not in children(serving.process.pid), 15.0)
-    until(lambda: _answers(serving), 20.0)
+    until(lambda: controller not in children(serving.process.pid), 60.0)
+    until(lambda: _answers(serving), 60.0)
     assert serving.status()["spec_digest"] == wanted
     assert serving.problems() == ["state.running-rollout-changed"]
 
-    serving.spec.write_text(BAD)
+    put(serving.spec, BAD)
     os.kill(serving.process.pid, signal.SIGHUP)
-    until(lambda: len(serving.problems()) == 2, 15.0)
-    serving.spec.write_text(SWAPPED)
-    until(lambda: serving.problems() == ["state.running-rollout-changed"], 15.0)
+    until(lambda: len(serving.problems()) == 2, 60.0)
+    put(serving.spec, SWAPPED)
+    until(lambda: serving.problems() == ["state.running-rollout-changed"], 60.0)
     serving.command("rollback", ROLLOUT, "--why", "make way for the edit")
     digest = spec_room.load(SWAPPED).digest
-    until(lambda: serving.status()["spec_digest"] == digest, 15.0)
+    until(lambda: serving.status()["spec_digest"] == digest, 60.0)
     assert serving.problems() == []
     assert "is not in force" not in serving.command("status")
     # Another canary is another release: it begins by itself, at the first phase, for the staff as well.
-    until(lambda: serving.status()["rollouts"][ROLLOUT]["status"] == "progressing", 15.0)
+    until(lambda: serving.status()["rollouts"][ROLLOUT]["status"] == "progressing", 60.0)
     assert serving.status()["rollouts"][ROLLOUT]["canary"] == "gpt-4o"
-    until(lambda: serving.clusters(llm_request(x_user_id="u")) == {NEW}, 15.0)
+    until(lambda: serving.clusters(llm_request(x_user_id="u")) == {NEW}, 60.0)
     assert serving.process.poll() is None
 
 
@@ -214,8 +234,8 @@ def test_a_hangup_ends_nothing(serving: Serving) -> None:
     time.sleep(0.5)
     assert [serving.process.pid, *children(serving.process.pid)] == family
     failures = serving.status()["spec_file"]["failures"]
-    serving.spec.write_text(BAD)
-    until(lambda: serving.status()["spec_file"]["failures"] > failures, 15.0)
+    put(serving.spec, BAD)
+    until(lambda: serving.status()["spec_file"]["failures"] > failures, 60.0)
     failures = serving.status()["spec_file"]["failures"]
     os.kill(serving.process.pid, signal.SIGHUP)
-    until(lambda: serving.status()["spec_file"]["failures"] > failures, 15.0)
+    until(lambda: serving.status()["spec_file"]["failures"] > failures, 60.0)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.test_acts import _germany
-from tests.support.standing import Standing, standing
+from tests.support.standing import Standing, standing, typed
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "rollback.md").read_text(encoding="utf-8")
 STEPS = [
@@ -22,7 +22,7 @@ STEPS = [
 def printed(served: Standing, words: str) -> str:
     where = ["--api", f"http://127.0.0.1:{served.ports.api}", "--token-file", str(served.directory / "extproc.db.token")]
     command = [sys.executable, "-m", "extproc", *shlex.split(words), *where]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = typed(lambda: subprocess.run(command, capture_output=True, text=True, timeout=120))
     assert "Traceback" not in done.stderr
     return (done.stdout + done.stderr).strip()
 

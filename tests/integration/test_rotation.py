@@ -142,7 +142,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
         wait_for(lambda: b"controller ready" in log.read_bytes() and b"router ready" in log.read_bytes(), process, log, PATIENCE)
         stack.enter_context(running_envoy(directory / "envoy.yaml", ports["admin"]))
         client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{ports['envoy']}", trust_env=False, timeout=PATIENCE))
-        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{ports['admin']}", trust_env=False))
+        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{ports['admin']}", trust_env=False, timeout=PATIENCE))
         one = Stand(files, directory, process, ports, client, admin)
         until(lambda: one.stat(f"{contract.ROUTER_CLUSTER}.membership_healthy") == 1)
         yield one

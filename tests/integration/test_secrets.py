@@ -30,7 +30,7 @@ SECRET = "s3cr3t"
 """In everything that is sent; followed by where it was."""
 WHY = "incident 4711"
 ROLLOUT = "gpt-5-mini"
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @dataclass
@@ -159,13 +159,19 @@ def _provoke_api(running: Running) -> None:
             refused = client.post(
                 f"/v1/rollouts/{ROLLOUT}/resume", headers=headers, json={"why": f"{SECRET}-why", "actor": f"{SECRET}-actor"}
             )
-            assert refused.status_code in (401, 409)
+            assert refused.status_code in (401, 409, 503), "503: a controller that was late"
         whole = (
             f"POST /v1/rollouts/{ROLLOUT}/start HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {running.token}\r\ncontent-length: 99\r\n\r\n"
         )
         _raw(running.api, whole.encode() + f'{{"why": "{SECRET}'.encode())
-        done = client.post(f"/v1/rollouts/{ROLLOUT}/start", headers=headers, json={"why": WHY, "actor": "ann"})
-        assert done.status_code == 200, done.text
+        _until(lambda: _started(client, headers))
+
+
+def _started(client: httpx.Client, headers: dict[str, str]) -> bool:
+    """A controller that was late is asked again under the same name."""
+    done = client.post(f"/v1/rollouts/{ROLLOUT}/start", headers=headers, json={"why": WHY, "actor": "ann", "request": "1"})
+    assert done.status_code in (200, 503, 504), done.text
+    return done.status_code == 200
 
 
 @pytest.mark.parametrize(("form", "transport"), [(Format.JSON, TransportName.NATIVE), (Format.CONSOLE, TransportName.GRPCIO)])
@@ -181,9 +187,9 @@ def test_no_secret_of_a_request_is_in_any_log(form: Format, transport: Transport
         os.kill(worker, signal.SIGKILL)
         _until(lambda: b"was killed" in running.said and b"by ann" in running.said)
         with httpx.Client(base_url=f"http://{running.api}", trust_env=False, timeout=PATIENCE) as client:
-            status = client.get("/v1/status", headers={"authorization": f"Bearer {running.token}"}).json()
-        # Every bad message of the collector was met, and cost itself alone.
-        assert status["collector"]["bad_messages"] >= 4
+            headers = {"authorization": f"Bearer {running.token}"}
+            # Every bad message of the collector was met, and cost itself alone.
+            _until(lambda: client.get("/v1/status", headers=headers).json()["collector"]["bad_messages"] >= 4)
     said = running.said
     assert SECRET.encode() not in said, [line for line in said.splitlines() if SECRET.encode() in line]
     assert running.token.encode() not in said

@@ -16,8 +16,9 @@ ONE_OF_EACH = (Act.STATE, Act.HANDOVER, Act.STATE, Act.FREEZE, Act.KILL)
 
 
 def test_no_stream_is_lost_through_handover_freeze_kill_and_acts_of_people() -> None:
-    """The real Envoy, two workers, 100 requests/s: no client error, none failed open but around freeze and kill, memory flat."""
-    seen = asyncio.run(run(Plan(seconds=27.0, rate=100.0, every=4.0, warm=5.0, slow=0.005, acts=ONE_OF_EACH)))
+    """The real Envoy, two workers, 100 requests/s: no client error, no stream failed but around freeze and kill, memory flat. The
+    machine may pause for a second: then decisions come too late, and streams do not fail."""
+    seen = asyncio.run(run(Plan(seconds=27.0, rate=100.0, every=4.0, warm=5.0, slow=0.05, lateness=5.0, acts=ONE_OF_EACH)))
     assert verdict(seen) == [], "\n".join(told(seen))
     assert [window.kind for window in seen.windows] == list(ONE_OF_EACH)
     assert seen.clients["ok"] > 2_000

@@ -260,12 +260,14 @@ def test_somebody_holds_a_transaction_open(tmp_path: Path, lock: str) -> None:
     other = python(HOLD, str(path), lock, "UPDATE state SET generation = 99")
     try:
         assert line(other) == "held"
-        began = time.monotonic()
+        took = []
         for _ in range(50):
+            began = time.monotonic()
             assert refused(store, 2) == "store.busy"
+            took.append(time.monotonic() - began)
             assert generations(reader) == (1, [1])
-        # Waiting 0.2 s each time would be 10 s; SQLite's own default of 5 s would be 250.
-        assert time.monotonic() - began < 8
+        # The first one waits 0.2 s; SQLite's own default would be 5. The machine may be late by itself, but not most times.
+        assert sorted(took)[25] < 0.15, took
         assert store.health.failures["busy"] == 50
         assert reader.health.failures["busy"] == 0
     finally:
@@ -485,7 +487,7 @@ def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path, damage: str) -> 
 # ----------------------------------------------------------------------------------------------------------------------- backup
 def extproc(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The command as people type it."""
-    return subprocess.run([sys.executable, "-m", "extproc", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    return subprocess.run([sys.executable, "-m", "extproc", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=150)
 
 
 def test_backups_while_somebody_writes(tmp_path: Path) -> None:

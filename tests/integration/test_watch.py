@@ -66,7 +66,7 @@ def processes(served: Standing, what: str) -> list[int]:
 
 def metrics(served: Standing, name: str) -> list[str]:
     """The router's lines of one metric."""
-    text = httpx.get(f"http://127.0.0.1:{served.ports.metrics}/metrics", trust_env=False).text
+    text = httpx.get(f"http://127.0.0.1:{served.ports.metrics}/metrics", trust_env=False, timeout=60).text
     return [line for line in text.splitlines() if line.startswith(name)]
 
 
@@ -88,15 +88,19 @@ def test_a_frozen_controller_sends_the_canarys_share_to_stable_for_as_long_as_it
         try:
             took = eventually(lambda: on_stable(stream))
             assert took > LEASE - 1.5, "not before the lease is over"
-            assert metrics(served, f'{contract.METRIC_WITHDRAWN}{{rollout="{ROLLOUT}"}}') == [
-                f'{contract.METRIC_WITHDRAWN}{{rollout="{ROLLOUT}"}} 2.0'
-            ]
+            # The stream may have met one of the two workers alone.
+            eventually(
+                lambda: (
+                    metrics(served, f'{contract.METRIC_WITHDRAWN}{{rollout="{ROLLOUT}"}}')
+                    == [f'{contract.METRIC_WITHDRAWN}{{rollout="{ROLLOUT}"}} 2.0']
+                )
+            )
             assert all(float(line.split()[-1]) >= LEASE for line in metrics(served, contract.METRIC_HEARTBEAT_AGE + "{"))
         finally:
             os.kill(controller, signal.SIGCONT)
         eventually(lambda: on_canary(stream))
         assert {one.status for one in stream.seen} == {200}
-    assert metrics(served, contract.METRIC_WITHDRAWN + "{") == []
+    eventually(lambda: metrics(served, contract.METRIC_WITHDRAWN + "{") == [])
     assert status(served)["rollouts"][ROLLOUT]["status"] == "paused"
 
 
@@ -108,15 +112,16 @@ def test_a_lost_access_log_blinds_and_canary_traffic_waits_on_stable(served: Sta
         eventually(lambda: on_canary(stream))
         eventually(lambda: status(served)["routers"] and not status(served)["watch"]["blind"])
         _restart_envoy(served, text.replace("collector.sock", "nowhere.sock"))
-        eventually(lambda: on_stable(stream), 30)
+        eventually(lambda: ROLLOUT in status(served)["watch"]["blind"])
+        eventually(lambda: on_stable(stream))
         seen = status(served)
         assert ROLLOUT in seen["watch"]["blind"]
         assert "were heard of in the access log" in seen["watch"]["blind"][ROLLOUT]
         assert seen["rollouts"][ROLLOUT]["page"]
-        api = httpx.get(f"http://127.0.0.1:{served.ports.api}/metrics", trust_env=False).text
+        api = httpx.get(f"http://127.0.0.1:{served.ports.api}/metrics", trust_env=False, timeout=60).text
         assert f'{contract.METRIC_BLIND}{{rollout="{ROLLOUT}"}} 1.0' in api
         _restart_envoy(served, text)
-        eventually(lambda: on_canary(stream), 40)
+        eventually(lambda: on_canary(stream))
         # Status may be a moment old, or the last one known where the controller is late with its answer: the traffic is what counts.
         eventually(lambda: status(served)["watch"]["blind"] == {})
         eventually(lambda: on_canary(stream))
@@ -138,8 +143,8 @@ def test_status_shows_every_router(served: Standing) -> None:
         (router,) = status(served)["routers"]
         assert (router["workers"], router["serving"], router["silent"]) == (2, 2, None)
         assert router["generations"] == [status(served)["generation"]]
-        assert router["age"] < 5
-        assert abs(router["skew"]) < 5
+        assert router["age"] < 15
+        assert abs(router["skew"]) < 15
         restarts = router["restarts"]["died"]
         os.kill(processes(served, "extproc.router.worker")[0], signal.SIGKILL)
         eventually(lambda: status(served)["routers"][0]["restarts"]["died"] == restarts + 1)
@@ -161,19 +166,19 @@ def test_after_completion_nobody_goes_back_to_a_pool_that_may_be_too_small(serve
         (controller,) = processes(served, "extproc controller")
         os.kill(controller, signal.SIGSTOP)
         time.sleep(LEASE + 1.0)
-        assert stream.share(CANARY, 0.5) == 1.0, "the canary is the default: no lease takes it away"
+        assert stream.share(CANARY, 1.0) == 1.0, "the canary is the default: no lease takes it away"
         os.kill(controller, signal.SIGCONT)
         admin = f"http://127.0.0.1:{served.ports.admin}"
-        assert httpx.post(f"{admin}/runtime_modify", params={key: "100"}, trust_env=False).status_code == 200
+        assert httpx.post(f"{admin}/runtime_modify", params={key: "100"}, trust_env=False, timeout=60).status_code == 200
         killed = time.monotonic()
         for what in ("extproc serve", "extproc.router.worker"):
             for process in processes(served, what):
                 os.kill(process, signal.SIGKILL)
         time.sleep(2.0)
+        eventually(lambda: len(stream.since(killed)) > 20)
         after = stream.since(killed)
-        assert len(after) > 20
         assert {(one.status, one.model.startswith(CANARY)) for one in after} == {(200, True)}
         # Whoever has not moved Envoy's default meets stable: that is what the advice is about.
-        assert httpx.post(f"{admin}/runtime_modify", params={key: "0"}, trust_env=False).status_code == 200
+        assert httpx.post(f"{admin}/runtime_modify", params={key: "0"}, trust_env=False, timeout=60).status_code == 200
         eventually(lambda: on_stable(stream))
         assert {one.status for one in stream.seen} == {200}

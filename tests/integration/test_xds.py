@@ -168,6 +168,14 @@ def test_the_processor_is_switched_off_and_on(told: Told, spec: Document) -> Non
     assert asked > 0
     told.serve(spec, off=True)
     until(lambda: told.server.sent[Part.PROCESSOR] > sent[Part.PROCESSOR] and told.has_all())
+
+    def asks() -> bool:
+        before = told.stat(streams)
+        assert told.ask("/v1/chat") == "old"
+        return told.stat(streams) > before
+
+    # Envoy has accepted it, and its threads take it up.
+    until(lambda: not asks())
     asked = told.stat(streams)
     for _ in range(5):
         assert told.ask("/v1/chat") == "old"

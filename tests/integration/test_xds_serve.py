@@ -50,7 +50,7 @@ class Whole:
         command += ["--listen", f"unix:{self.directory}/r.sock", "--workers", "1", "--collector", f"unix:{self.directory}/c.sock"]
         command += ["--api-port", str(self.api_port), "--metrics-port", "0", "--xds", f"unix:{self.directory}/x.sock"]
         self.controller.enter_context(running(command, self.directory / "serve.log"))
-        until(self.status)
+        self.status()
 
     def extproc(self, *words: str) -> str:
         """What a command says; fails where it fails."""
@@ -68,11 +68,15 @@ class Whole:
         return console.export_text()
 
     def api(self, path: str) -> Any:
-        """A document of the API; nothing while it does not answer."""
+        """A document of the API, as of now."""
+        return until(lambda: self._answer(path))
+
+    def _answer(self, path: str) -> Any:
+        """Nothing while it does not answer."""
         try:
             token = (self.directory / "extproc.db.token").read_text().strip()
             answer = httpx.get(
-                f"http://127.0.0.1:{self.api_port}{path}", headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=5.0
+                f"http://127.0.0.1:{self.api_port}{path}", headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=30.0
             )
         except (OSError, httpx.TransportError):
             return None
@@ -87,13 +91,13 @@ class Whole:
         url = f"http://127.0.0.1:{self.api_port}/v1/processor/{word}"
         headers = {"authorization": f"Bearer {token}"}
         return (
-            httpx.post(url, json={"why": "again", "actor": "ada"}, headers=headers, trust_env=False, timeout=30.0).raise_for_status().json()
+            httpx.post(url, json={"why": "again", "actor": "ada"}, headers=headers, trust_env=False, timeout=60.0).raise_for_status().json()
         )
 
     def answered(self) -> set[str]:
         """By whom all users are answered; a status where it is not 200."""
         found = set()
-        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=10.0) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=60.0) as client:
             for user in USERS:
                 answer = client.post("/v1/chat", json={"model": "old"}, headers={"x-user-id": user})
                 found.add(str(answer.json()["model"]) if answer.status_code == 200 else str(answer.status_code))
@@ -101,7 +105,9 @@ class Whole:
 
     def decided(self) -> int:
         """Requests of which Envoy has asked the router."""
-        text = httpx.get(f"http://127.0.0.1:{self.admin_port}/stats?filter=ingress.ext_proc.streams_closed", trust_env=False).text
+        text = httpx.get(
+            f"http://127.0.0.1:{self.admin_port}/stats?filter=ingress.ext_proc.streams_closed", trust_env=False, timeout=30.0
+        ).text
         return int(text.rpartition(": ")[2])
 
 
@@ -134,7 +140,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
 def port_answers(whole: Whole) -> bool:
     """True as soon as Envoy has been told its listener."""
     try:
-        return httpx.get(f"http://127.0.0.1:{whole.port}{contract.HEALTH_PATH}", trust_env=False).status_code == 200
+        return httpx.get(f"http://127.0.0.1:{whole.port}{contract.HEALTH_PATH}", trust_env=False, timeout=30.0).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -146,7 +152,7 @@ def test_status_tells_what_each_envoy_has(whole: Whole) -> None:
     assert (node["node"], node["connected"], node["protocol"], node["refused"]) == ("edge-1", True, "delta", None)
     assert node["spec_digest"] == status["spec_digest"]
     assert set(node["versions"]) == {"clusters", "endpoints", "listeners", "processor", "routes"}
-    series = httpx.get(f"http://127.0.0.1:{whole.api_port}/metrics", trust_env=False).text
+    series = httpx.get(f"http://127.0.0.1:{whole.api_port}/metrics", trust_env=False, timeout=30.0).text
     assert f'{contract.METRIC_XDS_CONNECTED}{{node="edge-1"}} 1.0' in series
     assert f"{contract.METRIC_PROCESSOR_OFF} 0.0" in series
 

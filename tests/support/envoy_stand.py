@@ -37,6 +37,11 @@ OLD_ENVOY = ROOT / ".venv" / "envoy-1.36.4" / "envoy" / "_bin" / "envoy"
 """Installed by `make setup`; its absence fails the tests that need it."""
 PAUSE = 0.15
 """Seconds between two chunks of a streamed answer."""
+PATIENCE = 60.0
+"""Seconds for what comes at once on a machine at rest."""
+PATIENT_MESSAGE, PATIENT_HEALTH, PATIENT_CONNECT = 2.0, 10.0, 10.0
+"""Seconds that Envoy waits for a router: for a decision, a sign of life, a connection. In production so little that a machine which stands
+still for a moment would look like a wrong answer."""
 ADDRESSES = {country: str(network.network_address + 9) for country, network in COUNTRY_NETWORKS.items()}
 """One client address per country of the test database."""
 Document = dict[str, Any]
@@ -197,7 +202,7 @@ def running_envoy(
     log = config.with_suffix(".log")
     words = [envoy or find_envoy(), "--config-path", config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     with running(words, log, environment) as process:
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
             wait_for(lambda: _ready(client, admin_port), process, log)
         yield process
 
@@ -208,7 +213,7 @@ def _ready(client: httpx.Client, port: int) -> bool:
     return False
 
 
-def wait_for(condition: Any, process: subprocess.Popen[bytes], log: Path, patience: float = 60.0) -> None:
+def wait_for(condition: Any, process: subprocess.Popen[bytes], log: Path, patience: float = PATIENCE) -> None:
     """Until the condition holds; fails with the process's log if it ends or time is over."""
     deadline = time.monotonic() + patience
     while not condition():
@@ -278,7 +283,7 @@ def standing(
     envoy: Path | None = None,
     environment: Mapping[str, str] | None = None,
     host: Document | None = None,
-    message_timeout: float = 2.0,
+    message_timeout: float = PATIENT_MESSAGE,
     files: Files | None = None,
     transport: TransportName = TransportName.NATIVE,
 ) -> Iterator[Stand]:
@@ -300,15 +305,16 @@ def standing(
         f"unix:{directory}/c.sock",
         profile,
         message_timeout=message_timeout,
+        health_timeout=PATIENT_HEALTH,
         router_tls=tls,
         sampler=f"unix:{directory}/s.sock",
     )
     config = directory / "envoy.yaml"
     if host is None:
-        config.write_text(envoy_yaml(loaded, settings, "a test"))
+        config.write_text(patient(envoy_yaml(loaded, settings, "a test")))
     else:
         snippet = yaml.safe_load(envoy_snippet(loaded, settings, "a test"))
-        config.write_text(yaml.safe_dump(merged(host, snippet, port, admin_port)))
+        config.write_text(patient(yaml.safe_dump(merged(host, snippet, port, admin_port))))
     more = ["--transport", transport.value]
     if files is not None:
         more += ["--tls-cert", str(files.server), "--tls-key", str(files.server_key), "--tls-client-ca", str(files.ca)]
@@ -317,14 +323,29 @@ def standing(
             stack.callback(model.close)
         router = stack.enter_context(running_router(path, listen, "now", more))
         stack.enter_context(running_envoy(config, admin_port, envoy, environment))
-        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=10.0))
-        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE))
+        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False, timeout=PATIENCE))
         stand = Stand(models, client, admin, router, directory)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while stand.stat(f"{contract.ROUTER_CLUSTER}.membership_healthy") < 1:
             assert time.monotonic() < deadline, "Envoy does not find the router healthy"
             time.sleep(0.02)
         yield stand
+
+
+def patient(config: str, message_timeout: float | None = None) -> str:
+    """The same Envoy configuration, but that it waits longer for its router: for a connection and a sign of life, and for a decision where
+    that is said."""
+    document = yaml.safe_load(config)
+    (router,) = [one for one in document["static_resources"]["clusters"] if one["name"] == contract.ROUTER_CLUSTER]
+    router["connect_timeout"] = f"{PATIENT_CONNECT:g}s"
+    for check in router["health_checks"]:
+        check["timeout"] = f"{PATIENT_HEALTH:g}s"
+    if message_timeout is not None:
+        for filter_ in document["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
+            if filter_["name"] == "envoy.filters.http.ext_proc":
+                filter_["typed_config"]["message_timeout"] = f"{message_timeout:g}s"
+    return yaml.safe_dump(document)
 
 
 def merged(host: Document, snippet: Document, port: int, admin_port: int) -> Document:
@@ -392,7 +413,9 @@ def user_on(stand: Stand, model: str, path: str = "/v1/chat") -> str:
 
 
 @contextmanager
-def routing_stand(directory: Path, profile: Profile, envoy: Path | None = None, message_timeout: float = 2.0) -> Iterator[Stand]:
+def routing_stand(
+    directory: Path, profile: Profile, envoy: Path | None = None, message_timeout: float = PATIENT_MESSAGE
+) -> Iterator[Stand]:
     """An edge with geoip; only the user id is set by somebody in front."""
     models = {name: Model(name) for name in ("old", "new", "other", "other-new")}
     blocks = {name: {"endpoint": model.endpoint} for name, model in models.items()}

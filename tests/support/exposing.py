@@ -25,7 +25,7 @@ from tests.support.access_log import Sender, Sent
 ROOT = Path(__file__).parents[2]
 EXTPROC = [sys.executable, "-m", "extproc"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Controller:
@@ -69,7 +69,7 @@ class Controller:
     def list(self, *words: str) -> tuple[list[dict[str, Any]], str]:
         """Lines and the summary, as the command says them."""
         line = [*EXTPROC, "exposures", "new", "--format", "jsonl", "--store", self.store, *words]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=ENVIRONMENT, cwd=self.directory)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=ENVIRONMENT, cwd=self.directory)
         assert done.returncode == 0, done.stderr
         return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr
 
@@ -82,6 +82,15 @@ class Controller:
     def written(self, count: int) -> None:
         """Wait until so many exposures are on disk."""
         until(lambda: self.status()["exposures"]["written"] >= count)
+
+    def at_rest(self) -> None:
+        """Wait until nothing waits, and nothing more has been written for a while."""
+        seen, since = -1, time.monotonic()
+        while time.monotonic() - since < 2.0:
+            exposures = self.status()["exposures"]
+            if exposures["written"] != seen or exposures["waiting"]:
+                seen, since = exposures["written"], time.monotonic()
+            time.sleep(0.2)
 
 
 def until(what: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -36,7 +36,7 @@ FEEDBACK_KEY = "feedback-key-of-a-server-0123456789"
 ADMIN = "token-of-the-api-which-rolls-back-things"
 WIDE = Limits(Bucket(1e6, 1e6), Bucket(1e6, 1e6), Bucket(1e3, 1e3), 1000)
 """What a test does not run into."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 GONE = (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET)
 """The peer has closed, and hears no more."""
 

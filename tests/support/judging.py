@@ -21,6 +21,7 @@ from extproc.judge.shipped import rubric_for
 RUBRIC = rubric_for(ApplicationType.CHATBOT)
 NONCE = "0123456789abcdef"
 QUESTION = (("user", "What is the answer?"),)
+PATIENCE = 60.0
 QUIET = {"noise": 0.0, "latency": 0.0}
 
 
@@ -42,14 +43,14 @@ class RunningJudge:
         return f"http://{self.address}/v1"
 
     def turn(self, **knobs: Any) -> httpx.Response:
-        return httpx.post(f"http://{self.control}/knobs", json=knobs, trust_env=False)
+        return httpx.post(f"http://{self.control}/knobs", json=knobs, trust_env=False, timeout=PATIENCE)
 
     def ledger(self) -> dict[str, int]:
-        found: dict[str, int] = httpx.get(f"http://{self.control}/ledger", trust_env=False).json()
+        found: dict[str, int] = httpx.get(f"http://{self.control}/ledger", trust_env=False, timeout=PATIENCE).json()
         return found
 
     def last(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"http://{self.control}/last", trust_env=False).json()
+        found: dict[str, Any] = httpx.get(f"http://{self.control}/last", trust_env=False, timeout=PATIENCE).json()
         return found
 
 
@@ -66,7 +67,7 @@ def running(*arguments: str, **knobs: Any) -> Iterator[RunningJudge]:
     finally:
         process.stdin.close()
         process.stdout.close()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def endpoint(
@@ -74,7 +75,7 @@ def endpoint(
     name: str = "ours",
     credential: Credential | None = None,
     prices: Prices | None = None,
-    timeout: float = 5.0,
+    timeout: float = 30.0,
     concurrency: int = 4,
     temperature: float | None = 0.0,
 ) -> JudgeEndpoint:

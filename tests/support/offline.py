@@ -76,14 +76,14 @@ class Stand:
 
 
 async def ended(process: asyncio.subprocess.Process) -> Done:
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 150)
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 300)
     assert process.returncode is not None
     return Done(process.returncode, stdout.decode(), stderr.decode())
 
 
 async def interrupt(process: asyncio.subprocess.Process, results: Path, lines: int) -> Done:
     """SIGINT once so many lines of results are there."""
-    for _ in range(600):
+    for _ in range(1800):
         if results.exists() and results.read_bytes().count(b"\n") > lines:
             break
         await asyncio.sleep(0.05)

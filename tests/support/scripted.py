@@ -23,7 +23,7 @@ from extproc.domain import Arm, Assignment, Mirrored, Outcome, Reason, Spec, Und
 from extproc.pb.ext_proc_pb2 import ProcessingRequest, ProcessingResponse
 from extproc.render import EnvoySettings, Profile, envoy_yaml
 from extproc.render.settings import CA_BUNDLE
-from tests.support.envoy_stand import Arrived, Document, Model, running_envoy
+from tests.support.envoy_stand import PATIENCE, PATIENT_HEALTH, PATIENT_MESSAGE, Arrived, Document, Model, running_envoy
 
 SERVING = b"\x08\x01"
 """grpc.health.v1.HealthCheckResponse{status: SERVING}."""
@@ -109,7 +109,7 @@ class Answerer:
 
     def outcome(self, request_id: str) -> Outcome:
         """What the access log says of a request in the layer `model`, once it has ended."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = [one for one in self.outcomes if one.stream_id == request_id and one.final and one.layer == contract.MODEL_LAYER]
             if found:
@@ -119,7 +119,7 @@ class Answerer:
 
     def copy(self, request_id: str) -> Mirrored:
         """What the access log says of a request's copy, once it has ended."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = [one for one in self.mirrored if one.stream_id == request_id and one.final]
             if found:
@@ -211,7 +211,9 @@ def scripted(
     socket = directory / "r.sock"
     bundle = str(ca_bundle) if ca_bundle is not None else CA_BUNDLE
     # The one worker lives in the test's own process: on a busy machine it is late, and nobody else could decide meanwhile.
-    settings = EnvoySettings((f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=2.0, health_timeout=10.0)
+    settings = EnvoySettings(
+        (f"unix:{socket}",), f"unix:{socket}", profile, bundle, message_timeout=PATIENT_MESSAGE, health_timeout=PATIENT_HEALTH
+    )
     config = directory / "envoy.yaml"
     given = change(loaded(document, directory))
     config.write_text(envoy_yaml(given, settings, "a test"))
@@ -221,10 +223,10 @@ def scripted(
         answerer = Answerer(socket)
         stack.callback(answerer.close)
         stack.enter_context(running_envoy(config, admin_port, envoy, environment))
-        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20.0))
-        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))
+        client = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=PATIENCE))
+        admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False, timeout=PATIENCE))
         stand = Scripted(models, client, admin, answerer, given, settings)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while stand.stat(f"{contract.ROUTER_CLUSTER}.membership_healthy") < 1:
             assert time.monotonic() < deadline, "Envoy does not find the router healthy"
             time.sleep(0.02)

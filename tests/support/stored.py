@@ -42,7 +42,7 @@ def python(program: str, *arguments: str) -> subprocess.Popen[str]:
 
 def said(process: subprocess.Popen[str]) -> str:
     """All that it printed, when it has ended."""
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=90)
     return output.strip()
 
 
@@ -56,7 +56,7 @@ def line(process: subprocess.Popen[str]) -> str:
 def kill(process: subprocess.Popen[str]) -> None:
     """SIGKILL."""
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
 
 
 def problem(caught: pytest.ExceptionInfo[StoreError]) -> tuple[str, str]:

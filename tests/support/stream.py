@@ -35,7 +35,7 @@ class Stream:
         self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(threads)]
 
     def _run(self, number: int) -> None:
-        with httpx.Client(trust_env=False, timeout=10) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             while not self._ending.is_set():
                 number += len(self._threads)
                 try:
@@ -68,7 +68,7 @@ class Stream:
                 thread.join()
 
 
-def eventually(what: Callable[[], object], seconds: float = 20.0) -> float:
+def eventually(what: Callable[[], object], seconds: float = 60.0) -> float:
     """Wait until it is so; returns how long that took."""
     begun = time.monotonic()
     while not what():

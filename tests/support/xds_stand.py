@@ -24,7 +24,7 @@ from extproc.render.bootstrap import XdsSettings, bootstrap_yaml
 from extproc.transport import PRIVATE, Security, parse_address
 from tests.support.envoy_stand import Document, running_envoy
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 
 
 def until(condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
@@ -94,7 +94,9 @@ class Told:
 
     def ask(self, path: str) -> str:
         """The name of the model that answers there, or the status."""
-        answer = httpx.post(f"http://127.0.0.1:{self.port}{path}", json={"model": "old"}, headers={"x-user-id": "u"}, trust_env=False)
+        answer = httpx.post(
+            f"http://127.0.0.1:{self.port}{path}", json={"model": "old"}, headers={"x-user-id": "u"}, trust_env=False, timeout=PATIENCE
+        )
         return str(answer.json()["model"]) if answer.status_code == 200 else str(answer.status_code)
 
     def stat(self, name: str) -> int:
@@ -108,7 +110,7 @@ class Told:
         load, stop = Load(), threading.Event()
 
         def client(number: int) -> None:
-            with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=20.0) as http:
+            with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", trust_env=False, timeout=PATIENCE) as http:
                 while not stop.is_set():
                     for path in paths:
                         try:

@@ -63,7 +63,7 @@ def run(peer: Peer, work: Coroutine[Any, Any, None]) -> None:
     async def between() -> None:
         await peer.socket.start()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(100):
                 await work
         finally:
             await peer.socket.stop()
@@ -73,13 +73,14 @@ def run(peer: Peer, work: Coroutine[Any, Any, None]) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become tenths."""
+    """Less than a second is enough."""
     for name in ("ANSWER_WITHIN", "ACT_WITHIN", "ACT_ANSWERED_WITHIN"):
-        monkeypatch.setattr(room, name, 0.2)
+        monkeypatch.setattr(room, name, 0.6)
 
 
-def test_many_lookers_ask_one_question(peer: Peer) -> None:
+def test_many_lookers_ask_one_question(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand at once, and everybody for FRESH seconds after them, share one answer; then it is asked anew."""
+    monkeypatch.setattr(room, "FRESH", 2.0)
 
     async def work() -> None:
         watch = Watch(peer.client, Ask.STATUS)
@@ -136,7 +137,7 @@ def test_a_peer_that_is_silent_is_waited_for_once_and_is_stale(peer: Peer) -> No
             await asyncio.sleep(room.FRESH + 0.01)
             begin = asyncio.get_running_loop().time()
             known = await asyncio.gather(*(watch.look() for _ in range(100)))
-            assert asyncio.get_running_loop().time() - begin < 10.0, "a hundred waits would take twenty seconds"
+            assert asyncio.get_running_loop().time() - begin < 30.0, "a hundred waits would take a minute"
             assert {one.document for one in known} == {1}
             (stale,) = {one.stale for one in known}
             assert stale >= 0.2 + room.FRESH

@@ -12,39 +12,54 @@ import pytest
 from extproc.runtime import child as room
 from extproc.runtime.child import DIED, HUNG, Child
 
-EVERY = 0.1
+EVERY = 0.25
+PATIENCE = 60.0
 ANSWERS = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print(line.strip(), flush=True)"
 DEAF = "import sys, time\nprint('ready', flush=True)\nsys.stdin.readline(); print('once', flush=True)\ntime.sleep(60)"
-SLOW_TO_START = "import sys, time\ntime.sleep(0.8)\nprint('ready', flush=True)\nfor line in sys.stdin: print(line.strip(), flush=True)"
-SLOW = "import sys, time\nprint('ready', flush=True)\nfor line in sys.stdin:\n time.sleep(0.15)\n print(line.strip(), flush=True)"
+SLOW_TO_START = "import sys, time\ntime.sleep(2.0)\nprint('ready', flush=True)\nfor line in sys.stdin: print(line.strip(), flush=True)"
+SLOW = "import sys, time\nprint('ready', flush=True)\nfor line in sys.stdin:\n time.sleep(0.4)\n print(line.strip(), flush=True)"
 ENDS = "import sys\nprint('ready', flush=True)\nsys.exit(3)"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds become tenths."""
+    """Seconds become quarters."""
     for name, value in (("ASK_EVERY", EVERY), ("ASK_TIMEOUT", EVERY), ("FIRST_DELAY", 0.02), ("LONGEST_DELAY", 0.05)):
         monkeypatch.setattr(room, name, value)
 
 
-def kept(program: str, seconds: float, then: Callable[[Child], Awaitable[None]] | None = None, talks: bool = True) -> Child:
-    """A child that was kept for so long, and then stopped; `then` runs before that."""
+def kept(
+    program: str,
+    seconds: float,
+    then: Callable[[Child], Awaitable[None]] | None = None,
+    talks: bool = True,
+    until: Callable[[Child], bool] = lambda _: True,
+) -> Child:
+    """A child that was kept for so long, and until that is so, and then stopped; `then` runs before that."""
     child = Child("child", (sys.executable, "-S", "-c", program), talks=talks)
 
     async def run() -> None:
         keeping = asyncio.create_task(child.keep())
         await asyncio.sleep(seconds)
+        await eventually(lambda: until(child))
         if then is not None:
             await then(child)
         await child.stop(1.0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await keeping
 
     asyncio.run(run())
     return child
 
 
-async def answered(child: Child, question: bytes = b"q", within: float = 3.0) -> bytes:
+async def eventually(what: Callable[[], bool]) -> None:
+    """Wait until it is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not what():
+            await asyncio.sleep(0.02)
+
+
+async def answered(child: Child, question: bytes = b"q", within: float = PATIENCE) -> bytes:
     """What it answers, sooner or later."""
     async with asyncio.timeout(within):
         while True:
@@ -65,7 +80,7 @@ def test_who_answers_is_left_alone() -> None:
 
 def test_who_does_not_answer_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     """Counted as hung and not as died; the log says what to look at."""
-    child = kept(DEAF, 1.5)
+    child = kept(DEAF, 0.0, until=lambda child: child.restarts[HUNG] >= 1)
     assert child.restarts[HUNG] >= 1
     assert child.restarts[DIED] == 0
     assert "did not answer 3 questions in a row: it is killed and replaced" in caplog.text
@@ -78,17 +93,17 @@ def test_who_is_starting_may_take_its_time() -> None:
     async def ask(child: Child) -> None:
         assert await answered(child) == b"q\n"
 
-    assert kept(SLOW_TO_START, 0.9, ask).restarts == {DIED: 0, HUNG: 0}
+    assert kept(SLOW_TO_START, 2.1, ask).restarts == {DIED: 0, HUNG: 0}
 
 
 def test_who_answers_late_is_alive() -> None:
     """Each answer comes after the patience for its question: a sign of life all the same."""
-    assert kept(SLOW, 2.0).restarts == {DIED: 0, HUNG: 0}
+    assert kept(SLOW, 3.0).restarts == {DIED: 0, HUNG: 0}
 
 
 def test_who_ends_is_restarted_with_a_growing_delay(caplog: pytest.LogCaptureFixture) -> None:
     """Counted as died; the log has its code."""
-    child = kept(ENDS, 1.0)
+    child = kept(ENDS, 0.0, until=lambda child: child.restarts[DIED] >= 2)
     assert child.restarts[DIED] >= 2
     assert child.restarts[HUNG] == 0
     assert "ended with code 3" in caplog.text
@@ -101,11 +116,10 @@ def test_what_cannot_be_started_is_tried_again(tmp_path: Path, caplog: pytest.Lo
 
     async def run() -> None:
         keeping = asyncio.create_task(child.keep())
-        await asyncio.sleep(0.2)
-        assert child.restarts[DIED] >= 2
-        missing.write_text("#!/bin/sh\nsleep 5\n")
+        await eventually(lambda: child.restarts[DIED] >= 2)
+        missing.write_text("#!/bin/sh\nsleep 100\n")
         missing.chmod(0o755)
-        await asyncio.sleep(0.3)
+        await eventually(lambda: child._process is not None and child._process.returncode is None)
         before = child.restarts[DIED]
         await asyncio.sleep(0.3)
         assert child.restarts[DIED] == before
@@ -126,7 +140,7 @@ def test_a_stop_while_it_starts_leaves_nothing_behind(turns: int) -> None:
         for _ in range(turns):
             await asyncio.sleep(0)
         await child.stop(2.0)
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             await keeping
 
     asyncio.run(run())
@@ -158,7 +172,7 @@ def test_a_first_line_can_be_another_one_at_the_next_start() -> None:
         child.first_line = b"second"
         assert child._process is not None
         child._process.kill()
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE):
             while await child.ask(b"q", 1.0) != b"second\n":
                 await asyncio.sleep(0.02)
         await child.stop(1.0)

@@ -209,17 +209,19 @@ def test_a_day_at_one_point_a_second_is_bounded_and_keeps_the_worst() -> None:
     history = History()
     for second in range(86_400):
         history.add(status(NOW + second, 2.9 if second == 40_000 else 0.1, "1%" if second < 50_000 else "5%"))
-    begun = time.perf_counter()
-    document = history.document(NAME)
-    size = len(orjson.dumps(document))
-    took = time.perf_counter() - begun
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        document = history.document(NAME)
+        size = len(orjson.dumps(document))
+        took.append(time.perf_counter() - begun)
     assert MOST_POINTS / 2 <= len(document["at"]) <= MOST_POINTS
     assert document["at"] == sorted(document["at"])
     assert document["at"][-1] - document["at"][0] > 86_000
     assert max(document["gates"]["errors"]["harm"]) == 2.9
     assert [mark["phase"] for mark in document["marks"]] == ["1%", "5%"]
     assert size < 200_000
-    assert took < 0.5
+    assert min(took) < 0.5, "the machine may be late by itself, but not each time"
 
 
 def test_the_same_answer_is_one_point() -> None:

@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
@@ -584,10 +585,12 @@ def test_flags_that_are_polled_are_not_known_to_a_file(tmp_path: Path) -> None:
 
 def test_an_explanation_takes_milliseconds() -> None:
     """People wait for it, and the API answers them one after the other."""
-    begin = time.perf_counter()
+    took = []
     for _ in range(20):
+        begin = time.perf_counter()
         told(state_at(2), {"x-user-id": LATE})
-    assert (time.perf_counter() - begin) / 20 < 0.1
+        took.append(time.perf_counter() - begin)
+    assert median(took) < 0.1
 
 
 def test_a_spec_without_rollouts() -> None:

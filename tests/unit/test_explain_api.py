@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import httpx
@@ -87,7 +88,7 @@ def test_what_is_no_question_is_refused(api: Explaining, body: str) -> None:
 def test_it_answers_for_another_time(api: Explaining) -> None:
     """`now` is the asker's, or ours."""
     assert api.explain({**USER, "now": 1_900_000_000}).json()["at"] == 1_900_000_000
-    assert abs(api.explain().json()["at"] - time.time()) < 5
+    assert abs(api.explain().json()["at"] - time.time()) < 60
 
 
 def test_what_is_blind_is_withdrawn(api: Explaining) -> None:
@@ -126,10 +127,12 @@ def test_tokens_are_verified(api: Explaining) -> None:
 def test_the_same_spec_is_compiled_once(api: Explaining) -> None:
     """A Spec takes tens of milliseconds, an answer a few."""
     api.explain()
-    begin = time.perf_counter()
+    took = []
     for _ in range(10):
+        begin = time.perf_counter()
         api.taken()
-    assert (time.perf_counter() - begin) / 10 < 0.1
+        took.append(time.perf_counter() - begin)
+    assert median(took) < 0.1
 
 
 def test_an_empty_store_has_nothing_to_explain(tmp_path: Path) -> None:

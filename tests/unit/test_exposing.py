@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
+from threading import Event
 from typing import Any
 
 import pytest
@@ -214,12 +216,14 @@ def test_a_locked_file_costs_memory_first_and_then_exposures(exposing: Exposing,
     exposing.flush()
     with closing(sqlite3.connect(exposing.scribe.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        took = []
         for number in range(15):
             began = time.perf_counter()
             exposing.hear(*(outcome(number * 10 + place, start=1000.0 + number, duration=0.5) for place in range(10)))
-            assert time.perf_counter() - began < 0.5
+            took.append(time.perf_counter() - began)
             if number in (8, 14):
                 exposing.flush()
+        assert median(took) < 0.05, took
         assert (exposing.scribe.waiting, exposing.scribe.lost, exposing.scribe.written) == (100, 50, 0)
         assert exposing.exposures.document()["problem"] is not None
         assert exposing.scribe.failures == 2
@@ -277,11 +281,13 @@ def test_what_was_heard_after_is_not_promised(exposing: Exposing) -> None:
 def test_a_thread_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that does not answer: the process ends without it."""
     scribe = Scribe(f"sqlite:{tmp_path / 'x.db'}", Keep(), time.time(), 0.0)
-    monkeypatch.setattr(ExposureFile, "write", lambda *_: time.sleep(1.0))
+    answers = Event()
+    monkeypatch.setattr(ExposureFile, "write", lambda *_: answers.wait(150.0))
     scribe.start()
     began = time.monotonic()
     assert not scribe.stop(0.1)
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 60.0
+    answers.set()
     scribe._thread.join()
 
 
@@ -290,12 +296,12 @@ def test_it_writes_each_second_and_at_the_end(tmp_path: Path) -> None:
     scribe = Scribe(f"sqlite:{tmp_path / 'x.db'}", Keep(), time.time(), 0.0)
     scribe.start()
     scribe.hand([outcome(1)])
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + 60.0
     while not scribe.written:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     scribe.hand([outcome(2), outcome(3, rollout="other", arm=Arm.CANARY)])
-    assert scribe.stop(5.0)
+    assert scribe.stop(60.0)
     with closing(Listing(scribe.path, Wanted("new"), time.time())) as listing:
         assert sum(map(len, listing.pages())) == 2
         assert [gap.cause for gap in listing.summary.gaps] == [Cause.STOPPED], "from now on"
@@ -309,14 +315,16 @@ def test_5000_exposures_a_second_on_half_a_core(exposing: Exposing) -> None:
         for second in range(6)
     ]
     exposing.flush()
-    began, heard = time.process_time(), 0.0
+    hearing, whole = [], []
     for batch in batches:
-        before = time.process_time()
+        began = time.process_time()
         exposing.hear(*batch)
-        heard += time.process_time() - before
+        hearing.append((time.process_time() - began) / 5000)
         exposing.flush()
-    each = (time.process_time() - began) / 30_000
+        whole.append((time.process_time() - began) / 5000)
+    # What a hypervisor takes is counted as ours, but not in most seconds.
+    each, heard = median(whole), median(hearing)
     assert exposing.scribe.written == 30_000
-    print(f"{each * 1e6:.1f} us an exposure, {heard / 30_000 * 1e6:.2f} us of it on the loop's thread")
+    print(f"{each * 1e6:.1f} us an exposure, {heard * 1e6:.2f} us of it on the loop's thread")
     assert each < 50e-6
-    assert heard / 30_000 < 3e-6
+    assert heard < 3e-6

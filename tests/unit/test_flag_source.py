@@ -59,7 +59,7 @@ def lived(path: Path, work: Callable[[Loop, StoreSource, list[Snapshot]], Awaita
 
 
 async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not what():
             await asyncio.sleep(0.01)
 

@@ -104,13 +104,13 @@ def test_the_same_seed_gives_the_same_scores() -> None:
 def test_the_controls_are_on_a_port_of_their_own() -> None:
     with running() as judge:
         assert judge.turn(noise=0.5).json()["knobs"]["noise"] == 0.5
-        assert httpx.get(f"http://{judge.control}/knobs", trust_env=False).json()["noise"] == 0.5
+        assert httpx.get(f"http://{judge.control}/knobs", trust_env=False, timeout=60).json()["noise"] == 0.5
         assert judge.turn(nois=1).status_code == 400
         assert "place_bias" in judge.turn(nois=1).json()["error"]["message"]
-        assert httpx.post(f"http://{judge.control}/knobs", content=b"[]", trust_env=False).status_code == 400
-        assert httpx.post(f"http://{judge.address}/knobs", json={}, trust_env=False).status_code == 404
-        assert httpx.get(f"http://{judge.control}/v1/models", trust_env=False).status_code == 404
-        assert httpx.post(f"{judge.url}/chat/completions", content=b"{", trust_env=False).status_code == 400
+        assert httpx.post(f"http://{judge.control}/knobs", content=b"[]", trust_env=False, timeout=60).status_code == 400
+        assert httpx.post(f"http://{judge.address}/knobs", json={}, trust_env=False, timeout=60).status_code == 404
+        assert httpx.get(f"http://{judge.control}/v1/models", trust_env=False, timeout=60).status_code == 404
+        assert httpx.post(f"{judge.url}/chat/completions", content=b"{", trust_env=False, timeout=60).status_code == 400
         assert judge.ledger()["errors"] == 1
 
 

@@ -76,7 +76,7 @@ def test_three_judges_over_http_one_of_them_down() -> None:
     """A mild, a strict and a dead one: the panel's score lies between, and its preference is theirs."""
 
     async def ask(urls: list[str]) -> tuple[Score | Unscored, Comparison | Unscored]:
-        judges = [client(endpoint(url, name=f"j{number}", timeout=2)) for number, url in enumerate(urls)]
+        judges = [client(endpoint(url, name=f"j{number}")) for number, url in enumerate(urls)]
         panel = Panel("panel", judges)
         found = await panel.score(RUBRIC, exhibit(0.5)), await panel.prefer(RUBRIC, exhibit(0.9), exhibit(0.2))
         for judge in judges:

@@ -199,7 +199,7 @@ async def main():
     gc.collect()
     http = HttpServer(Starlette(routes=[Route("/{{name}}", endpoint)]), "127.0.0.1", 0)
     await http.start()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         await client.get(f"http://{{http.address}}/{SECRET}", headers={{"x-secret": SECRET}})
     await http.stop()
     server = grpc.aio.server()
@@ -229,7 +229,7 @@ raise RuntimeError(SECRET)
 def test_libraries_speak_through_the_same_formatter(form: logs.Format) -> None:
     """asyncio, uvicorn, grpc, warnings, threads, destructors and the end of the process: in our form, with places, without texts."""
     environment = {**os.environ, "EXTPROC_LOG_FORMAT": form, "EXTPROC_LOG_LEVEL": "debug"}
-    done = subprocess.run([sys.executable, "-c", LIBRARIES], capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run([sys.executable, "-c", LIBRARIES], capture_output=True, text=True, env=environment, timeout=150)
     assert done.returncode == 1
     said = done.stderr
     assert SECRET not in said
@@ -261,7 +261,7 @@ def test_a_start_that_is_refused_is_a_log_line_for_programs(tmp_path: Path) -> N
     """One JSON object with the Problem; a person at a terminal gets the plain text."""
     run: Callable[[str], str] = lambda form: subprocess.run(  # noqa: E731
         [sys.executable, "-m", "extproc", "controller", "--spec", str(tmp_path / "none.yaml"), "--log-format", form],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=150,
     ).stderr  # fmt: skip
     assert orjson.loads(run("json"))["problem"] == "settings.spec-file"
     assert run("console").startswith(f"{tmp_path}/none.yaml: ")

@@ -50,7 +50,7 @@ async def prometheus() -> AsyncIterator[Prometheus]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0.01)
 
@@ -103,7 +103,7 @@ def test_a_broken_bound_does_what_the_spec_says(tmp_path: Path, on_fail: str, st
             await until(lambda: gates.values(NAME, world.loop.state.rollouts[NAME].generation).get("lost") == 7.0)
             document = gates.document(NAME)["lost"]
             assert (document["value"], document["reason"]) == (7.0, "")
-            assert 0 <= document["age"] < 10
+            assert 0 <= document["age"] < 60
             world.second()
             assert world.status.value == status
             if on_fail == "hold":

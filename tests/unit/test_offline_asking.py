@@ -35,7 +35,7 @@ def at(port: int, tls: Tls | None = None, host_rewrite: str | None = None, **cha
     return model("m", backends=(backend,), **changes)
 
 
-def asked(handler: Handler, context: ssl.SSLContext | None = None, timeout: float = 5.0, longest: int = 100_000, **changes: Any) -> Reply:
+def asked(handler: Handler, context: ssl.SSLContext | None = None, timeout: float = 30.0, longest: int = 100_000, **changes: Any) -> Reply:
     """What the client says of a server that does this."""
 
     async def whole() -> Reply:
@@ -116,20 +116,20 @@ def test_a_model_that_recovers_is_answered_for() -> None:
 
     async def once(_: web.Request) -> web.Response:
         met.append(asyncio.get_running_loop().time())
-        return web.Response(status=429, headers={"retry-after": "0.3"}) if len(met) == 1 else web.json_response({})
+        return web.Response(status=429, headers={"retry-after": "2"}) if len(met) == 1 else web.json_response({})
 
     reply = asked(once)
     assert reply.exchange is not None
     assert (reply.exchange.status, reply.tries) == (200, 2)
-    assert met[1] - met[0] >= 0.29
-    assert reply.seconds < 0.29
+    assert met[1] - met[0] >= 1.9
+    assert reply.seconds < 1.9
 
 
 def test_an_answer_is_bounded_in_time_and_size() -> None:
     """Slow: no answer, not asked again. Long: cut where the Spec cuts copies. Broken off: tried again."""
 
     async def slow(_: web.Request) -> web.Response:
-        await asyncio.sleep(3)
+        await asyncio.sleep(60)
         return web.Response()
 
     reply = asked(slow, timeout=0.2)

@@ -167,7 +167,7 @@ def test_progress_is_shown_on_a_terminal_and_in_a_log(tmp_path: Path, terminal: 
         trial = Trial(QUESTIONS, {}, Panel("none", [Silent()]), results, Budget(Decimal(5)), str, terms)
         trial._models = dict.fromkeys(Side, cast(Any, None))
         showing = asyncio.ensure_future(shown(trial, 5.0, Console(file=said, force_terminal=terminal, width=120, color_system=None)))
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.0)
         showing.cancel()
         with suppress(asyncio.CancelledError):
             await showing

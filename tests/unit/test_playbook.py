@@ -219,7 +219,7 @@ def test_mermaid_itself_draws_the_decision_tree() -> None:
 def test_every_command_is_understood_by_the_shell(given: Spec) -> None:
     """`bash -n` reads all of them."""
     whole = "\n".join(block for text in files(given).values() for block in BLOCK.findall(text))
-    done = subprocess.run(["bash", "-n"], input=whole, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["bash", "-n"], input=whole, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
 

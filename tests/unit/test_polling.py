@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -163,11 +164,13 @@ def test_a_bad_answer_changes_nothing_and_is_told_once(
     mood: str, service: Service, desk: Callable[[str], Desk], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last good document stays; counted each time, in the log once; when it is over that is told too."""
-    monkeypatch.setattr(fetching, "TIMEOUT", 0.6)
     at = desk(text({"ours": source(service, UN)}, ("ours", "everything")))
     at.ask()
     state = at.loop.state
     service.mood[UN] = mood
+    patience = fetching.TIMEOUT
+    if "within" in BAD[mood]:
+        monkeypatch.setattr(fetching, "TIMEOUT", 0.6)
     with caplog.at_level(logging.INFO, "extproc"):
         for _ in range(3):
             at.ask()
@@ -178,6 +181,7 @@ def test_a_bad_answer_changes_nothing_and_is_told_once(
         assert [one.levelname for one in caplog.records] == ["ERROR"]
         assert 'extproc_flag_poll_failures{source="ours"} 3.0' in at.poller.exposition().decode()
         service.mood.clear()
+        monkeypatch.setattr(fetching, "TIMEOUT", patience)
         at.ask()
     assert [one.getMessage() for one in caplog.records][1:] == ["flags of ours can be used again"]
     assert at.poller.document()["ours"]["problems"] == []
@@ -295,7 +299,7 @@ def test_proxies_that_cannot_be_used_stop_no_polling(
 
     async def work() -> None:
         keeping = asyncio.create_task(at.poller.keep())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not at.loop.state.flags:
                 await asyncio.sleep(0.02)
         keeping.cancel()
@@ -312,17 +316,21 @@ def test_a_slow_service_keeps_no_other_waiting(service: Service, desk: Callable[
 
     async def work() -> None:
         async with httpx.AsyncClient() as client:
-            for step in range(8):
+            for step in range(400):
                 at.poller.look(client, 5.0 * step)
                 await asyncio.sleep(0.15)
+                if len(service.statuses(FD)) >= 6:
+                    break
             for polled in at.poller.sources.values():
                 if polled.asking is not None:
                     polled.asking.cancel()
             await asyncio.sleep(0)
 
+    begun = time.monotonic()
     asyncio.run(work())
     assert len(service.statuses(FD)) >= 6
-    assert service.statuses(GB) == []
+    # It takes three seconds for each answer.
+    assert len(service.statuses(GB)) <= (time.monotonic() - begun) / 3
     assert "quick" in at.loop.state.flags
 
 

@@ -155,8 +155,9 @@ def test_probes_find_a_canary_that_goes_and_comes(store: Store) -> None:
         assert (decision.action, decision.why, decision.page) == (Action.HOLD, loop.away["chat"], True)
         assert b'extproc_canary_unready{rollout="chat"} 1.0' in readiness.exposition()
         model = Model("new", port=model.port)
-        await looked(1)
-        assert loop.away == {}
+        # On a busy machine it may miss its time once more.
+        while loop.away:
+            await looked(1)
         loop.tick(BEGIN + 3, 1.0)
         assert loop.heartbeat.blind == ()
         for client in readiness._clients.values():

@@ -138,7 +138,7 @@ def test_over_grpc_a_leader_goes_and_another_one_hears_everything_again_that_was
         now[0] = 1
         await servers[1].start()
         await _until(lambda: len(heard[1]) == 51)
-        assert await sender.finish(5.0)
+        assert await sender.finish(60.0)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await sender.close()
@@ -185,7 +185,7 @@ def test_what_waits_is_handed_over_when_a_relay_stops(tmp_path: Path) -> None:
             await envoy.stream_unary(contract.ACCESS_LOG_METHOD)(_numbers(1, 10))
             await _until(lambda: len(heard) == 10)
             await envoy.stream_unary(contract.ACCESS_LOG_METHOD)(_numbers(11, 300))
-        finished = await relay.stop(10.0)
+        finished = await relay.stop(60.0)
         await leader.stop()
         return heard, finished
 
@@ -205,7 +205,7 @@ def test_a_collector_that_a_network_reaches_wants_mutual_tls() -> None:
         passing.main(passing.PassingSettings("etcd://127.0.0.1:2379/extproc", "0.0.0.0:9001"))
 
 
-async def _until(what: object, seconds: float = 30.0) -> None:
+async def _until(what: object, seconds: float = 60.0) -> None:
     assert callable(what)
     async with asyncio.timeout(seconds):
         while not what():

@@ -85,10 +85,10 @@ def test_a_flag_that_nobody_could_read_is_refused_at_once(key: str, many: int) -
     parts = [{"header": {f"x-{number}": ["v"]}, **four} for number in range(many)]
     if key == "all":
         parts = [{"any": [{"header": {f"x-{number}-{name}": ["v"]}} for name in "abcd"]} for number in range(many)]
-    given, begin = spec({key: parts}), time.perf_counter()
+    given, begin = spec({key: parts}), time.process_time()
     (problem,) = problems(given)
     assert (problem.id, problem.path) == ("render.flag-size", "rollouts.r.cohorts[0]")
-    assert time.perf_counter() - begin < 2.0
+    assert time.process_time() - begin < 10.0
 
 
 def test_a_value_that_the_vendor_cannot_read_is_refused_for_that_vendor_alone() -> None:

@@ -63,7 +63,7 @@ class Heard:
                 one.report["at"] += WALL + self.now + skew
         before = [router.at for router in self.routers._routers.values()]
         self.presence.tell(views, WALL + self.now + skew)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while [router.at for router in self.routers._routers.values()] == before:
                 await asyncio.sleep(0.005)
 

@@ -103,7 +103,7 @@ def recipe(language: str) -> str:
 
 def printed(command: list[str]) -> str:
     environment = {**os.environ, "CANARY_QA_SECRET": SECRET}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip()
 
 

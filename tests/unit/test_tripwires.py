@@ -265,7 +265,7 @@ def test_a_hostile_schema_costs_a_bounded_time(schema: dict[str, Any], document:
     """Fan-out, loops, products of sizes, and patterns that backtrack end without a verdict."""
     began = time.process_time()
     assert not breaks(schema, document)
-    assert time.process_time() - began < 3
+    assert time.process_time() - began < 10
 
 
 @pytest.mark.parametrize(
@@ -384,4 +384,4 @@ def test_cost_is_linear(piece: str) -> None:
     began = time.process_time()
     tripwires(transcript(text, text, wants_json=False))
     begins_as_refusal(text)
-    assert time.process_time() - began < 4
+    assert time.process_time() - began < 12
