@@ -1,0 +1,32 @@
+"""The block about traces."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from extproc.domain import SHARE_STEP
+from extproc.spec.document.base import Block, Percent
+from extproc.spec.document.models import EndpointBlock
+
+
+class OtlpBlock(EndpointBlock):
+    """An OpenTelemetry collector."""
+
+
+class TracingBlock(Block):
+    """Spans of requests, made by Envoy, for OpenTelemetry."""
+
+    otlp: Annotated[OtlpBlock, Field(description="Collector that takes OTLP over gRPC, port 4317 by custom.")]
+    share: Annotated[Percent, Field(ge=SHARE_STEP, le=1, description="Requests that are traced.", json_schema_extra={"default": "1%"})] = (
+        0.01
+    )
+
+    @field_validator("share")
+    @classmethod
+    def _in_steps(cls, share: float) -> float:
+        steps = share / SHARE_STEP
+        if abs(steps - round(steps)) > 1e-6:
+            raise ValueError("is finer than Envoy samples: steps of 0.01%")
+        return share
