@@ -20,7 +20,7 @@ from tests.support.xds_stand import telling, until
 
 SERVER, CLIENT = 2, 3
 """Kinds of spans."""
-TRACE, PARENT = "a" * 32, "b" * 16
+TRACE, PARENT, CONTINUED = "a" * 32, "b" * 16, "d" * 32
 QUERY = "/v1/chat?key=sk-secret"
 """Some clients write their key there."""
 
@@ -41,6 +41,15 @@ class Traced:
         request_id = self.stand.last(model).header("x-request-id")
         assert request_id is not None
         return request_id
+
+    def settled(self, sampled: bool) -> str:
+        """The id of the first request of which Envoy tells the model that it is traced, or is not: it has taken what it was told."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            request_id, told = self.ask(), self.stand.last("new").header("traceparent")
+            if told is not None and told.endswith("-01" if sampled else "-00"):
+                return request_id
+            assert time.monotonic() < deadline, told
 
     def server_span(self, request_id: str) -> Seen:
         """The span of a request as a whole."""
@@ -74,7 +83,10 @@ def traced(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with standing(document(listener, blocks, rollouts), models, directory, profile=profile, envoy=envoy) as stand:
             # Otherwise Envoy keeps spans for up to five seconds.
             stand.admin.post("/runtime_modify", params={"tracing.opentelemetry.min_flush_spans": "1"})
-            yield Traced(stand, collector, profile, {model: user_on(stand, model) for model in models})
+            made = Traced(stand, collector, profile, {model: user_on(stand, model) for model in models})
+            yield made
+            # It may be another one by now.
+            collector = made.collector
     finally:
         collector.close()
 
@@ -141,8 +153,9 @@ FORCING = {
 def test_a_stranger_cannot_have_itself_traced(traced: Traced) -> None:
     """The share alone decides: with none, no header of a client makes a span. The next request that is traced shows that none is late."""
     with traced.stand.runtime("tracing.random_sampling", 0):
+        traced.settled(sampled=False)
         forced = [traced.ask(**headers) for headers in FORCING.values()]
-    traced.server_span(traced.ask())
+    traced.server_span(traced.settled(sampled=True))
     seen = {one.tags.get("guid:x-request-id") for one in traced.collector.spans}
     assert not seen & set(forced)
     assert TRACE not in {one.trace for one in traced.collector.spans}
@@ -150,8 +163,8 @@ def test_a_stranger_cannot_have_itself_traced(traced: Traced) -> None:
 
 def test_a_strangers_trace_goes_on_where_it_cannot_decide(traced: Traced) -> None:
     """Envoy 1.40 continues it, and its own share decides; with 1.36 a new one begins. The model is told what Envoy made of it."""
-    span = traced.server_span(traced.ask(traceparent=f"00-{TRACE}-{PARENT}-01", tracestate="them=1"))
-    assert ((span.trace, span.parent) == (TRACE, PARENT)) == (traced.profile is Profile.FULL)
+    span = traced.server_span(traced.ask(traceparent=f"00-{CONTINUED}-{PARENT}-01", tracestate="them=1"))
+    assert ((span.trace, span.parent) == (CONTINUED, PARENT)) == (traced.profile is Profile.FULL)
     sent = traced.stand.last("new").header("traceparent")
     assert sent is not None
     assert sent.startswith(f"00-{span.trace}-")
