@@ -1,6 +1,6 @@
 """Traces: Envoy makes the spans, and says in their tags which release a request met; docs/tracing.md is the guide, docs/adr/0023 says why.
 
-What is in our tags is ours: the decision's own metadata, and what the clusters of models say of themselves. No header of a client gets there.
+Our tags are ours alone: the decision's own metadata, and what the clusters of models say of themselves. No header of a client gets there.
 Who the user is stays out: neither the unit nor the client's address, and no query of a URL, where some clients write their key.
 """
 
