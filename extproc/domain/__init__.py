@@ -2,12 +2,12 @@
 
 Four documents: **Spec** (what we want; `domain.spec`), **State** (where each rollout stands; `domain.state`), **Snapshot** (what a request
 meets; lives in `assign.snapshot`), **Evidence** (what we have seen; lives in `release.evidence`). Here are the first two, the small nouns
-that travel with requests (`domain.traffic`), which requests a cohort is about (`domain.selectors`), what a Spec reads of them
-(`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered (`domain.transcript`), samples
-of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), who is told (`domain.alerts`), what a
-judge reads and says (`domain.judging`, `domain.rating`), which part of an application a rollout has (`domain.slots`), and the closed lists
-of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are fractions of 1, instants are Unix seconds,
-money is USD as Decimal. This room imports nothing of extproc.
+that travel with requests (`domain.traffic`), their traces (`domain.tracing`), which requests a cohort is about (`domain.selectors`), what
+a Spec reads of them (`domain.reading`), what the brain says (`domain.control`), what was asked of a model and what it answered
+(`domain.transcript`), samples of that (`domain.samples`), copies of requests (`domain.shadow`), where it runs (`domain.deploy`), who is
+told (`domain.alerts`), what a judge reads and says (`domain.judging`, `domain.rating`), which part of an application a rollout has
+(`domain.slots`), and the closed lists of words (`domain.words`). Everything is frozen and slotted; durations are seconds, shares are
+fractions of 1, instants are Unix seconds, money is USD as Decimal. This room imports nothing of extproc.
 """
 
 from extproc.domain.alerts import Alerts, Email, Receiver, Slack, Webhook
@@ -92,6 +92,7 @@ from extproc.domain.spec import (
     Unit,
 )
 from extproc.domain.state import Heartbeat, RolloutState, State, SwitchedOff
+from extproc.domain.tracing import SHARE_STEP, Tracing
 from extproc.domain.traffic import Assignment, Outcome, Subject, Undecided
 from extproc.domain.transcript import Dialect, Ending, Finish, Role, ToolCall, Transcript, Turn
 from extproc.domain.vendors import Credential, Prices
@@ -119,6 +120,7 @@ __all__ = [
     "COMPARED_ARMS",
     "COPY",
     "RING",
+    "SHARE_STEP",
     "Action",
     "Affinity",
     "AffinityPolicy",
@@ -232,6 +234,7 @@ __all__ = [
     "Tls",
     "Tokens",
     "ToolCall",
+    "Tracing",
     "Transcript",
     "Turn",
     "Undecided",

@@ -16,6 +16,7 @@ from extproc.domain.rating import Judging
 from extproc.domain.selectors import Fact, Ids, Selector
 from extproc.domain.serving import UNSAID, USUAL_PEAK, Serving, Tokens
 from extproc.domain.shadow import Shadow
+from extproc.domain.tracing import Tracing
 from extproc.domain.vendors import Credential, Prices
 from extproc.domain.words import (
     AffinityPolicy,
@@ -97,6 +98,7 @@ class Listener:
     admin_port: int
     default_model: str | None
     """Model for requests that match no rollout; None: they get 404 (a rendered configuration has no other route)."""
+    tracing: Tracing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from extproc import contract
-from extproc.domain import AffinityPolicy, Backend, Model, Spec
+from extproc.domain import AffinityPolicy, Backend, Model, Spec, Tracing
 from extproc.render.failover import failing_over
 from extproc.render.identity import JWKS_CLUSTER, jwks_address
 from extproc.render.peers import controller_socket, is_address, router_socket, upstream_tls
 from extproc.render.sampling import MOST_COPIED, samples
 from extproc.render.settings import EnvoySettings, routed_models
+from extproc.render.tracing import told_of_model, without_context
 from extproc.render.upstream import upstream_filters
 from extproc.render.yamltext import Block, typed
 
@@ -30,7 +31,7 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         "# One cluster per model, or several where it is a pool. Keys are read by Envoy from a file or its environment; they are not here.",
         *(model_cluster(spec, model, backend, settings) for model, backend in backends),
         "# extproc's workers, one endpoint each. A dead or frozen worker costs no decision while another one lives.",
-        router_cluster(settings),
+        router_cluster(spec, settings),
         "# extproc's collector: what became of each request.",
         _collector_cluster(settings),
     ]
@@ -40,13 +41,18 @@ def clusters(spec: Spec, settings: EnvoySettings) -> list[Any]:
         said = "# extproc's feedback service: what users say of answers."
         cluster = {**_of_controllers(contract.FEEDBACK_CLUSTER, settings.feedback), "connect_timeout": "1s"}
         found += [said, {**cluster, **controller_socket(settings, settings.feedback, ["http/1.1"])}]
+    if spec.listener.tracing is not None:
+        found += [
+            "# The OpenTelemetry collector. Spans that it does not take are lost, and nothing else.",
+            _traces_cluster(spec.listener.tracing, settings),
+        ]
     address = jwks_address(spec.listener.jwt) if spec.listener.jwt is not None else None
     if address is not None:
         found += ["# The keys that tokens are verified with.", _jwks_cluster(*address, settings)]
     return found
 
 
-def router_cluster(settings: EnvoySettings) -> Block:
+def router_cluster(spec: Spec, settings: EnvoySettings) -> Block:
     """Every value is needed: without one of them, requests fail open while a worker still lives (seen on 1.40)."""
     outlier = {
         "split_external_local_origin_errors": True,
@@ -74,7 +80,7 @@ def router_cluster(settings: EnvoySettings) -> Block:
         "circuit_breakers": {"thresholds": [limits]},
         "health_checks": [health],
         "outlier_detection": outlier,
-        **http_options(_http2()),
+        **http_options({**_http2(), **without_context(spec)}),
         **router_socket(settings),
     }
 
@@ -125,6 +131,7 @@ def model_cluster(spec: Spec, model: Model, backend: Backend, settings: EnvoySet
         "connect_timeout": "5s",
         "lb_policy": _BALANCERS[model.affinity.policy] if model.affinity is not None else "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [limits]},
+        **told_of_model(spec, model, backend),
         **http_options({**protocol, "http_filters": upstream_filters(spec, model, backend, settings)}),
     }
     if tls is not None:
@@ -145,6 +152,18 @@ def _jwks_cluster(host: str, port: int, settings: EnvoySettings) -> Block:
         "connect_timeout": "5s",
         "transport_socket": _tls(host, settings.ca_bundle),
     }
+
+
+def _traces_cluster(wanted: Tracing, settings: EnvoySettings) -> Block:
+    cluster = {
+        **gathered(contract.TRACES_CLUSTER, [_socket(wanted.host, wanted.port)]),
+        "connect_timeout": "1s",
+        **http_options(_http2()),
+    }
+    if wanted.tls is not None:
+        trusted = {"trusted_ca": {"filename": wanted.tls.ca_file or settings.ca_bundle}}
+        cluster["transport_socket"] = upstream_tls(wanted.tls.sni, trusted, {"alpn_protocols": ["h2"]})
+    return cluster
 
 
 def _tls(name: str, ca_file: str) -> Block:

@@ -12,6 +12,7 @@ from extproc.render.refused import refuse_what_cannot_work
 from extproc.render.routes import BODY_LIMIT, feedback_routes, rollout_routes, virtual_host
 from extproc.render.settings import EnvoySettings, Profile
 from extproc.render.shadow import bootstrap_extensions, shadow_clusters, shadow_listeners
+from extproc.render.tracing import tracing
 from extproc.render.upstream import secrets
 from extproc.render.yamltext import Block, dump, plain, typed
 
@@ -44,9 +45,10 @@ def envoy_snippet(spec: Spec, settings: EnvoySettings, made_by: str) -> str:
     manager = {
         "use_remote_address": True,
         "xff_num_trusted_hops": spec.listener.trusted_hops,
-        "early_header_mutation_extensions": early_mutations(spec),
+        "early_header_mutation_extensions": early_mutations(spec, settings.profile),
         "access_log_options": LOG_OPTIONS,
         "access_log": access_log(spec, settings),
+        **tracing(spec, settings),
         **_naming(spec),
     }
     document: Block = {
@@ -126,9 +128,10 @@ def _listener(spec: Spec, settings: EnvoySettings) -> Block:
         normalize_path=True,
         merge_slashes=True,
         stream_idle_timeout=IDLE_TIMEOUT,
-        early_header_mutation_extensions=early_mutations(spec),
+        early_header_mutation_extensions=early_mutations(spec, settings.profile),
         access_log_options=LOG_OPTIONS,
         access_log=access_log(spec, settings),
+        **tracing(spec, settings),
         **_naming(spec),
         route_config={"name": "extproc", "virtual_hosts": [virtual_host(spec, settings)]},
         http_filters=[*http_filters(spec, settings, unmatched_answered=spec.listener.default_model is None), router_filter()],

@@ -16,18 +16,19 @@ from extproc.render.sampling import samples, sampling_filter
 from extproc.render.settings import EnvoySettings, Profile, routed_models
 from extproc.render.signals import signals_filters
 from extproc.render.targets import written_on_routes
+from extproc.render.tracing import left_at_the_door
 from extproc.render.yamltext import Block, typed
 
 LOG_OPTIONS: Final[Block] = {"access_log_flush_interval": "1s"}
 """Periodic entries show a request that hangs, before it ends."""
 
 
-def early_mutations(spec: Spec) -> list[Block]:
+def early_mutations(spec: Spec, profile: Profile) -> list[Block]:
     """What is removed before the first route is resolved: nothing from outside is believed that only we may say."""
     mutations: list[Block] = [{"remove_on_match": {"key_matcher": {"prefix": contract.HEADER_PREFIX}}}]
     if spec.listener.kind is ListenerKind.EDGE:
         mutations.append({"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}})
-    mutations += [{"remove": name} for name in stripped_at_the_door(spec)]
+    mutations += [{"remove": name} for name in (*stripped_at_the_door(spec), *left_at_the_door(spec, profile))]
     # Compressed answers would hide the token usage.
     mutations.append({"remove": "accept-encoding"})
     config = typed("http.early_header_mutation.header_mutation.v3.HeaderMutation", mutations=mutations)

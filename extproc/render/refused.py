@@ -12,7 +12,7 @@ from extproc.render.failover import fails_over
 from extproc.render.identity import JWKS_CLUSTER
 from extproc.render.settings import Profile, RenderError, routed_models
 
-RESERVED: Final = (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER, contract.XDS_CLUSTER, JWKS_CLUSTER)
+RESERVED: Final = (contract.ROUTER_CLUSTER, contract.COLLECTOR_CLUSTER, contract.XDS_CLUSTER, contract.TRACES_CLUSTER, JWKS_CLUSTER)
 
 
 def refuse_what_cannot_work(spec: Spec, profile: Profile, snippet: bool, discovered: bool = False) -> None:

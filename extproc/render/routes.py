@@ -16,6 +16,7 @@ from extproc import contract
 from extproc.domain import Match, Rollout, Spec
 from extproc.render.settings import EnvoySettings
 from extproc.render.targets import to_both, to_model
+from extproc.render.tracing import untraced
 from extproc.render.yamltext import Block, typed
 
 BODY_LIMIT: Final = 32 * 1024 * 1024
@@ -30,7 +31,7 @@ def virtual_host(spec: Spec, settings: EnvoySettings) -> Block:
         "name": "extproc",
         "domains": ["*"],
         "request_body_buffer_limit": BODY_LIMIT,
-        "routes": [_health(), *feedback_routes(spec), *rollout_routes(spec, settings), *_otherwise(spec, settings)],
+        "routes": [_health(spec), *feedback_routes(spec), *rollout_routes(spec, settings), *_otherwise(spec, settings)],
     }
 
 
@@ -162,12 +163,13 @@ def _otherwise(spec: Spec, settings: EnvoySettings) -> list[Any]:
     return ["# What matches no rollout; listener.default_model would give it a model.", route]
 
 
-def _health() -> Block:
+def _health(spec: Spec) -> Block:
     return {
         "name": "health",
         "match": {"path": contract.HEALTH_PATH},
         "direct_response": {"status": 200, "body": {"inline_string": "ok"}},
         "typed_per_filter_config": _not_asked(),
+        **untraced(spec),
     }
 
 

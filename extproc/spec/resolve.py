@@ -47,6 +47,7 @@ from extproc.domain import (
     SourceKind,
     Spec,
     Tls,
+    Tracing,
     Unit,
 )
 from extproc.judge import rubric
@@ -70,6 +71,7 @@ from extproc.spec.document.rollout import (
 )
 from extproc.spec.document.shadow import ShadowBlock
 from extproc.spec.document.signals import RetriesBlock, SessionsBlock
+from extproc.spec.document.tracing import TracingBlock
 
 UNIT_ATTRIBUTES: Final[Mapping[FlagVendor, str]] = {
     FlagVendor.UNLEASH: "userId",
@@ -213,7 +215,13 @@ def _listener(block: ListenerBlock) -> Listener:
         set_by=dict(block.set_by),
         admin_port=block.admin_port,
         default_model=block.default_model,
+        tracing=_tracing(block.tracing) if block.tracing is not None else None,
     )
+
+
+def _tracing(block: TracingBlock) -> Tracing:
+    to = _endpoint(block.otlp)
+    return Tracing(to.host, to.port, to.tls, block.share)
 
 
 def _jwt(block: ListenerBlock) -> Jwt | None:

@@ -63,6 +63,8 @@ def files_of(spec: Spec, role: str) -> tuple[str, ...]:
         found |= {one.tls.ca_file for one in endpoints if one.tls is not None and one.tls.ca_file is not None}
         jwt = spec.listener.jwt
         found |= {jwt.jwks_file} if jwt is not None and jwt.jwks_file is not None else set()
+        tracing = spec.listener.tracing
+        found |= {tracing.tls.ca_file} if tracing is not None and tracing.tls is not None and tracing.tls.ca_file is not None else set()
     if role == "controller" and spec.feedback is not None and spec.feedback.keys_file:
         found.add(spec.feedback.keys_file)
     return tuple(sorted(found))

@@ -48,13 +48,17 @@ def to_component(spec: Spec, component: str, *ports: int) -> Document:
 
 
 def to_models(spec: Spec) -> list[Document]:
-    """Egress of Envoy: the ports of models, and of the keys of tokens."""
+    """Egress of Envoy: the ports of models, of the keys of tokens, and of the collector of traces."""
     endpoints = [one for model in routed_models(spec) for backend in model.backends for one in backend.endpoints]
     ports = {one.port for one in endpoints}
     jwt = spec.listener.jwt
     if jwt is not None and jwt.jwks_uri is not None:
         ports.add(urlsplit(jwt.jwks_uri).port or 443)
-    inside = sorted({one.host for one in endpoints if _is_ipv6(one.host)})
+    hosts = [one.host for one in endpoints]
+    if spec.listener.tracing is not None:
+        ports.add(spec.listener.tracing.port)
+        hosts.append(spec.listener.tracing.host)
+    inside = sorted({host for host in hosts if _is_ipv6(host)})
     return [_anywhere(ports, inside)] if ports else []
 
 

@@ -24,6 +24,7 @@ _OF_MANAGER: Final = (
     "stream_idle_timeout",
     "access_log_options",
     "always_set_request_id_in_response",
+    "tracing",
 )
 """Single values of the connection manager; the two lists are told apart, since others may have entries in them."""
 

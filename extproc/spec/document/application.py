@@ -10,6 +10,7 @@ from extproc.domain import ApplicationType, Infrastructure, ListenerKind
 from extproc.domain.serving import USUAL_PEAK
 from extproc.spec.document.base import Block, Count, Country, Duration, GroupName, Header, Name, Percent, Port, Text, Texts, headers
 from extproc.spec.document.serving import TokensBlock
+from extproc.spec.document.tracing import TracingBlock
 
 
 class SlaBlock(Block):
@@ -93,6 +94,7 @@ class ListenerBlock(Block):
     ] = {}
     admin_port: Annotated[Port, Field(description="Envoy's admin port, on loopback.")] = 9901
     default_model: Annotated[Name | None, Field(description="Model of requests that match no rollout; without it they get 404.")] = None
+    tracing: Annotated[TracingBlock | None, Field(description="Traces for OpenTelemetry; without this block there are none.")] = None
 
 
 class IdentityBlock(Block):

@@ -25,7 +25,7 @@ def _true_or_block(schema: dict[str, Any]) -> None:
 
 
 class TlsBlock(Block):
-    """TLS towards a model."""
+    """TLS towards a model, or a collector of traces."""
 
     sni: Annotated[Text | None, Field(description="Server name; the host by default.")] = None
     ca_file: Annotated[Text | None, Field(description="PEM bundle of authorities; the system's by default.")] = None
