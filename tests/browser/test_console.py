@@ -288,6 +288,7 @@ def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, brows
         expect(entry.locator("details")).to_have_attribute("open", "")  # and stays open while the page goes on
         expect(page.locator(".measures")).to_contain_text("fails")
         expect(page.locator("tr[data-key=everyone]")).to_contain_text("on stable")
+        expect(page.locator(".head .advice").get_by_role("link", name="Its worst answers, in the console")).to_be_visible()
 
 
 def test_it_is_stopped_by_hand_in_two_clicks_and_a_reason(stand: ConsoleStand, browser: Browser) -> None:

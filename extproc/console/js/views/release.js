@@ -31,7 +31,7 @@ function head(name, rollout) {
     track(rollout, visits(state.journal.get(name), rollout)),
     h("p", { class: "waits" }, waiting(rollout)),
     rollout.override ? h("p", { class: "line" }, `A person answers for missing evidence for ${lasting(rollout.override.seconds)} more.`) : null,
-    rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice) : null,
+    rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice, isRead(rollout) ? [". ", worstAnswers({ rollout: name, which: "worst", before: rollout.since }, "Its worst answers, in the console")] : null) : null,
     h("dl", { class: "facts wide" },
       fact("Share on the canary", percent(rollout.share)),
       fact("Since", [instant(rollout.since), ` (${lasting(rollout.seconds)})`]),
@@ -40,6 +40,11 @@ function head(name, rollout) {
         fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
       ]),
       rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null));
+}
+
+/** It was rolled back, and a judge has read answers of it. */
+function isRead(rollout) {
+  return rollout.status === "rolled_back" && state.status.judge;
 }
 
 function fact(term, value) {
@@ -121,8 +126,11 @@ function measureRow(one, name, last) {
 function answersBehind(finding, name, entry) {
   const [, shadow, gate] = finding.gate.match(/^(?:ceiling:|(shadow:))?(.*)$/);
   if (gate !== "judge" || finding.verdict !== "fail") return null;
-  const query = new URLSearchParams({ rollout: name, which: shadow ? "shadow" : "worst", ...(entry ? { before: entry.at } : {}) });
-  return [" ", h("a", { class: "small", href: `#/samples?${query}` }, "Worst answers")];
+  return [" ", worstAnswers({ rollout: name, which: shadow ? "shadow" : "worst", ...(entry ? { before: entry.at } : {}) }, "Worst answers")];
+}
+
+function worstAnswers(query, words) {
+  return h("a", { class: "small", href: `#/samples?${new URLSearchParams(query)}` }, words);
 }
 
 function among(samples) {
@@ -142,7 +150,7 @@ function evidence(name, rollout) {
       h("button", { type: "button", class: "small-button", "data-do": "range", "data-name": name, "data-seconds": String(seconds), "aria-pressed": shownOf(name) === seconds ? "true" : "false" }, word)),
       h("span", { class: "small muted" }, "or draw over the chart; a double click shows all")),
     h("p", { class: "small muted" }, "Each line is the evidence of harm of one comparison, on a log scale, as a part of its own limit. What reaches the red line rolls back. "
-      + "The dotted line is the evidence of safety of the comparison that has least of it, as a part of 20: the next phase wants it at the line. "
+      + "The thick dotted line is the evidence of safety of the comparison that has least of it, as a part of 20: the next phase wants it at the line. "
       + `Since ${lasting(columns.at.at(-1) - columns.at[0])}; dashed uprights are changes of phase.`),
     chart(name, columns, `Evidence of harm of ${name}: ${figures.join(", ")}; of safety, where it is least: ${eValue(safety)} of ${eValue(SAFE_LIMIT)}`),
   ];
