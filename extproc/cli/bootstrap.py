@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from extproc.cli.render import (
     RouterNameOption,
     RouterOption,
     SamplerOption,
+    SecretsOption,
     WorkersOption,
     check_addresses,
     peers,
@@ -30,7 +32,7 @@ from extproc.cli.render import (
 from extproc.cli.write import SpecArgument, write_file
 from extproc.errors import Problem, SettingsError
 from extproc.render import EnvoySettings, Profile, RouterTls
-from extproc.render.bootstrap import XdsSettings, bootstrap_yaml
+from extproc.render.bootstrap import XdsSettings, bootstrap_secrets, bootstrap_yaml
 from extproc.render.settings import CA_BUNDLE
 
 XdsOption = Annotated[str, typer.Option("--xds", help="Where the controller tells (its --xds), as Envoy sees it: unix:PATH or HOST:PORT.")]
@@ -64,6 +66,7 @@ def bootstrap(
     xds_name: XdsNameOption = "",
     xds_cert: XdsCertOption = "",
     xds_key: XdsKeyOption = "",
+    secrets: SecretsOption = "",
     output: OutputOption = None,
 ) -> None:
     """The few lines that an Envoy starts with; listeners, routes, clusters and all else it asks the controller for (xDS)."""
@@ -73,6 +76,7 @@ def bootstrap(
     tls = {"--router-ca": router_ca, "--router-name": router_name, "--client-cert": client_cert, "--client-key": client_key}
     tls |= {"--controller-ca": controller_ca, "--controller-name": controller_name, "--secrets": ""}
     own = {"--xds-ca": xds_ca, "--xds-name": xds_name, "--xds-cert": xds_cert, "--xds-key": xds_key}
+    own["--secrets"] = secrets
     chosen = {"--xds": xds, "--node": node, "--router": router, "--workers": str(workers), "--collector": collector}
     chosen |= {"--sampler": sampler, "--feedback": feedback, "--profile": profile.value, "--ca-bundle": ca_bundle}
     words = words_of("bootstrap", str(spec), chosen | tls | own)
@@ -89,22 +93,28 @@ def bootstrap(
         feedback=feedback,
         controller_tls=to_controller,
     )
-    way = XdsSettings(xds, node or f"extproc-{loaded.application.name}", not sotw, _xds_tls(own, xds))
+    way = XdsSettings(xds, node or f"extproc-{loaded.application.name}", not sotw, _xds_tls(own, xds), secrets)
     text = bootstrap_yaml(loaded, settings, way, made_by)
     if output is None:
         typer.echo(text, nl=False)
     else:
         write_file(output, text)
+    for name, content in bootstrap_secrets(way, made_by).items():
+        write_file(Path(secrets) / name, content)
 
 
 def _xds_tls(given: dict[str, str], address: str) -> RouterTls | None:
-    """What the four options mean together: the same as the router's; raises SettingsError where they contradict each other."""
+    """What these options mean together: the same as the router's; raises SettingsError where they contradict each other."""
     try:
-        return peers({**given, "--controller-ca": "", "--controller-name": "", "--secrets": ""}, address.split(",")[0])[0]
+        own = {name: value for name, value in given.items() if name != "--secrets"}
+        every = {**own, "--controller-ca": "", "--controller-name": "", "--secrets": given["--secrets"]}
+        return peers(every, address.split(",")[0])[0]
     except SettingsError as error:
         named = {"--router-ca": "--xds-ca", "--router-name": "--xds-name", "--client-cert": "--xds-cert", "--client-key": "--xds-key"}
         hints = {old: f"add {new}" for old, new in named.items()}
+        hints["--secrets"] = "add --xds-ca, or leave it out"
         problems = [
-            Problem(one.id, named[one.path], one.message.replace("router", "controller"), hints[one.path]) for one in error.problems
+            Problem(one.id, named.get(one.path, one.path), one.message.replace("router", "controller"), hints[one.path])
+            for one in error.problems
         ]
         raise SettingsError(problems) from error

@@ -16,7 +16,7 @@ from extproc.errors import Problem
 from extproc.render.clusters import gathered, http_options, several
 from extproc.render.discovered import ADS
 from extproc.render.envoy import admin, runtime_layers
-from extproc.render.peers import file_tls
+from extproc.render.peers import xds_secret_files, xds_socket
 from extproc.render.settings import EnvoySettings, Profile, RenderError, RouterTls
 from extproc.render.shadow import INTERNAL
 from extproc.render.yamltext import Block, dump
@@ -43,6 +43,8 @@ class XdsSettings:
     """Changes alone are sent; else everything of a kind, each time."""
     tls: RouterTls | None = None
     """Mutual TLS towards the controller."""
+    secrets: str = ""
+    """Directory, on Envoy's machine, of the files that name its certificates: Envoy takes new ones by itself. "" to read them once."""
 
 
 def bootstrap_yaml(spec: Spec, settings: EnvoySettings, xds: XdsSettings, made_by: str) -> str:
@@ -68,8 +70,13 @@ def _cluster(xds: XdsSettings) -> Block:
         **http_options({"explicit_http_config": {"http2_protocol_options": {"connection_keepalive": TALKS}}}),
     }
     if xds.tls is not None:
-        cluster["transport_socket"] = file_tls(xds.tls, xds.tls.name, ["h2"])
+        cluster["transport_socket"] = xds_socket(xds.tls, xds.secrets)
     return cluster
+
+
+def bootstrap_secrets(xds: XdsSettings, made_by: str) -> dict[str, str]:
+    """Name to text of the files that have to lie in `XdsSettings.secrets`; none where it is empty."""
+    return xds_secret_files(xds.tls, made_by) if xds.tls is not None and xds.secrets else {}
 
 
 def told(settings: EnvoySettings) -> Block:

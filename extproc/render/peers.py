@@ -1,8 +1,8 @@
 """Envoy's side of mutual TLS towards router and controller: which certificate it shows, and whom it believes.
 
-With `EnvoySettings.secrets` the certificates come by SDS from files: Envoy watches their directories and takes what was moved there, with
-no restart. It notices moves alone, such as those of a Kubernetes Secret or of `mv -T`, not a file that is written in place. Without it
-Envoy reads the certificates once, when it starts.
+With a directory of secrets (`EnvoySettings.secrets`, `XdsSettings.secrets`) the certificates come by SDS from files: Envoy watches their
+directories and takes what was moved there, with no restart. It notices moves alone, such as those of a Kubernetes Secret or of `mv -T`,
+not a file that is written in place. Without it Envoy reads the certificates once, when it starts.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from extproc.render.yamltext import Block, dump, typed
 CLIENT: Final = "extproc_client"
 ROUTER_AUTHORITIES: Final = "extproc_router_authorities"
 CONTROLLER_AUTHORITIES: Final = "extproc_controller_authorities"
+XDS_CLIENT: Final = "extproc_xds_client"
+XDS_AUTHORITIES: Final = "extproc_xds_authorities"
 
 
 def router_socket(settings: EnvoySettings) -> Block:
     """What the router's cluster needs for TLS; nothing where it has none."""
-    if settings.router_tls is None:
+    tls = settings.router_tls
+    if tls is None:
         return {}
-    return {"transport_socket": _socket(settings, settings.router_tls, settings.router_tls.name, ROUTER_AUTHORITIES, ["h2"])}
+    return {"transport_socket": _socket(settings.secrets, tls, tls.name, (CLIENT, ROUTER_AUTHORITIES), ["h2"])}
 
 
 def controller_socket(settings: EnvoySettings, addresses: str, protocols: list[str]) -> Block:
@@ -37,7 +40,12 @@ def controller_socket(settings: EnvoySettings, addresses: str, protocols: list[s
         message = f"{', '.join(sorted(hosts))} are several, and Envoy compares one name with each of their certificates"
         hint = "give their certificates one name, and say it with --controller-name"
         raise RenderError(Problem("render.controller-name", "--controller-name", message, hint))
-    return {"transport_socket": _socket(settings, tls, tls.name or host_of(beyond[0]), CONTROLLER_AUTHORITIES, protocols)}
+    return {"transport_socket": _socket(settings.secrets, tls, tls.name or host_of(beyond[0]), (CLIENT, CONTROLLER_AUTHORITIES), protocols)}
+
+
+def xds_socket(tls: RouterTls, secrets: str) -> Block:
+    """TLS towards the controller that tells an Envoy everything; `secrets`: directory of `xds_secret_files`, "" to read `tls` once."""
+    return _socket(secrets, tls, tls.name, (XDS_CLIENT, XDS_AUTHORITIES), ["h2"])
 
 
 def host_of(address: str) -> str:
@@ -61,17 +69,32 @@ def secret_files(settings: EnvoySettings, made_by: str) -> dict[str, str]:
         return {}
     found: dict[str, Block] = {}
     for tls, authorities in ((settings.router_tls, ROUTER_AUTHORITIES), (settings.controller_tls, CONTROLLER_AUTHORITIES)):
-        if tls is None:
-            continue
-        trusted = {"trusted_ca": {"filename": tls.ca}, "watched_directory": {"path": _directory(tls.ca)}}
-        found[authorities] = {"validation_context": trusted}
-        if tls.certificate:
-            files = {"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}
-            found[CLIENT] = {"tls_certificate": {**files, "watched_directory": {"path": _directory(tls.certificate)}}}
+        if tls is not None:
+            found |= _secrets(tls, (CLIENT, authorities))
+    return _texts(found, made_by)
+
+
+def xds_secret_files(tls: RouterTls, made_by: str) -> dict[str, str]:
+    """The same for the way to the controller."""
+    return _texts(_secrets(tls, (XDS_CLIENT, XDS_AUTHORITIES)), made_by)
+
+
+def _secrets(tls: RouterTls, names: tuple[str, str]) -> dict[str, Block]:
+    """By name: the authorities, and Envoy's own certificate where it has one."""
+    client, authorities = names
+    trusted = {"trusted_ca": {"filename": tls.ca}, "watched_directory": {"path": _directory(tls.ca)}}
+    found: dict[str, Block] = {authorities: {"validation_context": trusted}}
+    if tls.certificate:
+        files = {"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}
+        found[client] = {"tls_certificate": {**files, "watched_directory": {"path": _directory(tls.certificate)}}}
+    return found
+
+
+def _texts(secrets: dict[str, Block], made_by: str) -> dict[str, str]:
     heading = f"Made by `{made_by}`. Envoy reads it where its own configuration names it, and the files below again when they are moved."
     return {
         f"{name}.yaml": dump({"resources": [{**typed("transport_sockets.tls.v3.Secret"), "name": name, **secret}]}, heading)
-        for name, secret in found.items()
+        for name, secret in secrets.items()
     }
 
 
@@ -92,16 +115,18 @@ def is_address(host: str) -> bool:
     return True
 
 
-def _socket(settings: EnvoySettings, tls: RouterTls, name: str, authorities: str, protocols: list[str]) -> Block:
-    if not settings.secrets:
-        return file_tls(tls, name, protocols)
+def _socket(secrets: str, tls: RouterTls, name: str, names: tuple[str, str], protocols: list[str]) -> Block:
+    """`names`: of the secrets with Envoy's certificate and the authorities."""
+    client, authorities = names
+    if not secrets:
+        return _file_tls(tls, name, protocols)
     common: Block = {"alpn_protocols": protocols}
     if tls.certificate:
-        common["tls_certificate_sds_secret_configs"] = [_by_sds(settings, CLIENT)]
-    return upstream_tls(name, _by_sds(settings, authorities), common)
+        common["tls_certificate_sds_secret_configs"] = [_by_sds(secrets, client)]
+    return upstream_tls(name, _by_sds(secrets, authorities), common)
 
 
-def file_tls(tls: RouterTls, name: str, protocols: list[str]) -> Block:
+def _file_tls(tls: RouterTls, name: str, protocols: list[str]) -> Block:
     """Mutual TLS with files that Envoy reads once, when it starts."""
     common: Block = {"alpn_protocols": protocols}
     if tls.certificate:
@@ -119,8 +144,8 @@ def _validation(name: str, trusted: Block) -> Block:
     return {"combined_validation_context": {"default_validation_context": named, "validation_context_sds_secret_config": trusted}}
 
 
-def _by_sds(settings: EnvoySettings, name: str) -> dict[str, Any]:
-    source = {"path_config_source": {"path": f"{settings.secrets.rstrip('/')}/{name}.yaml"}, "resource_api_version": "V3"}
+def _by_sds(secrets: str, name: str) -> dict[str, Any]:
+    source = {"path_config_source": {"path": f"{secrets.rstrip('/')}/{name}.yaml"}, "resource_api_version": "V3"}
     return {"name": name, "sds_config": source}
 
 

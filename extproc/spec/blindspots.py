@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from extproc import flags
+from extproc import contract, flags
 from extproc.domain import FlagVendor, ListenerKind, Rollout, Spec, flag_keys, identity_headers, taking_part
 from extproc.domain.seconds import DAY
 from extproc.errors import Problem
@@ -78,6 +78,7 @@ def _judge(spec: Spec) -> Iterator[Problem]:
 
 def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     path = f"rollouts.{rollout.name}"
+    yield from _not_asked(spec, rollout)
     yield from _not_watched(spec, path)
     yield from _not_compared(rollout, path)
     for index, phase in enumerate(rollout.phases):
@@ -98,6 +99,17 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     if rollout.phases[-1].share == 1.0:
         message = "until Envoy's own default has been moved after COMPLETED, stable must keep its full capacity"
         yield Problem("blind.keep-stable", path, message, f"runtime key extproc.{rollout.name}.completed; see the README")
+
+
+def _not_asked(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
+    """A canary of which nobody knows whether it is up, other than by the requests that fail."""
+    if rollout.layer != contract.MODEL_LAYER:
+        return
+    canary = spec.models[rollout.canary]
+    if canary.probe is None and not any(backend.slices is not None for backend in canary.backends):
+        message = f"canary {canary.name} has neither probe nor endpoint_slices: it gets traffic also while it is down, until a gate fails"
+        hint = "add probe: {path: /health} where it has such a path, or endpoint_slices in Kubernetes (docs/xds.md)"
+        yield Problem("blind.no-readiness", f"models.{canary.name}", message, hint)
 
 
 def _not_watched(spec: Spec, path: str) -> Iterator[Problem]:

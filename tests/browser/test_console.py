@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from extproc import __version__
 from extproc.controller.console import History
-from extproc.domain import Arm
+from extproc.domain import COPY, Arm, Preferred, Purpose
 from extproc.store.samples import Kept, SampleFile
 from tests.support.console_stand import ConsoleStand
 from tests.support.lateness import lateness
@@ -293,6 +293,7 @@ def test_a_rollback_is_on_the_page_within_two_seconds(stand: ConsoleStand, brows
         expect(entry.locator("details")).to_have_attribute("open", "")  # and stays open while the page goes on
         expect(page.locator(".measures")).to_contain_text("fails")
         expect(page.locator("tr[data-key=everyone]")).to_contain_text("on stable")
+        expect(page.locator(".head .advice").get_by_role("link", name="Its worst answers, in the console")).to_be_visible()
 
 
 def test_it_is_stopped_by_hand_in_two_clicks_and_a_reason(stand: ConsoleStand, browser: Browser) -> None:
@@ -349,16 +350,16 @@ def test_people_and_answers(stand: ConsoleStand, browser: Browser) -> None:
 
 def test_answers_are_judged_blind(stand: ConsoleStand, browser: Browser) -> None:
     """Two answers whose texts, and the judge's reasons, have script in them: shown as text; whose each is, is told when both have a level.
-    The levels lie beside the judge's scores, where its calibration finds them."""
+    The levels lie beside the judge's scores, where its calibration finds them. (An hour ago: the stand's own answers go on coming.)"""
     kept = SampleFile(stand.samples, Kept())
-    now = time.time()
+    now = time.time() - 3_600.0
     for number, arm in enumerate((Arm.CANARY, Arm.CONTROL)):
         told: dict[str, Any] = {"request": f"{SCRIPT}{number}", "rollout": stand.rollout, "arm": arm, "start": now}
         kept.add(sample(turns=(("user", SCRIPT),), answer=f"{SCRIPT} {number}", cohort=SCRIPT, calls=((SCRIPT, SCRIPT),), **told), now)
         kept.score(scored(value=0.75, reason=SCRIPT, at=now, **told))
     with opened(browser, f"{stand.address}#token={stand.token}") as page:
         expect(page.locator("#who")).to_have_text("demo")
-        page.goto(f"{stand.address}#/samples")
+        page.goto(f"{stand.address}#/samples?before={now + 1.0}")
         answers = page.locator(".sample")
         expect(answers).to_have_count(2)
         for index in (0, 1):
@@ -371,8 +372,72 @@ def test_answers_are_judged_blind(stand: ConsoleStand, browser: Browser) -> None
         assert set(answers.locator(".arm").all_inner_texts()) == {"canary", "control"}
         expect(answers.first).to_contain_text(f"The judge: 0.75. {SCRIPT}")
         assert page.locator("main img, main script").count() == 0
+        expect(page.locator("main .note")).to_contain_text("answer different questions")
+        page.get_by_role("link", name="Worst", exact=True).click()
+        expect(page.locator("main .note")).to_contain_text("scored lowest")
     assert [pair for pair in kept.labels() if pair == (4, 0.75)] == [(4, 0.75)] * 2
     kept.close()
+
+
+def test_a_pair_of_one_question_is_offered_where_there_is_a_shadow(stand: ConsoleStand, browser: Browser) -> None:
+    """Both answers to one request, blind until both have a level; then whose each is, and which one the judge prefers and why. The page
+    says that those of the other tabs answer different questions."""
+    kept = SampleFile(stand.samples, Kept())
+    now = time.time()
+    told: dict[str, Any] = {"rollout": stand.rollout, "start": now, "purpose": Purpose.SHADOW, "turns": (("user", SCRIPT),)}
+    kept.add(sample(request="pair", arm=Arm.CONTROL, answer="the moon is far", **told), now)
+    kept.add(sample(request=f"pair{COPY}", arm=Arm.CANARY, answer="the moon is cheese", **told), now)
+    kept.prefer(Preferred("pair", stand.rollout, 1_000_000, "00000000000000aa", now, 0.0), SCRIPT, "a judge", 0.0, now)
+    kept.close()
+    with opened(browser, f"{stand.address}#token={stand.token}") as page:
+        expect(page.locator("#who")).to_have_text("demo")
+        page.goto(f"{stand.address}#/samples")
+        page.get_by_role("link", name="Same question (shadow)").click()
+        expect(page.locator("main .note").first).to_contain_text("Both answers are to the same question")
+        answers = page.locator(".sample")
+        expect(answers).to_have_count(2)
+        expect(answers.locator(".arm")).to_have_count(0)
+        for index in (0, 1):
+            answers.nth(index).get_by_role("button", name="3 fair").click()
+        expect(answers.filter(has_text="the moon is cheese").locator(".arm")).to_have_text("canary")
+        expect(answers.filter(has_text="the moon is far").locator(".arm")).to_have_text("stable")
+        expect(page.locator("main .note[role=status]")).to_contain_text(f"The judge: stable is better. {SCRIPT}")
+        assert page.locator("main img, main script").count() == 0
+
+
+def test_where_the_judge_failed_the_canary_its_answers_are_a_click_away(stand: ConsoleStand, browser: Browser) -> None:
+    """From the decision's Findings and from the measures, to the worst answers of the visit that it ended; of a shadow, to its pairs.
+    Users' feedback stands beside both arms. (The documents are changed on their way: the stand's judge is never asked to decide.)"""
+    status, (entry, *more) = stand.ask("GET", "/v1/status").json(), stand.journal()
+    judged = {"verdict": "fail", "sentence": "judge: worse", "log_e_harm": 4.0, "log_e_safe": 0.0, "log_e_limit": 3.0, "estimate": None}
+    rest = dict.fromkeys(("interval", "canary_value", "stable_value"), None) | {"canary_samples": 9, "stable_samples": 9, "margin": 0.0}
+    entry["numbers"]["findings"] = [{**judged, **rest, "cohort": "", "within": "", "gate": gate} for gate in ("judge", "shadow:judge")]
+    status["rollouts"][stand.rollout]["findings"] = []
+    said = {"requests": 200, "heard": 3, "rate": 0.015}
+    status["users"]["feedback"] = {
+        "waiting": 0,
+        "problem": "",
+        "response": {stand.rollout: {"canary": said, "control": {**said, "heard": 8}}},
+    }
+    told = b"event: status\ndata: " + orjson.dumps({**status, "stale": 0}) + b"\n\n"
+    with opened(browser, f"{stand.address}#token={stand.token}", away=True) as page:
+        expect(page.locator("#who")).to_have_text("demo")
+        page.route("**/v1/live", lambda route: route.fulfill(body=told, content_type="text/event-stream"))
+        page.route("**/v1/journal*", lambda route: route.fulfill(body=orjson.dumps({"entries": [entry, *more]})))
+        page.goto("about:blank")
+        page.goto(f"{stand.address}#/release/{stand.rollout}")
+        expect(page.locator(".arms")).to_contain_text("1.5 % (3 of 200)")
+        expect(page.locator(".measures")).to_contain_text("Worst answers")
+        page.locator(".timeline summary").first.click()
+        links = page.locator(".timeline .findings").first.get_by_role("link", name="Worst answers")
+        expect(links).to_have_count(2)
+        links.nth(1).click()
+        expect(page.locator("main .note").first).to_contain_text("the same question")
+        page.go_back()
+        page.locator(".measures").get_by_role("link", name="Worst answers").first.click()
+        expect(page.locator("main .note").first).to_contain_text("scored lowest. ")
+        expect(page.locator("main .note time")).to_have_attribute("datetime", re.compile(r"^\d{4}-"))
+        expect(page.locator("main .tabs [aria-current]")).to_have_text("Worst")
 
 
 def test_what_is_not_there_and_what_is_refused_is_told(stand: ConsoleStand, browser: Browser) -> None:
@@ -462,7 +527,7 @@ def test_a_day_of_history_is_drawn(stand: ConsoleStand, browser: Browser) -> Non
     """24 hours at one point a second, as the server thins them. How fast is measured by `make proof` (console)."""
     history, now = History(), time.time()
     for second in range(86_400):
-        finding = {"gate": "errors", "log_e_harm": math.sin(second / 900), "log_e_safe": 1.0, "log_e_limit": 4.0}
+        finding = {"gate": "errors", "log_e_harm": math.sin(second / 900), "log_e_safe": 1.0, "log_e_limit": 4.0, "within": "+1pp"}
         one = {"phase": "25%", "status": "progressing", "attempt": 1, "share": 0.25, "findings": [finding]}
         history.add({"at": now - 86_400 + second, "rollouts": {stand.rollout: one}})
     body = orjson.dumps(history.document(stand.rollout))
@@ -470,6 +535,8 @@ def test_a_day_of_history_is_drawn(stand: ConsoleStand, browser: Browser) -> Non
         page.route("**/v1/history*", lambda route: route.fulfill(body=body, content_type="application/json"))
         page.goto(f"{stand.address}#/release/{stand.rollout}")
         expect(page.locator(".chart canvas")).to_be_visible()
+        expect(page.locator(".chart .u-legend")).to_contain_text("safety, where it is least")
+        expect(page.locator(".chart")).to_have_attribute("aria-label", re.compile("of safety, where it is least: .+ of 20$"))
         expect(page.locator("#evidence ~ p").last).to_contain_text(re.compile("Since (23 h|1 d)"))  # what is live is added
 
 

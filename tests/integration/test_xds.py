@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trustme
+from cryptography import x509
 
 from extproc import contract
 from extproc.cli.doctor.checks.configuration import configuration
@@ -211,8 +214,10 @@ def test_doctor_compares_nothing_with_an_envoy_that_is_told(told: Told, spec: Do
 
 def test_mutual_tls_and_models_behind_tls(models: dict[str, Model], tmp_path: Path) -> None:
     """Envoy and controller know each other by certificate; authorities of a model are a secret by reference to a file, and a rotation of
-    that file is followed without anybody telling anything."""
-    files = certificates.write(tmp_path / "files")
+    that file is followed without anybody telling anything. So are Envoy's own certificate towards the controller, the controller's, and
+    the authorities of both: an Envoy that has to come again does so with the new ones, and was never restarted."""
+    files, first, second = certificates.Turning(tmp_path / "files"), trustme.CA(), trustme.CA()
+    files.turn(first, [first])
     away = certificates.write(tmp_path / "away")
     trusted = tmp_path / "trusted"
     trusted.mkdir()
@@ -234,5 +239,24 @@ def test_mutual_tls_and_models_behind_tls(models: dict[str, Model], tmp_path: Pa
             (trusted / "next.pem").rename(trusted / "ca.pem")
             until(lambda: told.ask("/v1/chat") == "secret")
             assert sum(told.server.refusals.values()) == 0
+            # All at once and without an overlap: what is connected stays, and nothing that is old would be believed after this.
+            files.turn(second, [second])
+            until(lambda: shown_at(told.address, files) == certificates.serial(files.server))
+            until(lambda: f"{certificates.serial(files.client):x}" in told.admin.get("/certs").text.lower())
+            assert told.told()["connected"]
+            told.restart()
+            told.has_all()
+            assert told.ask("/v1/chat") == "secret"
     finally:
         secret.close()
+
+
+def shown_at(address: str, files: certificates.Turning) -> int | None:
+    """Serial number of the certificate that a new connection meets there; None as long as it is not believed."""
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context(cafile=files.ca)
+    try:
+        with context.wrap_socket(socket.create_connection((host, int(port)), 30.0), server_hostname="localhost") as connection:
+            return x509.load_der_x509_certificate(connection.getpeercert(True) or b"").serial_number
+    except ssl.SSLError:
+        return None

@@ -20,7 +20,7 @@ from extproc.controller.xds.server import XdsServer
 from extproc.demo.processes import free_port
 from extproc.domain import Spec
 from extproc.render import EnvoySettings, RouterTls
-from extproc.render.bootstrap import XdsSettings, bootstrap_yaml
+from extproc.render.bootstrap import XdsSettings, bootstrap_secrets, bootstrap_yaml
 from extproc.transport import PRIVATE, Security, parse_address
 from tests.support.envoy_stand import Document, running_envoy
 
@@ -57,6 +57,7 @@ class Told:
     _loop: asyncio.AbstractEventLoop
     server: XdsServer
     spec: Spec
+    security: Security
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Something of the server's loop."""
@@ -89,7 +90,7 @@ class Told:
     def restart(self) -> None:
         """Another server on the same address, which knows nothing of what was before."""
         self.run(self.server.stop())
-        self.server = XdsServer(parse_address(self.address), self.spec)
+        self.server = XdsServer(parse_address(self.address), self.spec, self.security)
         self.run(self.server.start())
 
     def ask(self, path: str) -> str:
@@ -157,9 +158,12 @@ def telling(directory: Path, document: Document, delta: bool, security: Security
         server = asyncio.run_coroutine_threadsafe(made(), loop).result(PATIENCE)
         settings = EnvoySettings(contract.endpoints(f"unix:{directory}/r.sock", 1), f"unix:{directory}/c.sock")
         config = directory / "bootstrap.yaml"
-        config.write_text(bootstrap_yaml(loaded, settings, XdsSettings(address, "edge-1", delta, tls), "a test"))
+        way = XdsSettings(address, "edge-1", delta, tls, str(directory) if tls is not None else "")
+        config.write_text(bootstrap_yaml(loaded, settings, way, "a test"))
+        for name, text in bootstrap_secrets(way, "a test").items():
+            (directory / name).write_text(text)
         admin = stack.enter_context(httpx.Client(base_url=f"http://127.0.0.1:{admin_port}", trust_env=False))
-        told = Told(directory, port, admin, address, "edge-1", loop, server, loaded)
+        told = Told(directory, port, admin, address, "edge-1", loop, server, loaded, security)
         stack.callback(lambda: told.run(told.server.stop()))
         stack.enter_context(running_envoy(config, admin_port))
         told.has_all()

@@ -132,6 +132,18 @@ def test_a_level_is_from_1_to_5_and_of_a_sample(api: Served) -> None:
         assert ask(api, "POST", "/console/v1/label", headers, json=body).status_code == 400
 
 
+def test_answers_are_asked_for_by_a_kind_and_an_instant(api: Served) -> None:
+    """Else it is refused with what there is; pairs of one question come whole, others by arm."""
+    headers = {**HOME, **cookie(api)}
+    for query in ("which=best", "before=yesterday"):
+        assert ask(api, "GET", f"/console/v1/samples?rollout=new&{query}", headers).status_code == 400
+    assert ask(api, "GET", "/console/v1/samples?rollout=new&which=shadow", headers).json()["pairs"] == []
+    assert ask(api, "GET", "/console/v1/samples?rollout=new&which=worst&before=1.5", headers).json()["arms"] == {
+        "canary": [],
+        "control": [],
+    }
+
+
 # -------------------------------------------------------------------------------------------------------------------- looking
 @pytest.mark.parametrize(
     ("headers", "status"),
@@ -199,8 +211,9 @@ def test_no_file_leans_on_the_internet_or_on_markup() -> None:
 
 # -------------------------------------------------------------------------------------------------------------------- history
 def status(at: float, harm: float, phase: str = "1%", status: str = "progressing") -> dict[str, Any]:
-    finding = {"gate": "errors", "log_e_harm": harm, "log_e_safe": 0.5, "log_e_limit": 3.0}
-    one = {"phase": phase, "status": status, "attempt": 1, "share": 0.01, "findings": [finding]}
+    finding = {"gate": "errors", "log_e_harm": harm, "log_e_safe": 0.5, "log_e_limit": 3.0, "within": "+1pp"}
+    guard = {**finding, "gate": "cost", "within": ""}
+    one = {"phase": phase, "status": status, "attempt": 1, "share": 0.01, "findings": [finding, guard]}
     return {"at": at, "rollouts": {NAME: one}}
 
 
@@ -219,6 +232,8 @@ def test_a_day_at_one_point_a_second_is_bounded_and_keeps_the_worst() -> None:
     assert document["at"] == sorted(document["at"])
     assert document["at"][-1] - document["at"][0] > 86_000
     assert max(document["gates"]["errors"]["harm"]) == 2.9
+    assert set(document["gates"]["errors"]["safe"]) == {0.5}
+    assert set(document["gates"]["cost"]["safe"]) == {None}, "what only guards has no safety to show"
     assert [mark["phase"] for mark in document["marks"]] == ["1%", "5%"]
     assert size < 200_000
     assert min(took) < 0.5, "the machine may be late by itself, but not each time"

@@ -378,6 +378,7 @@ def spots_of(values: Any) -> list[tuple[str, str]]:
 def test_the_example_has_only_the_blind_spots_of_this_version() -> None:
     """What the example leaves open is what this version cannot see, and the capacity that stable must keep."""
     assert spots_of(example()) == [
+        ("blind.no-readiness", "models.gpt-5-mini"),
         ("blind.not-watched", "rollouts.gpt-5-mini"),
         ("blind.no-comparison", "rollouts.gpt-5-mini.phases[4]"),
         ("blind.no-gate", "rollouts.gpt-5-mini"),
@@ -416,6 +417,20 @@ def test_blind_no_endpoint() -> None:
     values = example()
     del values["models"]["gpt-4o"]["endpoint"]
     assert ("blind.no-endpoint", "models.gpt-4o") in spots_of(values)
+
+
+def test_blind_no_readiness() -> None:
+    """A canary that nobody asks gets traffic whether it is up or not; a probe, or a file of slices, is somebody who asks."""
+    values = example()
+    (spot,) = [spot for spot in spec.blind_spots(load(values)) if spot.id == "blind.no-readiness"]
+    assert "canary gpt-5-mini has neither probe nor endpoint_slices" in str(spot)
+    asked, sliced = copy.deepcopy(values), copy.deepcopy(values)
+    asked["models"]["gpt-5-mini"]["probe"] = {"path": "/health"}
+    model = sliced["models"]["gpt-5-mini"]
+    del model["endpoint"]
+    model["endpoint_slices"] = {"file": "/run/slices.json"}
+    for better in (asked, sliced):
+        assert "blind.no-readiness" not in dict(spots_of(better))
 
 
 def test_blind_no_prices() -> None:
@@ -646,7 +661,7 @@ def test_check_says_what_is_worth_knowing_and_exits_0() -> None:
     done = command("check", EXAMPLE, at=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 models, 1 rollouts" in done.stdout
-    assert "no problem\n\n4 blind spots (none of them stops a release):\n" in done.stdout
+    assert "no problem\n\n5 blind spots (none of them stops a release):\n" in done.stdout
     assert "[blind.not-watched]" in done.stdout
     assert "[blind.keep-stable]" in done.stdout
 

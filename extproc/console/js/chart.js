@@ -1,9 +1,9 @@
-// E-values over time, on a log scale, each as a part of its own limit: 1 is where it rolls back.
+// E-values over time, on a log scale, each as a part of its own limit: where harm comes to 1 it rolls back, where safety does it may go on.
 
 import uPlot from "../uplot/uPlot.esm.js";
 import { h } from "./dom.js";
 import { clock } from "./format.js";
-import { TOGETHER, title } from "./words.js";
+import { SAFE_LIMIT, TOGETHER, title } from "./words.js";
 
 const COLOURS = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 2], [12, 4]];
@@ -47,30 +47,38 @@ export function withDecisions(columns, entries) {
   const known = new Set();
   for (const entry of entries) {
     const found = (entry.numbers.findings || []).filter((one) => one.log_e_limit);
-    if (found.length) points.push({ at: entry.at, harm: new Map(found.map((one) => [one.gate, one.log_e_harm])) });
+    if (found.length) points.push({ at: entry.at, told: new Map(found.map((one) => [one.gate, { harm: one.log_e_harm, safe: one.within ? one.log_e_safe : null }])) });
     for (const one of found) known.add(one);
   }
   points.sort((one, other) => one.at - other.at);
-  const gates = Object.fromEntries(Object.entries(columns.gates).map(([gate, one]) => [gate, { limit: one.limit, harm: [] }]));
-  for (const one of known) gates[one.gate] ||= { limit: one.log_e_limit, harm: [] };
+  const gates = Object.fromEntries(Object.entries(columns.gates).map(([gate, one]) => [gate, { limit: one.limit, harm: [], safe: [] }]));
+  for (const one of known) gates[one.gate] ||= { limit: one.log_e_limit, harm: [], safe: [] };
   let last = 0;
   points.forEach((point, index) => {
     for (const [gate, one] of Object.entries(gates)) {
-      const value = point.harm ? point.harm.get(gate) : columns.gates[gate]?.harm[point.index];
-      one.harm.push(value ?? null);
-      if (value !== undefined && value !== null) last = index;
+      const { harm, safe } = point.told ? point.told.get(gate) || {} : { harm: columns.gates[gate]?.harm[point.index], safe: columns.gates[gate]?.safe[point.index] };
+      one.harm.push(harm ?? null);
+      one.safe.push(safe ?? null);
+      if (harm !== undefined && harm !== null) last = index;
     }
   });
   const length = Math.min(points.length, last + 1 + TAIL);
-  for (const one of Object.values(gates)) one.harm.length = length;
-  return { at: points.slice(0, length).map((point) => point.at), gates, marks: columns.marks };
+  for (const one of Object.values(gates)) one.harm.length = one.safe.length = length;
+  const at = points.slice(0, length).map((point) => point.at);
+  return { at, gates, safety: at.map((_, index) => leastSafe(gates, index)), marks: columns.marks };
+}
+
+/** ln E of the comparison that is least shown to be safe: it is what the next phase waits for. Null where none has to be. */
+function leastSafe(gates, index) {
+  const shown = Object.values(gates).map((one) => one.safe[index]).filter((value) => value !== null);
+  return shown.length ? Math.min(...shown) : null;
 }
 
 function draw(name, columns) {
   const place = document.querySelector(`[data-chart="${CSS.escape(name)}"]`);
   if (!place || !place.clientWidth) return;
   const gates = Object.keys(columns.gates).sort((one, other) => (other === TOGETHER) - (one === TOGETHER) || one.localeCompare(other));
-  const data = [columns.at, ...gates.map((gate) => columns.gates[gate].harm.map((value) => decades(value, columns.gates[gate].limit)))];
+  const data = [columns.at, ...gates.map((gate) => columns.gates[gate].harm.map((value) => decades(value, columns.gates[gate].limit))), columns.safety.map((value) => decades(value, SAFE_LIMIT))];
   const key = `${gates.join()} ${document.documentElement.dataset.theme || ""} ${matchMedia("(prefers-color-scheme: dark)").matches}`;
   const known = made.get(name);
   if (known && known.key === key && place.contains(known.plot.root)) {
@@ -91,6 +99,8 @@ function decades(logE, limit) {
   return logE === null || logE === undefined ? null : Math.min(HIGHEST, Math.max(LOWEST, (logE - limit) / Math.LN10));
 }
 
+const part = (_, decade) => (decade === null ? "–" : `${Number((10 ** decade).toPrecision(2))} × limit`);
+
 function options(gates, width, held, name) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
@@ -110,8 +120,9 @@ function options(gates, width, held, name) {
       ...gates.map((gate, index) => ({
         label: title(gate), stroke: colour(gate === TOGETHER ? "--ink" : COLOURS[index % COLOURS.length]), width: gate === TOGETHER ? 2.4 : 1.6,
         dash: gate === TOGETHER ? [] : DASHES[index % DASHES.length], points: { show: false },
-        value: (_, decade) => (decade === null ? "–" : `${Number((10 ** decade).toPrecision(2))} × limit`),
+        value: part,
       })),
+      { label: "safety, where it is least", stroke: colour("--good"), width: 3, dash: [3, 4], points: { show: false }, value: part },
     ],
     hooks: { draw: [(plot) => marks(plot, held.now, colour)], setSelect: [(plot) => drawn(plot, name)] },
   };

@@ -106,7 +106,7 @@ function remember(name, rollout, status) {
     columns.gates[one.gate] ||= { limit: one.log_e_limit, harm: Array(length - 1).fill(null), safe: Array(length - 1).fill(null) };
     Object.assign(columns.gates[one.gate], { limit: one.log_e_limit });
     columns.gates[one.gate].harm.push(one.log_e_harm);
-    columns.gates[one.gate].safe.push(one.log_e_safe);
+    columns.gates[one.gate].safe.push(one.within ? one.log_e_safe : null);
   }
   for (const one of Object.values(columns.gates)) {
     while (one.harm.length < length) one.harm.push(null);

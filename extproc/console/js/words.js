@@ -26,6 +26,8 @@ export const ACTIONS = {
 };
 export const TOGETHER = "together";
 
+export const SAFE_LIMIT = Math.log(20); // of ln E: evidence enough that a comparison stays within its margin
+
 /** What a gate is called. */
 export function title(gate) {
   if (gate === TOGETHER) return "all together";

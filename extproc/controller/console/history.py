@@ -23,8 +23,8 @@ class Point:
 
     at: float
     share: float
-    values: Mapping[str, tuple[float, float]]
-    """Gate -> ln of E against "no worse", ln of E against "worse by the margin"."""
+    values: Mapping[str, tuple[float, float | None]]
+    """Gate -> ln of E against "no worse", ln of E against "worse by the margin"; None where it need not be shown to be safe."""
     worst: float
     """The largest share of a limit that any of them has reached."""
 
@@ -48,7 +48,7 @@ class Track:
         findings = [one for one in rollout["findings"] if one["log_e_limit"]][:MOST_GATES]
         for one in findings:
             self.limits[one["gate"]] = one["log_e_limit"]
-        values = {one["gate"]: (one["log_e_harm"], one["log_e_safe"]) for one in findings}
+        values = {one["gate"]: (one["log_e_harm"], one["log_e_safe"] if one["within"] else None) for one in findings}
         worst = max((one["log_e_harm"] / one["log_e_limit"] for one in findings), default=0.0)
         point = Point(at, rollout["share"], values, worst)
         if self.points and self.every and at - self.points[-1].at < self.every:
@@ -107,5 +107,5 @@ def _worse(one: Point, other: Point) -> Point:
 
 
 def _told(point: Point, gate: str, index: int) -> float | None:
-    value = point.values.get(gate)
-    return round(value[index], _DIGITS) if value is not None else None
+    value = point.values.get(gate, (None, None))[index]
+    return round(value, _DIGITS) if value is not None else None

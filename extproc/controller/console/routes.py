@@ -11,7 +11,7 @@
                                                everybody's: else it is that of whose token it is
     POST /console/v1/logout
     GET  /console/v1/exposures?...             as /v1/exposures
-    GET  /console/v1/samples?rollout=&which=   sampled answers of both arms, redacted
+    GET  /console/v1/samples?rollout=&which=   sampled answers of both arms, redacted: latest, worst (&before=, Unix seconds), shadow
     POST /console/v1/label                     {"request": "...", "level": 1..5}
     POST /console/v1/explain                   as /v1/explain
     POST /console/v1/rollouts/{name}/{action}  as /v1/rollouts/...; the actor is whoever has logged in

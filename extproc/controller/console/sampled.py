@@ -1,4 +1,7 @@
-"""Sampled answers for people: both arms side by side, read from the samples file in a thread; and the level that a person gives."""
+"""Sampled answers for people: both arms side by side, read from the samples file in a thread; and the level that a person gives.
+
+`latest` and `worst` are answers of each arm, to questions of their own; a pair of one question is there in a `shadow` alone.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ COUNT: Final = 12
 LONGEST: Final = 6_000
 """Characters of a text that are sent."""
 LEVELS: Final = range(1, 6)
-WHICH: Final = ("latest", "worst")
+WHICH: Final = ("latest", "worst", "shadow")
 
 Scored = tuple[Sample, float | None, str]
 
@@ -43,11 +46,21 @@ class Sampled:
         self._thread.shutdown()
 
     async def read(self, request: Request) -> Response:
-        """Pairs by rollout; raises SettingsError for what is no question, StoreError."""
-        rollout, which = request.query_params.get("rollout", ""), request.query_params.get("which", "latest")
+        """By `rollout` and `which`, of the last visit `before` then (Unix seconds); raises SettingsError for what is no question,
+        StoreError."""
+        given = request.query_params
+        rollout, which = given.get("rollout", ""), given.get("which", "latest")
         if which not in WHICH:
             raise SettingsError(Problem("api.query", "which", f"{which[:80]!r} is unknown", f"there are: {', '.join(WHICH)}"))
-        arms = await asyncio.get_running_loop().run_in_executor(self._thread, self._found, rollout, which)
+        try:
+            before = float(given.get("before", "inf"))
+        except ValueError as error:
+            raise SettingsError(Problem("api.query", "before", "is no instant", "give Unix seconds, or leave it out")) from error
+        loop = asyncio.get_running_loop()
+        if which == "shadow":
+            pairs = await loop.run_in_executor(self._thread, self._pairs, rollout)
+            return json_answer(200, {"rollout": rollout, "which": which, "pairs": pairs})
+        arms = await loop.run_in_executor(self._thread, self._found, rollout, which, before)
         return json_answer(200, {"rollout": rollout, "which": which, "arms": arms})
 
     async def label(self, request: str, level: int, who: str) -> Response:
@@ -61,9 +74,23 @@ class Sampled:
             )
         return json_answer(200, {"request": request, "level": level})
 
-    def _found(self, rollout: str, which: str) -> dict[str, list[dict[str, Any]]]:
+    def _pairs(self, rollout: str) -> list[dict[str, Any]]:
+        """Of the last shadow, the canary's worst first; `preferred`: 1 where its answer is better, 0 where stable's is, 0.5 for a tie."""
         with closing(SampleReader(self._path)) as reader:
-            latest = reader.latest(rollout, LATEST)
+            found = reader.pairs(rollout, COUNT)
+        return [
+            {
+                "stable": _document(stable, None, ""),
+                "canary": _document(canary, None, ""),
+                "preferred": value,
+                "reason": _cut(reason),
+            }
+            for stable, canary, value, reason in found
+        ]
+
+    def _found(self, rollout: str, which: str, before: float) -> dict[str, list[dict[str, Any]]]:
+        with closing(SampleReader(self._path)) as reader:
+            latest = reader.latest(rollout, LATEST, before)
             if which == "latest" or not latest:
                 return {arm.value: [_document(*one) for one in latest if one[0].arm is arm][:COUNT] for arm in COMPARED_ARMS}
             generation = latest[0][0].generation

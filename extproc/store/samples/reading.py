@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,13 +145,13 @@ class SampleReader(_Reader):
         pairs = zip(halves[::2], halves[1::2], strict=False)
         return [(one, other, value, reason) for (one, value, reason), (other, _, _) in pairs if other.request == one.request + COPY]
 
-    def latest(self, rollout: str, count: int) -> list[tuple[Sample, float | None, str]]:
-        """(sample, score, reason), newest first; None where it has no score. Raises StoreError."""
+    def latest(self, rollout: str, count: int, before: float = math.inf) -> list[tuple[Sample, float | None, str]]:
+        """(sample, score, reason) of what began before then, newest first; None where it has no score. Raises StoreError."""
         asked = (
             f"SELECT {COLUMNS}, c.value, coalesce(c.reason, '') FROM samples s "  # noqa: S608
-            "LEFT JOIN scores c ON s.request = c.request AND NOT c.again WHERE s.rollout = ? ORDER BY s.id DESC LIMIT ?"
+            "LEFT JOIN scores c ON s.request = c.request AND NOT c.again WHERE s.rollout = ? AND s.start < ? ORDER BY s.id DESC LIMIT ?"
         )
-        return self._scored(asked, (rollout, count))
+        return self._scored(asked, (rollout, before, count))
 
     def _scored(self, asked: str, values: Sequence[Any]) -> list[tuple[Sample, Any, str]]:
         with self._explained():

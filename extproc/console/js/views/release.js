@@ -5,7 +5,7 @@ import { h } from "../dom.js";
 import { differing, eValue, instant, lasting, money, percent, valued, whole } from "../format.js";
 import { empty, forest, harmBar, statusChip, track, verdictChip } from "../parts.js";
 import { state } from "../state.js";
-import { ACTIONS, EXPOSES, TOGETHER, VERDICTS, title, worstFirst } from "../words.js";
+import { ACTIONS, EXPOSES, SAFE_LIMIT, TOGETHER, VERDICTS, title, worstFirst } from "../words.js";
 import { moneyPanel } from "./money.js";
 import { waiting } from "./releases.js";
 
@@ -16,7 +16,7 @@ export function release(name) {
   return [
     h("nav", { class: "crumbs", "aria-label": "Where this is" }, h("a", { href: "#/" }, "Releases"), " / ", h("span", { "aria-current": "page" }, name)),
     head(name, rollout),
-    h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(rollout), measuresTable(name, rollout)),
+    h("section", { class: "panel", "aria-labelledby": "arms" }, h("h2", { id: "arms" }, "Canary and stable"), ...arms(name, rollout), measuresTable(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "evidence" }, h("h2", { id: "evidence" }, "Evidence over time"), evidence(name, rollout)),
     h("section", { class: "panel", "aria-labelledby": "cohorts" }, h("h2", { id: "cohorts" }, "Cohorts, worst first"), cohorts(rollout)),
     moneyPanel(name, rollout),
@@ -31,7 +31,7 @@ function head(name, rollout) {
     track(rollout, visits(state.journal.get(name), rollout)),
     h("p", { class: "waits" }, waiting(rollout)),
     rollout.override ? h("p", { class: "line" }, `A person answers for missing evidence for ${lasting(rollout.override.seconds)} more.`) : null,
-    rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice) : null,
+    rollout.advice ? h("p", { class: "advice" }, "Next step: ", rollout.advice, isRead(rollout) ? [". ", worstAnswers({ rollout: name, which: "worst", before: rollout.since }, "Its worst answers, in the console")] : null) : null,
     h("dl", { class: "facts wide" },
       fact("Share on the canary", percent(rollout.share)),
       fact("Since", [instant(rollout.since), ` (${lasting(rollout.seconds)})`]),
@@ -40,6 +40,11 @@ function head(name, rollout) {
         fact("Canary units", `${whole(rollout.canary_units)} of ${whole(rollout.min_units)}`),
       ]),
       rollout.together ? fact("Harm, all together", harmBar(rollout.together.log_e, rollout.together.log_e_limit)) : null));
+}
+
+/** It was rolled back, and a judge has read answers of it. */
+function isRead(rollout) {
+  return rollout.status === "rolled_back" && state.status.judge;
 }
 
 function fact(term, value) {
@@ -71,13 +76,23 @@ const COLUMNS = [
   ["limits", "429 / given up", (arm) => `${whole(arm.throttled)} / ${whole(arm.client_aborted)}`],
 ];
 
-function arms(rollout) {
+/** How many answers of each arm users spoke of; nothing where the Spec has no feedback. */
+function spoken(name, rollout) {
+  const arms = inShadow(rollout) ? null : state.status.users?.feedback?.response[name];
+  if (!arms) return [];
+  return [["feedback", "Users spoke of", (_, arm) => (arms[arm]?.requests ? `${percent(arms[arm].rate, 2)} (${whole(arms[arm].heard)} of ${whole(arms[arm].requests)})` : "–")]];
+}
+
+function arms(name, rollout) {
   const present = Object.entries(inShadow(rollout) ? rollout.shadow.arms : rollout.arms);
   if (!present.length) return [];
+  const feedback = spoken(name, rollout);
+  const columns = [...COLUMNS, ...feedback];
   return [h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "What both arms have seen" }, h("table", { class: "arms" },
     h("caption", null, inShadow(rollout) ? "The same requests: stable's answers, and the canary's to their copies, which nobody gets" : "What ended in this phase"),
-    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Arm"), COLUMNS.map(([, word]) => h("th", { scope: "col" }, word)))),
-    h("tbody", null, present.map(([arm, one]) => h("tr", null, h("th", { scope: "row" }, h("span", { class: `arm ${arm}` }, arm)), COLUMNS.map(([, , read]) => h("td", null, read(one))))))))];
+    h("thead", null, h("tr", null, h("th", { scope: "col" }, "Arm"), columns.map(([, word]) => h("th", { scope: "col" }, word)))),
+    h("tbody", null, present.map(([arm, one]) => h("tr", null, h("th", { scope: "row" }, h("span", { class: `arm ${arm}` }, arm)), columns.map(([, , read]) => h("td", null, read(one, arm)))))))),
+    feedback.length ? h("p", { class: "small muted" }, "Who speaks of an answer chooses to: where the arms differ in how many do, what is said of them is not alike.") : null];
 }
 
 function measuresTable(name, rollout) {
@@ -89,22 +104,33 @@ function measuresTable(name, rollout) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Comparisons" }, h("table", { class: "measures" },
     h("caption", null, last ? ["As the last decision found it, ", instant(last.at)] : "Compared: 95 % intervals are for eyes; the E-values decide"),
     h("thead", null, h("tr", null, ["Measure", "Verdict", "Canary", "Stable", "Difference", "Interval and margin", "Harm against its limit", "Safety"].map((word) => h("th", { scope: "col" }, word)))),
-    h("tbody", null, compared.map((one) => measureRow(one)))));
+    h("tbody", null, compared.map((one) => measureRow(one, name, last)))));
 }
 
-function measureRow(one) {
+function measureRow(one, name, last) {
   const measure = state.measures[one.gate.replace(/^(ceiling|shadow):/, "")] || {};
   const ceiling = one.gate.startsWith("ceiling:");
   const interval = one.interval ? `${differing(one.interval[0], measure.unit)} to ${differing(one.interval[1], measure.unit)}` : "";
   return h("tr", { "data-key": one.gate },
     h("th", { scope: "row", title: measure.sentence }, title(one.gate), one.cohort ? h("span", { class: "small muted" }, ` cohort ${one.cohort} alone`) : null),
-    h("td", null, verdictChip(one.verdict)),
+    h("td", null, verdictChip(one.verdict), answersBehind(one, name, last)),
     h("td", null, valued(one.canary_value, measure.unit), among(one.canary_samples)),
     h("td", null, valued(one.stable_value, measure.unit), among(one.stable_samples)),
     h("td", null, ceiling || one.estimate === null ? "–" : differing(one.estimate, measure.unit)),
     h("td", { class: "picture" }, ceiling ? `at most ${valued(one.margin, measure.unit)}` : [forest(one, measure), h("span", { class: "small muted" }, [interval, one.within ? `margin ${one.within.replace("-", "−")}` : ""].filter(Boolean).join(" · "))]),
     h("td", null, one.log_e_limit ? harmBar(one.log_e_harm, one.log_e_limit) : "–"),
-    h("td", null, one.within ? `E ${eValue(one.log_e_safe)} of 20` : h("span", { class: "muted small" }, "guards only")));
+    h("td", null, one.within ? `E ${eValue(one.log_e_safe)} of ${eValue(SAFE_LIMIT)}` : h("span", { class: "muted small" }, "guards only")));
+}
+
+/** Where the judge failed the canary: the way to the answers that it liked least, before the decision `entry` where there was one. */
+function answersBehind(finding, name, entry) {
+  const [, shadow, gate] = finding.gate.match(/^(?:ceiling:|(shadow:))?(.*)$/);
+  if (gate !== "judge" || finding.verdict !== "fail") return null;
+  return [" ", worstAnswers({ rollout: name, which: shadow ? "shadow" : "worst", ...(entry ? { before: entry.at } : {}) }, "Worst answers")];
+}
+
+function worstAnswers(query, words) {
+  return h("a", { class: "small", href: `#/samples?${new URLSearchParams(query)}` }, words);
 }
 
 function among(samples) {
@@ -117,14 +143,16 @@ const RANGES = [["All", 0], ["Last 6 h", 21_600], ["Last hour", 3_600], ["Last 5
 function evidence(name, rollout) {
   const columns = withDecisions(state.history.get(name), state.journal.get(name) || []);
   if (!columns || columns.at.length < 2) return empty("No history yet.", "It begins when the API process starts; older points are in the Journal's decisions.");
+  const safety = columns.safety.at(-1);
   const figures = Object.entries(columns.gates).map(([gate, one]) => `${title(gate)} ${eValue(one.harm.at(-1))} of ${eValue(one.limit)}`);
   return [
     h("p", { class: "line", role: "group", "aria-label": "How much of it is shown" }, RANGES.map(([word, seconds]) =>
       h("button", { type: "button", class: "small-button", "data-do": "range", "data-name": name, "data-seconds": String(seconds), "aria-pressed": shownOf(name) === seconds ? "true" : "false" }, word)),
       h("span", { class: "small muted" }, "or draw over the chart; a double click shows all")),
     h("p", { class: "small muted" }, "Each line is the evidence of harm of one comparison, on a log scale, as a part of its own limit. What reaches the red line rolls back. "
+      + "The thick dotted line is the evidence of safety of the comparison that has least of it, as a part of 20: the next phase wants it at the line. "
       + `Since ${lasting(columns.at.at(-1) - columns.at[0])}; dashed uprights are changes of phase.`),
-    chart(name, columns, `Evidence of harm of ${name}: ${figures.join(", ")}`),
+    chart(name, columns, `Evidence of harm of ${name}: ${figures.join(", ")}; of safety, where it is least: ${eValue(safety)} of ${eValue(SAFE_LIMIT)}`),
   ];
 }
 
@@ -191,7 +219,7 @@ function findings(entry) {
   const failed = found.filter((one) => one.verdict === "fail").length;
   return h("details", null,
     h("summary", null, `${found.length} findings behind it${failed ? `, ${failed} failed` : ""}`),
-    h("ul", { class: "findings" }, worstFirst(found).map((one) => h("li", null,
+    h("ul", { class: "findings" }, worstFirst(found).map((one) => h("li", { "data-key": one.gate },
       h("span", { class: `mark ${VERDICTS[one.verdict]?.tone}`, "aria-hidden": "true" }, VERDICTS[one.verdict]?.symbol), " ",
-      h("span", { class: "sr" }, VERDICTS[one.verdict]?.word), " ", one.sentence))));
+      h("span", { class: "sr" }, VERDICTS[one.verdict]?.word), " ", one.sentence, answersBehind(one, entry.rollout, entry)))));
 }
