@@ -232,6 +232,24 @@ def test_a_shadow_is_a_stage_of_its_own_before_the_start() -> None:
     assert "shadow" not in yaml.safe_load(plain["ci/gitlab-ci.yml"])["stages"]
 
 
+def test_how_a_shadow_ends_is_how_its_stage_ends(tmp_path: Path) -> None:
+    """The start's exit code, and a word of what it means of a shadow; a rollout without one is a mistake."""
+    folder = written(loaded("everything"), tmp_path) / "ci" / "stages"
+    (folder / stages.START).write_text('echo "$1 is begun"; exit "$START_ENDS"\n')
+
+    def ended(code: int, rollout: str = "gpt-5") -> tuple[int, str, str]:
+        words = ["sh", str(folder / stages.SHADOW), rollout]
+        environment = {**os.environ, "START_ENDS": str(code)}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert ended(0) == (0, "gpt-5 is begun\nthe shadow of gpt-5 has ended well\n", "")
+    for code, said in ((3, "has not ended well: the reason is above"), (4, "has not ended yet"), (5, "needs a person")):
+        assert ended(code) == (code, "gpt-5 is begun\n", f"the shadow of gpt-5 {said}\n")
+    assert ended(6) == (6, "gpt-5 is begun\n", "")
+    assert ended(0, "gpt.5") == (1, "", "gpt.5 has no shadow\n")
+
+
 def test_the_offline_judge_is_there_where_the_spec_has_one() -> None:
     """With the keys by reference, those in files apart; without a judge there is neither script nor job."""
     jobs = yaml.safe_load(pipeline.files(loaded("everything"))["ci/github/workflow.yml"])["jobs"]
