@@ -104,8 +104,8 @@ def _routers(status: str, doctor: str) -> Iterator[tuple[str, Advice]]:
     )
     yield "RouterClockSkew", Advice(means, (status, doctor), pause)
     means = (
-        "An upgrade has stopped halfway: what the new version knows, only some of them do. Finish it, or take it back. `status` has each "
-        "router's version."
+        "An upgrade has stopped halfway: what the new version knows, only some of them do. Finish it, or take it back. `status --json` has "
+        "each router's version."
     )
     yield "RouterVersionsDiffer", Advice(means, (status,), pause)
 
