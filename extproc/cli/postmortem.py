@@ -38,7 +38,8 @@ def postmortem(
     store: StoreOption = contract.DEFAULT_STORE,
 ) -> None:
     """A post-mortem, filled: timeline, impact in requests, users and money, detection and reaction, what each gate saw; then the questions
-    that only people can answer. Reads the store and the list beside it, with or without a controller."""
+    that only people can answer. Reads the Journal (with the Evidence's numbers at each decision), the Spec and the list of exposures, with
+    or without a controller; it asks no Prometheus."""
     from extproc.plan.playbook.postmortem import postmortem as text_of
     from extproc.store import open_store
 

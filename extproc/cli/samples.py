@@ -22,6 +22,8 @@ from extproc.cli.run import StoreOption
 from extproc.domain import COMPARED_ARMS, Purpose, Sample
 from extproc.errors import Problem, SettingsError
 from extproc.store import open_store
+from extproc.store.exposures import Listing, Wanted
+from extproc.store.feedback import forget as forget_feedback
 from extproc.store.samples import SampleReader
 from extproc.store.samples import forget as forget_unit
 from extproc.store.samples import label as label_sample
@@ -83,11 +85,30 @@ def label(
 
 
 def forget(unit: UnitArgument, store: StoreOption = contract.DEFAULT_STORE) -> None:
-    """Delete all samples and scores of a person, at once and for good."""
+    """Delete all samples, scores and feedback of a person, at once and for good. What was counted of them stays in the counts."""
     with closing(open_store(store)) as opened:
         hashed = unit_hash(opened.unit_key(), unit.encode())
     gone, scores = forget_unit(Path(contract.samples_path(store)), hashed)
-    typer.echo(f"{gone:,} samples and {scores:,} scores of unit {hashed} are deleted; who met a canary stays listed in `extproc exposures`")
+    feedback = Path(contract.feedback_path(store))
+    said = forget_feedback(feedback, hashed, _requests(store, hashed)) if feedback.exists() else 0
+    typer.echo(
+        f"{gone:,} samples and {scores:,} scores, and {said:,} lines of feedback, of unit {hashed} are deleted; who met a canary stays "
+        "listed in `extproc exposures`"
+    )
+
+
+def _requests(store: str, hashed: str) -> set[str]:
+    """Requests of a unit that met a canary: feedback may name no more than those."""
+    path, found = Path(contract.exposures_path(store)), set[str]()
+    if not path.exists():
+        return found
+    with closing(Listing(path, Wanted(""), time.time())) as listing:
+        rollouts = listing.rollouts()
+    for rollout in rollouts:
+        with closing(Listing(path, Wanted(rollout, known=True), time.time())) as listing:
+            listing.know([(hashed, hashed)])
+            found |= {one.request for page in listing.pages() for one in page}
+    return found
 
 
 Scored = tuple[Sample, float | None, str]

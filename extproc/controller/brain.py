@@ -14,6 +14,7 @@ from extproc.controller.loop import TICK, Loop
 from extproc.controller.metrics import ControllerMetrics
 from extproc.controller.polling import Poller
 from extproc.controller.readiness import Readiness
+from extproc.controller.router_metrics import RouterMetrics
 from extproc.controller.routers import Routers
 from extproc.controller.scores import Scores
 from extproc.controller.switch import document as switched
@@ -59,6 +60,7 @@ class Brain:
         self._store = store
         self._collector = collector
         self._routers = routers
+        self._router_metrics = RouterMetrics()
         self._metrics = metrics
         self._vitals = vitals
         self._vital_metrics = vital_metrics
@@ -101,6 +103,7 @@ class Brain:
             case Ask.METRICS:
                 own = self._metrics.exposition(self._loop, self._routers.counted(now), self._newest())
                 beside = (
+                    self._router_metrics.exposition(self._routers.documents(now)),
                     self._vital_metrics.exposition(now),
                     self._poller.exposition(),
                     self._exposures.exposition(),

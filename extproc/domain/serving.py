@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from math import floor
 from typing import Final
 
 USUAL_PEAK: Final = 3.0
@@ -47,3 +48,9 @@ class Serving:
     """Replicas beyond what the requests take: one may be lost, or be replaced, at the peak."""
     utilization: float = 0.7
     """Share of a replica's places that may be taken at the peak: above it waits grow faster than traffic does."""
+
+    @property
+    def bears(self) -> int:
+        """Requests under way that one replica bears: those beyond it want one more replica."""
+        # Rounded first: 0.29 * 100 is a little less than 29.
+        return max(1, floor(round(self.concurrency * self.utilization, 6)))

@@ -16,7 +16,7 @@ from extproc.spec.units import show_share
 def blind_spots(spec: Spec) -> list[Problem]:
     """Problems that do not stop a release."""
     rollouts = (spot for rollout in spec.rollouts.values() for spot in _rollout(spec, rollout))
-    return [*_identity(spec), *_models(spec), *_flags(spec), *_judge(spec), *rollouts]
+    return [*_identity(spec), *_models(spec), *_scaled(spec), *_flags(spec), *_judge(spec), *rollouts]
 
 
 def _identity(spec: Spec) -> Iterator[Problem]:
@@ -48,6 +48,19 @@ def _models(spec: Spec) -> Iterator[Problem]:
             yield Problem("blind.no-endpoint", f"models.{model.name}", message, "add an endpoint, or define the cluster in your own Envoy")
         if model.prices is None:
             yield Problem("blind.no-prices", f"models.{model.name}", "has no prices: its cost is unknown", "add prices per million tokens")
+
+
+def _scaled(spec: Spec) -> Iterator[Problem]:
+    """An autoscaler that comes later than the load test said."""
+    for name, ours in spec.deploy.models.items() if spec.deploy is not None else ():
+        serving = spec.models[name].serving
+        if serving is not None and ours.requests_per_replica > serving.bears:
+            message = (
+                f"one more replica is wanted from {ours.requests_per_replica} requests under way, and one bears {serving.bears}: "
+                f"{serving.utilization:.0%} of {serving.concurrency} at once"
+            )
+            hint = "leave requests_per_replica out, or say a higher utilization in serving"
+            yield Problem("blind.late-scaling", f"deploy.models.{name}.requests_per_replica", message, hint)
 
 
 _ALWAYS_THERE: Final = {

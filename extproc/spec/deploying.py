@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from extproc.domain import Colour, Deploy, ServedModel, Server
 from extproc.spec.document.deploy import DeployBlock, ServedModelBlock, ServerBlock
+from extproc.spec.document.models import ModelBlock
+from extproc.spec.hosting import serving
+
+REQUESTS_PER_REPLICA: Final = 32
+"""Where nobody measured the model's server: vLLM has some hundred places, and answers slow down long before they are taken."""
 
 
-def deploy(block: DeployBlock, application: str) -> Deploy:
-    """The noun of a checked block."""
+def deploy(block: DeployBlock, application: str, models: Mapping[str, ModelBlock]) -> Deploy:
+    """The noun of a checked block; `models` are the Spec's, some of which it serves."""
     return Deploy(
         image=block.image,
         envoy_image=block.envoy_image,
@@ -26,16 +34,18 @@ def deploy(block: DeployBlock, application: str) -> Deploy:
         monitoring_namespace=block.monitoring_namespace,
         backup_bucket=block.backup_bucket or "",
         service_account=block.service_account or "",
-        models={name: _model(model) for name, model in block.models.items()},
+        models={name: _model(model, models[name]) for name, model in block.models.items()},
     )
 
 
-def _model(block: ServedModelBlock) -> ServedModel:
+def _model(block: ServedModelBlock, model: ModelBlock) -> ServedModel:
     servers = {Colour.BLUE: _server(block.blue)}
     if block.green is not None:
         servers[Colour.GREEN] = _server(block.green)
     scaled = block.most_replicas or 0
-    return ServedModel(servers, block.serving, block.gpus, block.cpu, block.memory, block.weights or "", scaled, block.requests_per_replica)
+    measured = serving(model.serving)
+    bears = block.requests_per_replica or (measured.bears if measured is not None else REQUESTS_PER_REPLICA)
+    return ServedModel(servers, block.serving, block.gpus, block.cpu, block.memory, block.weights or "", scaled, bears)
 
 
 def _server(block: ServerBlock) -> Server:

@@ -121,7 +121,7 @@ def resolve(document: Document, digest: str, files: Mapping[str, str]) -> Spec:
         sessions=sessions,
         asked_again=(document.retries or RetriesBlock()).within,
         feedback=feedback,
-        deploy=deploying.deploy(document.deploy, document.application.name) if document.deploy is not None else None,
+        deploy=deploying.deploy(document.deploy, document.application.name, document.models) if document.deploy is not None else None,
         alerts=alerting.alerts(document.alerts) if document.alerts is not None else None,
     )
 

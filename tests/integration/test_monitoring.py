@@ -73,14 +73,26 @@ def promtool(*arguments: str | Path) -> str:
 def test_each_alert_fires_on_a_bad_series_and_stays_quiet_on_a_good_one(run: Watched, tmp_path: Path) -> None:
     """By promtool: of the stand's Spec, which has every kind of alert, and of one with two rollouts in two layers."""
     for spec in (run.spec, load(DOCUMENTS["two layers"])):
-        where = written(spec, tmp_path / spec.digest) / "prometheus"
-        assert "SUCCESS" in promtool("check", "rules", where / "rules.yaml")
-        assert "SUCCESS" in promtool("test", "rules", where / "rules-test.yaml")
-        tests = yaml.safe_load((where / "rules-test.yaml").read_text())["tests"]
-        outcomes = [one for test in tests for one in test["alert_rule_test"]]
-        fires = {one["alertname"] for one in outcomes if one["exp_alerts"]}
-        quiet = {one["alertname"] for one in outcomes if not one["exp_alerts"]}
-        assert fires == quiet == set(monitoring.alerts.names(spec))
+        prove(spec, tmp_path / spec.digest)
+
+
+@pytest.mark.parametrize("example", ["code-assistant", "search"])
+def test_the_alerts_of_examples_fire_and_stay_quiet(example: str, tmp_path: Path) -> None:
+    """Of two that have little in common: models of one's own that few people ask, with the fewest alerts; a search on Cloud Run that many
+    ask, and that looks at cost and first tokens."""
+    prove(spec_room.read(str(ROOT / "tests" / "examples" / f"{example}.yaml")), tmp_path)
+
+
+def prove(spec: Spec, directory: Path) -> None:
+    """By promtool: each alert of a Spec fires in a test, and is quiet in another."""
+    where = written(spec, directory) / "prometheus"
+    assert "SUCCESS" in promtool("check", "rules", where / "rules.yaml")
+    assert "SUCCESS" in promtool("test", "rules", where / "rules-test.yaml")
+    tests = yaml.safe_load((where / "rules-test.yaml").read_text())["tests"]
+    outcomes = [one for test in tests for one in test["alert_rule_test"]]
+    fires = {one["alertname"] for one in outcomes if one["exp_alerts"]}
+    quiet = {one["alertname"] for one in outcomes if not one["exp_alerts"]}
+    assert fires == quiet == set(monitoring.alerts.names(spec))
 
 
 def test_an_alert_with_two_reasons_fires_for_the_other_one_too(run: Watched, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ the real Envoy, with traffic, a controller that is killed, and a canary that bre
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import signal
 import subprocess
@@ -238,7 +239,8 @@ def test_a_person_who_pauses_and_a_controller_that_is_away(busy: Standing, runne
     assert runner.run("extproc", "pause", ROLLOUT, "--why", "lunch").returncode == 0
     paused = wait(runner, "--timeout", "1s")
     assert paused.returncode == Ended.PERSON
-    assert "paused at 25%; lunch" in paused.stdout
+    # It may have gone on to the second phase before the person was heard.
+    assert re.search(r"paused at (25|50)%; lunch", paused.stdout)
     assert busy.serving is not None
     controller = family.controller(busy.serving.process.pid)
     waiting = runner.begin("extproc", "wait", ROLLOUT, "--patience", "2s")
@@ -249,7 +251,7 @@ def test_a_person_who_pauses_and_a_controller_that_is_away(busy: Standing, runne
     finally:
         family.signal_all([controller], signal.SIGCONT)
     assert waiting.returncode == Ended.UNREACHABLE
-    assert "(it was paused at 25%)" in said
+    assert re.search(r"\(it was paused at (25|50)%\)", said)
     nobody = wait(runner, "--patience", "1s", EXTPROC_API="http://127.0.0.1:9")
     assert (nobody.returncode, nobody.stdout.count("\n")) == (Ended.UNREACHABLE, 1)
 

@@ -15,7 +15,7 @@ import pytest
 
 from extproc.domain import Answered, Arm, Feedback, FeedbackKind
 from extproc.errors import StoreError
-from extproc.store.feedback import Cause, FeedbackFile, FeedbackLog, Gap, Keep
+from extproc.store.feedback import Cause, FeedbackFile, FeedbackLog, Gap, Keep, people
 from extproc.store.feedback import file as file_room
 from tests.support.disks import can_make_immutable, can_mount, immutable, no_room, small_disk
 
@@ -144,6 +144,36 @@ def test_what_is_forgotten_counts_anew(tmp_path: Path) -> None:
         assert written.write(one, now=NOW + 99) == [False]
         written.file.sweep(NOW + 101)
         assert written.write(replace(one, received=NOW + 101), now=NOW + 101) == [True]
+
+
+# ------------------------------------------------------------------------------------------------------------------------- people
+def test_a_person_is_taken_out_while_the_service_goes_on(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By token, and by request id where the request is known to be theirs; nobody else's, not a byte is left, and the log goes on."""
+    monkeypatch.setattr(people, "CHUNK", 2)
+    other = replace(ANSWERED, unit="ffffffffffffffff")
+    theirs = [said(request_id="", token=replace(ANSWERED, cohort="forgettable", start=NOW - second)) for second in range(3)]
+    by_id = [said("theirs", id="01" * 16), said("7a0c1b9e-4a52-4d53-9f0e-0123456789ab", DOWN)]
+    kept = [said(request_id="", token=other), said("somebody's", DOWN)]
+    written.write(*theirs, kept[0], *by_id, kept[1])
+    resume = written.last()
+    requests = {"theirs", "7a0c1b9e-4a52-4d53-9f0e-0123456789ab", "unheard of"}
+    assert people.forget(written.path, ANSWERED.unit, requests) == 5
+    assert written.read() == kept
+    assert not any(b"forgettable" in Path(f"{written.path}{suffix}").read_bytes() for suffix in ("", "-wal"))
+    assert written.log.gap(resume) is None
+    assert written.write(kept[0], by_id[0]) == [False, True]
+    assert written.read(resume) == [by_id[0]]
+    assert people.forget(written.path, ANSWERED.unit) == 0
+
+
+def test_nobody_is_forgotten_where_nothing_is_kept(tmp_path: Path) -> None:
+    """No file is made for it; one of another version is left alone."""
+    assert people.forget(tmp_path / "x", ANSWERED.unit) == 0
+    assert not (tmp_path / "x").exists()
+    with closing(sqlite3.connect(tmp_path / "x")) as db:
+        db.execute("PRAGMA user_version=9")
+    with pytest.raises(StoreError, match="schema 9"):
+        people.forget(tmp_path / "x", ANSWERED.unit)
 
 
 # ---------------------------------------------------------------------------------------------------------------------- retention

@@ -295,14 +295,32 @@ def test_more_requests_get_more_workers_and_more_envoys() -> None:
 
     small, large = loaded("code-assistant"), changed("code-assistant", grown)
     assert (workers(small), envoys(small)) == (2, (2, 6))
-    assert peak(large) == pytest.approx(4 * 4_000_000_000 / 86_400)
-    assert workers(large) == 5
-    assert envoys(large) == (186, 558)
+    assert peak(large) == pytest.approx(3 * 4_000_000_000 / 86_400)
+    assert workers(large) == 4
+    assert envoys(large) == (139, 417)
     made = kubernetes.files(large)
     scaler = documents(made["kubernetes/overlays/scaled/autoscaler.yaml"])[0]["spec"]
-    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (186, 558)
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (139, 417)
     brain = documents(made["kubernetes/overlays/scaled/brain.yaml"])
-    assert [port["name"] for port in brain[1]["spec"]["ports"]] == [*(f"router-{number}" for number in range(5)), "collector"]
+    assert [port["name"] for port in brain[1]["spec"]["ports"]] == [*(f"router-{number}" for number in range(4)), "collector"]
+
+
+def test_a_higher_peak_gets_more_of_everything() -> None:
+    """The same requests, in fewer hours of the day: more Envoys and more CPU, and more than one instance of Cloud Run bears."""
+
+    def crowded(values: Any) -> None:
+        values["application"]["peak"] = 900
+
+    usual, busy = loaded("code-assistant"), changed("code-assistant", crowded)
+    assert (envoys(usual), envoys(busy)) == ((2, 6), (5, 15))
+    before, after = ({path: text.replace(one.digest, "") for path, text in kubernetes.files(one).items()} for one in (usual, busy))
+    assert {path for path in before if before[path] != after[path]} == {
+        "kubernetes/overlays/edge/deployment.yaml",
+        "kubernetes/overlays/istio/deployment.yaml",
+        "kubernetes/overlays/scaled/autoscaler.yaml",
+        "kubernetes/overlays/scaled/brain.yaml",
+    }
+    assert refused("search", lambda values: values["application"].update(peak=50)) == ["plan.one-instance"]
 
 
 # --------------------------------------------------------------------------------------------------------------------------- blue, green
@@ -337,6 +355,8 @@ def test_both_colours_are_kept_ready(overlays: dict[tuple[str, str], list[Docume
         assert kinds == {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
         scaler = next(one for one in of_kind(found, "HorizontalPodAutoscaler") if one["metadata"]["name"] == name)
         assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (4, 8)
+        # 70 % of the 64 places that the load test gave it.
+        assert scaler["spec"]["metrics"][0]["pods"]["target"] == {"type": "AverageValue", "averageValue": "44"}
         container = next(one for one in of_kind(found, "Deployment") if one["metadata"]["name"] == name)["spec"]["template"]["spec"][
             "containers"
         ][0]

@@ -46,7 +46,7 @@ PLACEHOLDER = re.compile(r"TODO|CHANGEME|REPLACE|your-|example\.com|<[a-z][a-z _
 
 
 def with_everything() -> dict[str, Any]:
-    """Two rollouts whose names become one slug, phases with names of their own, windows, approvals, a judge with a key."""
+    """Two rollouts whose names become one slug, phases with names of their own, windows, approvals, a judge with a key, a shadow."""
     document = stand.template()
     judged(document)
     document["judge"]["judges"][0]["credential"] = {"env": "JUDGE_API_KEY"}
@@ -60,7 +60,7 @@ def with_everything() -> dict[str, Any]:
     rollout |= {"approval_above": "10%", "start": "manual"}
     rollout["windows"] = [{"days": ["mon", "tue", "wed", "thu"], "from": "09:00", "to": "16:00", "zone": "Europe/Berlin"}]
     rollout["phases"][1]["name"] = "the first ' quarter"
-    second = {**deepcopy(rollout), "canary": "o-3", "match": {"paths": ["/v2/"]}, "approval_above": "100%"}
+    second = {**deepcopy(rollout), "canary": "o-3", "match": {"paths": ["/v2/"]}, "approval_above": "100%", "shadow": {"max_dwell": "2h"}}
     document["rollouts"] = {"gpt.5": rollout, "gpt-5": {name: value for name, value in second.items() if name != "windows"}}
     return document
 
@@ -204,12 +204,50 @@ def test_there_is_one_wait_for_each_phase_and_a_person_where_the_spec_asks() -> 
     closed = (24 + 72 - 7) * 3600.0
     assert first.waits[0].timeout == 15 * 60 + closed + 1800
     assert second.waits[0].timeout == 15 * 60 + 1800
-    assert (first.opening, second.opening) == (closed + 1800, 1800)
+    assert (first.opening, second.opening) == (closed + 1800, 2 * 3600 + 1800)
     assert (first.slug, second.slug) == ("gpt-5", "gpt-5-2")
     jobs = yaml.safe_load(pipeline.files(loaded("everything"))["ci/github/workflow.yml"])["jobs"]
     assert jobs["rollout-gpt-5-approve-2"]["environment"] == "approval-gpt-5"
     assert jobs["rollout-gpt-5-wait-3"]["needs"] == ["rollout-gpt-5-approve-2"]
     assert not [name for name in jobs if name.startswith("rollout-gpt-5-2-approve")]
+
+
+def test_a_shadow_is_a_stage_of_its_own_before_the_start() -> None:
+    """Where a rollout has one: it is begun there, and a start behind it tries nothing again. A post-mortem follows a shadow that failed."""
+    made = pipeline.files(loaded("everything"))
+    jobs = yaml.safe_load(made["ci/github/workflow.yml"])["jobs"]
+    assert jobs["rollout-gpt-5-2-shadow"]["needs"] == ["check", "judge"]
+    assert jobs["rollout-gpt-5-2-start"]["needs"] == ["rollout-gpt-5-2-shadow"]
+    assert "EXTPROC_RETRY" in jobs["rollout-gpt-5-2-shadow"]["env"]
+    assert "EXTPROC_RETRY" not in jobs["rollout-gpt-5-2-start"]["env"]
+    assert jobs["rollout-gpt-5-2-postmortem"]["if"] == "failure() && needs.rollout-gpt-5-2-shadow.result != 'skipped'"
+    assert "rollout-gpt-5-shadow" not in jobs
+    lab = yaml.safe_load(made["ci/gitlab-ci.yml"])
+    assert lab["stages"] == ["check", "judge", "shadow", "start", "phases", "afterwards"]
+    assert (lab["gpt-5-2 shadow"]["needs"], lab["gpt-5-2 start"]["needs"]) == (["check", "judge"], ["gpt-5-2 shadow"])
+    assert lab["gpt-5-2 start"]["script"][0].startswith("EXTPROC_RETRY= sh ")
+    assert lab["gpt-5 start"]["script"][0].startswith("sh ")
+    plain = pipeline.files(loaded("envoy/release.yaml"))
+    assert f"ci/stages/{stages.SHADOW}" not in plain
+    assert "shadow" not in yaml.safe_load(plain["ci/gitlab-ci.yml"])["stages"]
+
+
+def test_how_a_shadow_ends_is_how_its_stage_ends(tmp_path: Path) -> None:
+    """The start's exit code, and a word of what it means of a shadow; a rollout without one is a mistake."""
+    folder = written(loaded("everything"), tmp_path) / "ci" / "stages"
+    (folder / stages.START).write_text('echo "$1 is begun"; exit "$START_ENDS"\n')
+
+    def ended(code: int, rollout: str = "gpt-5") -> tuple[int, str, str]:
+        words = ["sh", str(folder / stages.SHADOW), rollout]
+        environment = {**os.environ, "START_ENDS": str(code)}
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    assert ended(0) == (0, "gpt-5 is begun\nthe shadow of gpt-5 has ended well\n", "")
+    for code, said in ((3, "has not ended well: the reason is above"), (4, "has not ended yet"), (5, "needs a person")):
+        assert ended(code) == (code, "gpt-5 is begun\n", f"the shadow of gpt-5 {said}\n")
+    assert ended(6) == (6, "gpt-5 is begun\n", "")
+    assert ended(0, "gpt.5") == (1, "", "gpt.5 has no shadow\n")
 
 
 def test_the_offline_judge_is_there_where_the_spec_has_one() -> None:

@@ -23,7 +23,7 @@ import yaml
 from extproc import contract
 from extproc import spec as spec_room
 from extproc.demo.stand import template as demo
-from extproc.domain import Infrastructure, Model, Spec
+from extproc.domain import FeedbackTerms, Infrastructure, Model, Spec
 from extproc.plan.monitoring.alerts import names
 from extproc.plan.playbook import files
 from extproc.plan.playbook.place import OVERLAYS, Place
@@ -169,12 +169,18 @@ def test_who_is_not_met_is_not_counted() -> None:
 
 
 def test_what_the_spec_lacks_is_not_spoken_of() -> None:
-    """Draining needs conversations, forgetting needs samples."""
+    """Draining needs conversations, forgetting needs samples or feedback."""
     assert "--drain" not in page(SPECS["vm"])
     assert "--drain" in page(SPECS["judged"])
     assert "extproc forget" not in page(SPECS["vm"])
     assert "extproc forget" in page(SPECS["judged"])
     assert "runtime_modify?extproc.sample=0" in page(SPECS["judged"])
+    rated = page(replace(SPECS["vm"], feedback=FeedbackTerms(1800.0, (), "", False, True)))
+    assert "extproc forget" in rated
+    assert "Nothing of what was said is kept" not in rated
+    assert "extproc.sample=0" not in rated
+    assert "request id alone" not in rated
+    assert "request id alone" in page(replace(SPECS["vm"], feedback=FeedbackTerms(1800.0, (), "/keys", False, True)))
 
 
 def test_the_same_model_in_two_rollouts_is_said() -> None:
@@ -327,7 +333,7 @@ def test_forgetting_is_done_for_each_id(tmp_path: Path) -> None:
     (tmp_path / "forget.txt").write_text("user-1\nuser-2\n")
     command = next(block for block in BLOCK.findall(page(SPECS["judged"])) if "forget" in block)
     said = shell(f"cd {tmp_path}\n{command}", PATH=f"{tmp_path}:{os.environ['PATH']}", EXTPROC_STORE=store)
-    assert len(re.findall(r"^0 samples and 0 scores of unit [0-9a-f]{16} are deleted", said, re.MULTILINE)) == 2
+    assert len(re.findall(r"^0 samples and 0 scores, and 0 lines of feedback, of unit [0-9a-f]{16} are deleted", said, re.MULTILINE)) == 2
 
 
 def test_each_way_to_run_it_in_kubernetes_has_its_names() -> None:

@@ -11,13 +11,15 @@ from typing import Any
 
 import orjson
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from extproc import __version__
+from extproc import __version__, contract
 from extproc.controller.decision_times import MINUTE, DecisionTimes
+from extproc.controller.router_metrics import RouterMetrics
 from extproc.controller.routers import FORGOTTEN_AFTER, SILENT_AFTER, PresenceSocket, Routers
 from extproc.errors import SettingsError
 from extproc.router.metrics import WorkerView
-from extproc.router.presence import SocketPresence
+from extproc.router.presence import SocketPresence, _Words
 from extproc.router.processor import DECISION_BUCKETS
 
 WALL = 1_700_000_000.0
@@ -143,6 +145,30 @@ def test_what_a_person_sees_of_a_router(path: Path) -> None:
         assert heard.routers.counted(heard.now) == {"present": 0, "silent": 1}
         heard.now += FORGOTTEN_AFTER
         assert heard.routers.documents(heard.now) == []
+
+    run(path, work)
+
+
+def test_clocks_and_versions_are_series(path: Path) -> None:
+    """How far a clock is off, whichever way; one version more for each that differs from ours. Who is silent, or gone, has neither."""
+
+    def series(heard: Heard) -> dict[tuple[str, str], float]:
+        text = metrics.exposition(heard.routers.documents(heard.now)).decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return {(sample.name, sample.labels.get("router", "").rpartition("/")[2]): sample.value for sample in samples}
+
+    metrics = RouterMetrics()
+    versions, skew = (contract.METRIC_ROUTER_VERSIONS, ""), (contract.METRIC_ROUTER_SKEW, "router.sock")
+
+    async def work(heard: Heard) -> None:
+        assert series(heard) == {versions: 1}
+        await heard.tell(view(0), skew=-3.0)
+        assert series(heard) == {versions: 1, skew: pytest.approx(3.0)}
+        other = orjson.loads(_Words("there router.sock").said([view(0)], WALL + heard.now + 0.5)) | {"version": "0.0.1", "router": "/other"}
+        heard.routers.receive(orjson.dumps(other), heard.now, WALL + heard.now)
+        assert series(heard) == {versions: 2, skew: pytest.approx(3.0), (skew[0], "other"): pytest.approx(0.5)}
+        heard.now += SILENT_AFTER
+        assert series(heard) == {versions: 1}
 
     run(path, work)
 

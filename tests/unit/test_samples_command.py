@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,15 @@ from typer.testing import CliRunner
 
 from extproc.cli import samples
 from extproc.cli.known import unit_hash
-from extproc.domain import Arm
+from extproc.domain import Answered, Arm, Feedback, FeedbackKind
 from extproc.errors import SettingsError
 from extproc.store import open_store
+from extproc.store.exposures import Batch, ExposureFile
+from extproc.store.exposures import Keep as Listed
+from extproc.store.feedback import FeedbackFile, FeedbackLog
+from extproc.store.feedback import Keep as Said
 from extproc.store.samples import Kept, SampleFile, SampleReader
+from tests.support.outcomes import outcome
 from tests.support.samples import sample, scored
 
 NOW = 1_000_100.0
@@ -100,3 +106,24 @@ def test_a_person_is_forgotten_by_name(url: str) -> None:
     assert len(SampleReader(path).latest("chat", 10)) == 3
     assert SampleFile(path, Kept()).labels() == []
     assert run("forget", "user-1", "--store", url).startswith("0 samples and 0 scores")
+
+
+def test_what_a_person_said_of_answers_is_forgotten_too(url: str) -> None:
+    """By the hash of a token, and by the id of a request that met the canary: the list knows whose it was. Others' words stay."""
+    path = Path(url.removeprefix("sqlite:"))
+    store = open_store(url)
+    unit = unit_hash(store.unit_key(), b"user-1")
+    store.close()
+    batch = Batch()
+    batch.add([outcome(stream_id="theirs", unit=unit), outcome(stream_id="another", unit="00000000000000bb")])
+    exposures = ExposureFile(path.with_name("x.db.exposures"), Listed(), NOW, 0.0)
+    exposures.write(batch.lines, (), (), NOW, 1.0, NOW)
+    exposures.close(NOW)
+    signed = Answered("chat", 1, "everyone", Arm.CONTROL, unit, True, NOW)
+    words = [("", signed), ("theirs", None), ("another", None)]
+    file = FeedbackFile(path.with_name("x.db.feedback"), Said())
+    file.write([Feedback("", FeedbackKind.THUMBS_DOWN, None, request, token, NOW, NOW) for request, token in words], NOW)
+    assert "and 2 lines of feedback" in run("forget", "user-1", "--store", url)
+    with closing(FeedbackLog(path.with_name("x.db.feedback"))) as log:
+        assert [one.request_id for _, one in log.after(0, 10)] == ["another"]
+    file.close()

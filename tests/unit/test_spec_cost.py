@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from extproc.domain import Serving, Tokens
+from extproc import spec
+from extproc.domain import Serving, Spec, Tokens
 from tests.unit.test_spec import example, faults_of, load
 
 
@@ -30,6 +31,44 @@ def test_everything_that_is_written_of_gpus_arrives() -> None:
     block = {"gpu_hour": "$3", "gpus_per_replica": 8, "replicas": 6, "concurrency": 64, "tokens_per_second": 4000.5, "spare": 2}
     found = load(with_model(serving=block | {"utilization": "55%"}))
     assert found.models["gpt-5-mini"].serving == Serving(Decimal(3), 64, 4000.5, 8, 6, 2, 0.55)
+
+
+def scaled(serving: Any, **block: Any) -> Spec:
+    """The example, its canary served by ourselves and scaled."""
+    values = with_model(endpoint={"host": "mini.chat.svc.cluster.local", "port": 8000}, credential=None, serving=serving)
+    values["deploy"] = {"image": "registry.acme.test/extproc:0.1.0", "domain": "chat.acme.test"}
+    values["deploy"]["models"] = {"gpt-5-mini": {"blue": {"image": "vllm/vllm-openai:v0.11.0"}, "most_replicas": 4} | block}
+    return load(values)
+
+
+def test_a_model_is_scaled_by_what_its_load_test_said() -> None:
+    """So many requests as its places and its utilization give; what is written counts; 32 where nothing was measured."""
+    measured = {"gpu_hour": "$2.50", "concurrency": 100, "tokens_per_second": 1500, "utilization": "29%"}
+
+    def bears(serving: Any, **block: Any) -> int:
+        deploy = scaled(serving, **block).deploy
+        assert deploy is not None
+        return deploy.models["gpt-5-mini"].requests_per_replica
+
+    assert bears(measured) == 29
+    assert bears(measured | {"concurrency": 1}) == 1
+    assert bears(measured, requests_per_replica=20) == 20
+    assert bears(None) == 32
+
+
+def test_scaling_later_than_the_load_test_said_is_told() -> None:
+    """A replica that is busier than it may be before another one comes; with more than it has places for, `check` refuses."""
+    measured = {"gpu_hour": "$2.50", "concurrency": 100, "tokens_per_second": 1500}
+
+    def late(asked: int) -> list[str]:
+        found = spec.blind_spots(scaled(measured, requests_per_replica=asked))
+        return [str(spot) for spot in found if spot.id == "blind.late-scaling"]
+
+    assert late(70) == []
+    assert late(71) == [
+        "deploy.models.gpt-5-mini.requests_per_replica: one more replica is wanted from 71 requests under way, and one bears 70: "
+        "70% of 100 at once [blind.late-scaling]\n    leave requests_per_replica out, or say a higher utilization in serving"
+    ]
 
 
 def test_tokens_are_said_of_the_application_and_of_a_model() -> None:

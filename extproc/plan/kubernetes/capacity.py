@@ -8,8 +8,6 @@ from typing import Final
 from extproc.domain import Spec
 from extproc.domain.seconds import DAY
 
-PEAK: Final = 4.0
-"""The busiest second of a usual day has so many times the mean: people sleep, and lunch breaks end together."""
 DECISIONS: Final = 77_440
 """Decisions per second of one worker, the least that was measured: everything at once, h2load, native transport."""
 DECISION_CPU: Final = 12.9e-6
@@ -24,8 +22,8 @@ FULL: Final = 0.5
 
 
 def peak(spec: Spec) -> float:
-    """Requests per second in the busiest second of a usual day."""
-    return spec.application.daily_requests * PEAK / DAY
+    """Requests per second in the busiest minutes of a usual day."""
+    return spec.application.daily_requests * spec.application.peak / DAY
 
 
 def workers(spec: Spec) -> int:

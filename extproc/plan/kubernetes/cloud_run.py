@@ -58,7 +58,8 @@ def _refuse_more_than_one_instance(spec: Spec) -> None:
     """State has one writer, so there is one instance; it must bear the peak."""
     at_once = peak(spec) * spec.application.sla.latency_p99
     if at_once > MOST_AT_ONCE:
-        message = f"at its peak it has {at_once:,.0f} requests under way, and an instance of Cloud Run takes {MOST_AT_ONCE:,}"
+        times = f"{spec.application.peak:g} times the mean (application.peak)"
+        message = f"at its peak, {times}, it has {at_once:,.0f} requests under way, and an instance of Cloud Run takes {MOST_AT_ONCE:,}"
         hint = "run it on Kubernetes (application.infrastructure: kubernetes), overlay scaled"
         raise RenderError(Problem("plan.one-instance", "application.daily_requests", message, hint))
 

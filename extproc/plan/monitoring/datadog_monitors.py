@@ -13,7 +13,7 @@ from extproc.plan.monitoring.alert import Alert, Severity
 from extproc.plan.monitoring.alerts import Group, groups
 from extproc.plan.monitoring.phase_alerts import COMPARED, SAID, SLA_TTFT
 from extproc.plan.monitoring.series import Expression, Gauge, Quantile, Rate, Ratio, Where, cost, failures, mean, of
-from extproc.plan.monitoring.standing_alerts import FAIL_OPEN, STALE
+from extproc.plan.monitoring.standing_alerts import FAIL_OPEN, SKEWED, STALE
 from extproc.plan.monitoring.windows import FAST, look
 
 WINDOWS: Final = {5 * MINUTE: "5m", 10 * MINUTE: "10m", 15 * MINUTE: "15m", 30 * MINUTE: "30m", HOUR: "1h", 2 * HOUR: "2h", 4 * HOUR: "4h"}
@@ -110,6 +110,10 @@ def _application(spec: Spec, alert: Alert) -> _Asked | None:
         case "FailOpen":
             unmatched = Rate(contract.METRIC_DECISIONS, (("reason", "=", "no_match"),))
             return _Asked(f"sum(last_{SHORT})", "({0} - {1}) / ({0} + {2})", (undecided, unmatched, ended), f"> {FAIL_OPEN:g}")
+        case "RouterClockSkew":
+            return _Asked(f"min(last_{SHORT})", "{0}", (Gauge(contract.METRIC_ROUTER_SKEW),), f"> {SKEWED:g}")
+        case "RouterVersionsDiffer":
+            return _Asked("min(last_30m)", "{0}", (Gauge(contract.METRIC_ROUTER_VERSIONS),), "> 1")
         case "EnvoyRefuses":
             return _Asked(f"min(last_{SHORT})", "{0}", (Gauge(contract.METRIC_XDS_REFUSED),), ">= 1")
         case "ProcessorOff":

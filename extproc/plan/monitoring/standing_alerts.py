@@ -21,6 +21,10 @@ FAIL_OPEN: Final = 0.01
 STALE: Final = 10.0
 """Seconds for which a router may find no readable store before somebody has to look; it reads it many times a second."""
 
+SKEWED: Final = 2.0
+"""Seconds between two clocks that `extproc doctor` complains of: outcomes are read at fixed ages, the first of them 1 s."""
+UPGRADED: Final = 30 * MINUTE
+"""An upgrade has two versions for a while; one that takes longer has stopped halfway."""
 OFF_FOR: Final = 10 * MINUTE
 """Whoever switched the processor off knows it; this is for when they forget."""
 
@@ -51,6 +55,8 @@ def application_alerts(spec: Spec) -> Iterator[Alert]:
     yield _controller_silent()
     yield _snapshot_stale()
     yield _fail_open(world.undecided(spec, rollout, each * 10, 0.0))
+    yield _router_clock_skew()
+    yield _router_versions_differ()
     yield _envoy_refuses()
     yield _processor_off()
 
@@ -100,6 +106,24 @@ def _fail_open(bad: Values) -> Alert:
     expr = f"({ended} - {unmatched})\n/ ({ended} + sum(rate({contract.METRIC_OUTCOMES}[5m]))) > {FAIL_OPEN:g}"
     said = f"Of more than {percent(FAIL_OPEN)} of the requests no decision came in time, and stable answered: are routers down, or slow?"
     return Alert("FailOpen", expr, 2 * MINUTE, Severity.PAGE, "Envoy serves stable without a decision", said, bad)
+
+
+def _router_clock_skew() -> Alert:
+    skew = contract.METRIC_ROUTER_SKEW
+    said = (
+        f"The clock of a router and the controller's differ by more than {SKEWED:g} s: ages of requests and instants in records are wrong. "
+        "`extproc status` says which router it is."
+    )
+    bad = {world.skew(): world.constant(SKEWED * 5)}
+    return Alert("RouterClockSkew", f"max({skew}) > {SKEWED:g}", 5 * MINUTE, Severity.TICKET, "A router's clock is wrong", said, bad)
+
+
+def _router_versions_differ() -> Alert:
+    versions = contract.METRIC_ROUTER_VERSIONS
+    said = f"For {duration(UPGRADED)} routers and controller have not all been of the same version: an upgrade has stopped halfway."
+    summary = "Routers and controller are of different versions"
+    bad = {versions: world.constant(2)}
+    return Alert("RouterVersionsDiffer", f"max({versions}) > 1", UPGRADED, Severity.TICKET, summary, said, bad)
 
 
 def _envoy_refuses() -> Alert:

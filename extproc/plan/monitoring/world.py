@@ -73,6 +73,11 @@ def rated(rollout: Rollout, measure: str, arm: Arm, value: float) -> dict[str, s
     return {named(contract.METRIC_RATED_MEAN, **labels): constant(value), named(contract.METRIC_RATED, **labels): constant(RATINGS)}
 
 
+def skew() -> str:
+    """A router's clock."""
+    return named(contract.METRIC_ROUTER_SKEW, router="router-1")
+
+
 def refused() -> str:
     """A part that an Envoy refuses."""
     return named(contract.METRIC_XDS_REFUSED, node="edge-1", part="listeners")
@@ -120,6 +125,8 @@ def _extproc(spec: Spec) -> dict[str, str]:
         named(contract.METRIC_SNAPSHOT_AGE, worker="0"): constant(0.1),
         named(contract.METRIC_HEARTBEAT_AGE, worker="0"): constant(0.5),
         named(contract.METRIC_DECISIONS, rollout="", cohort="", arm="", reason="no_match"): rising(0),
+        skew(): constant(0.1),
+        contract.METRIC_ROUTER_VERSIONS: constant(1),
         contract.METRIC_PROCESSOR_OFF: constant(0),
         refused(): constant(0),
         **judge,

@@ -48,6 +48,8 @@ class Course:
     """Name of the first phase."""
     manual: bool
     """It waits for `extproc start`; else it begins by itself as soon as its Spec is in force."""
+    shadow: bool
+    """The canary answers copies first, which nobody gets; the first phase follows by itself."""
     opening: float
     """Seconds that the start may take: until its change window opens, its shadow has shown enough, and a little."""
     waits: tuple[Wait, ...]
@@ -66,7 +68,7 @@ def courses(spec: Spec) -> tuple[Course, ...]:
         manual = rollout.start is StartMode.MANUAL
         shadow = rollout.shadow.max_dwell if rollout.shadow is not None else 0.0
         opening = min(longest_closed(rollout.windows) + shadow + GRACE, LONGEST_JOB)
-        found.append(Course(rollout.name, slug, rollout.phases[0].name, manual, opening, _waits(rollout)))
+        found.append(Course(rollout.name, slug, rollout.phases[0].name, manual, rollout.shadow is not None, opening, _waits(rollout)))
     return tuple(found)
 
 

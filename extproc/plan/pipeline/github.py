@@ -108,17 +108,27 @@ def _judge(spec: Spec) -> Block:
 
 
 def _course(course: Course, before: list[str]) -> Block:
-    start, last = f"rollout-{course.slug}-start", f"rollout-{course.slug}-start"
+    begun = f"rollout-{course.slug}-{'shadow' if course.shadow else 'start'}"
+    last = f"rollout-{course.slug}-start"
     jobs: Block = {
-        start: {
-            "name": f"{course.name}: start",
+        begun: {
+            "name": f"{course.name}: {'shadow' if course.shadow else 'start'}",
             "needs": before,
             "if": RELEASING,
             **_job(_minutes(course.opening)),
             "env": {**API, **TOKEN, "EXTPROC_RETRY": "${{ inputs.retry }}"},
-            "steps": [_checkout(), _stage(stages.START, ROLLOUT=course.name)],
+            "steps": [_checkout(), _stage(stages.SHADOW if course.shadow else stages.START, ROLLOUT=course.name)],
         }
     }
+    if course.shadow:
+        # Never a retry: what was rolled back between the two jobs is not tried again by the second.
+        jobs[last] = {
+            "name": f"{course.name}: start",
+            "needs": [begun],
+            **_job(_minutes(course.opening)),
+            "env": {**API, **TOKEN},
+            "steps": [_checkout(), _stage(stages.START, ROLLOUT=course.name)],
+        }
     for wait in course.waits:
         own = f"rollout-{course.slug}-wait-{wait.number}"
         jobs[own] = {
@@ -142,7 +152,7 @@ def _course(course: Course, before: list[str]) -> Block:
     jobs[f"rollout-{course.slug}-postmortem"] = {
         "name": f"{course.name}: post-mortem",
         "needs": list(jobs),
-        "if": f"failure() && needs.{start}.result != 'skipped'",
+        "if": f"failure() && needs.{begun}.result != 'skipped'",
         **_job(QUICK),
         "env": {**API, **TOKEN, contract.STORE_ENVIRONMENT: f"${{{{ vars.{contract.STORE_ENVIRONMENT} }}}}"},
         "steps": [

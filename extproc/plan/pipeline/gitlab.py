@@ -31,8 +31,9 @@ def pipeline(spec: Spec) -> str:
         before = ["check", "judge"]
     for course in courses(spec):
         jobs |= _course(course, before)
+    shadows = ["shadow"] if any(course.shadow for course in courses(spec)) else []
     document = {
-        "stages": ["check", "judge", "start", "phases", "afterwards"] if judged(spec) else ["check", "start", "phases", "afterwards"],
+        "stages": [*before, *shadows, "start", "phases", "afterwards"],
         "variables": {"EXTPROC_SPEC": SPEC, "EXTPROC_PLAN": FOLDER, "EXTPROC_WHY": "pipeline $CI_PIPELINE_URL, by $GITLAB_USER_LOGIN"},
         # A newer pipeline takes over from one that waits, and goes on where the rollouts are.
         "default": {"tags": [RUNNER], "interruptible": True},
@@ -65,9 +66,14 @@ def _judge(spec: Spec) -> Block:
 
 
 def _course(course: Course, before: list[str]) -> Block:
-    start = f"{course.slug} start"
-    jobs: Block = {start: _job("start", before, _timeout(course.opening), _stage(stages.START, course.name))}
-    last = start
+    begun, jobs = before, Block()
+    if course.shadow:
+        begun = [f"{course.slug} shadow"]
+        jobs[begun[0]] = _job("shadow", before, _timeout(course.opening), _stage(stages.SHADOW, course.name))
+    start = last = f"{course.slug} start"
+    # Never a retry behind a shadow: what was rolled back between the two jobs is not tried again by the second.
+    once = "EXTPROC_RETRY= " if course.shadow else ""
+    jobs[start] = _job("start", begun, _timeout(course.opening), once + _stage(stages.START, course.name))
     for wait in course.waits:
         own = f"{course.slug} wait {wait.number}"
         jobs[own] = _job("phases", [last], _timeout(wait.timeout), _stage(stages.WAIT, course.name, wait.until))

@@ -1,5 +1,5 @@
 """ci/stages: what the pipelines do, as scripts for any POSIX shell. Each can be run by hand, again and again: what was done is not done
-twice. A shadow of the canary is part of the start: it ends with the first phase, or with a rollback."""
+twice. Where a rollout has a shadow it begins with that, and a stage waits until it has ended: with the first phase, or with a rollback."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from extproc.plan.pipeline.place import SPEC, judged
 CHECK: Final = "10-check.sh"
 JUDGE: Final = "20-judge.sh"
 DRIFT: Final = "30-drift.sh"
+SHADOW: Final = "40-shadow.sh"
 START: Final = "50-start.sh"
 WAIT: Final = "60-wait.sh"
 PROMOTE: Final = "70-promote.sh"
@@ -40,6 +41,9 @@ def scripts(spec: Spec) -> dict[str, str]:
         ROLLBACK: ("Roll back: everybody to stable, now", "ROLLOUT", _ROLLBACK),
         POSTMORTEM: ("Write the post-mortem of a rollout that was rolled back", "ROLLOUT", _postmortem(every)),
     }
+    if any(one.shadow for one in every):
+        what = "Begin a rollout in its shadow, and wait until that has ended well: copies of requests, and nobody gets the answers"
+        found[SHADOW] = (what, "ROLLOUT", _shadow(every))
     if judged(spec):
         found[JUDGE] = ("Offline judge: the canary answers a golden set, before any traffic meets it", "", _judge(spec))
     return {name: _script(name, *parts) for name, parts in sorted(found.items())}
@@ -146,6 +150,27 @@ case "$code" in
 esac
 # One that begins by itself may have to wait for its change window.
 extproc wait "$rollout" --until "$first" --timeout "$timeout"
+"""
+
+
+def _shadow(every: tuple[Course, ...]) -> str:
+    names = "|".join(shlex.quote(one.name) for one in every if one.shadow)
+    return f"""
+rollout=${{1:?name of the rollout}}
+case "$rollout" in
+  {names}) ;;
+  *) echo "$rollout has no shadow" >&2; exit 1 ;;
+esac
+# An attempt begins with its shadow. What has shown enough there enters the first phase by itself, and the start is done.
+code=0
+sh "$(dirname "$0")/{START}" "$rollout" || code=$?
+case "$code" in
+  0) echo "the shadow of $rollout has ended well" ;;
+  3) echo "the shadow of $rollout has not ended well: the reason is above" >&2 ;;
+  4) echo "the shadow of $rollout has not ended yet" >&2 ;;
+  5) echo "the shadow of $rollout needs a person" >&2 ;;
+esac
+exit "$code"
 """
 
 

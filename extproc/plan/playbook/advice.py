@@ -82,6 +82,7 @@ def _extproc(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
         "down, or have too little CPU. Stable must carry everything meanwhile; after completion that is more than its pool may be made for."
     )
     yield "FailOpen", Advice(means, (status, doctor), (("nothing shall be released in this state", partial.PAUSE),))
+    yield from _routers(status, doctor)
     means = (
         "An Envoy that is told over xDS said no to a part of its configuration. It serves what it had, and so does every other one that "
         "had not accepted all of the new one: no request fails, rollbacks reach everybody, and the Spec's last change is not in force. "
@@ -93,6 +94,20 @@ def _extproc(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:
         "and the Journal say who, when and why."
     )
     yield "ProcessorOff", Advice(means, (status,), (("the reason is over, or nobody knows it any more", instant.OFF),))
+
+
+def _routers(status: str, doctor: str) -> Iterator[tuple[str, Advice]]:
+    pause = (("nothing shall be released in this state", partial.PAUSE),)
+    means = (
+        "Instants that a router writes down, and ages that are made of them, are wrong by as much; nobody is sent to the wrong model by "
+        "that. `status` says which router it is: let its machine follow NTP (chrony, systemd-timesyncd), and the controller's too."
+    )
+    yield "RouterClockSkew", Advice(means, (status, doctor), pause)
+    means = (
+        "An upgrade has stopped halfway: what the new version knows, only some of them do. Finish it, or take it back. `status --json` has "
+        "each router's version."
+    )
+    yield "RouterVersionsDiffer", Advice(means, (status,), pause)
 
 
 def _rollout(spec: Spec, place: Place) -> Iterator[tuple[str, Advice]]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from extproc import contract
-from extproc.domain import Rollout, Spec
+from extproc.domain import FeedbackTerms, Rollout, Spec
 from extproc.plan.playbook.markdown import Command, bullets, command
 from extproc.plan.playbook.place import Place
 
@@ -95,19 +95,37 @@ def _rerun(spec: Spec, rollouts: tuple[Rollout, ...]) -> Iterator[str]:
 
 def _delete(spec: Spec, rollouts: tuple[Rollout, ...], place: Place) -> Iterator[str]:
     yield from (f"### {DELETE}", "")
-    judged = [f"`{one.name}`" for one in rollouts if one.judging is not None]
-    if not judged or spec.judge is None:
+    judged = [f"`{one.name}`" for one in rollouts if one.judging is not None] if spec.judge is not None else []
+    if not judged and spec.feedback is None:
         yield (
             f"Nothing of what was said is kept: no rollout here is judged. The list has hashes, which leave it after {DAYS} days; what "
             "the model's vendor keeps is for you to ask there."
         )
         yield ""
         return
+    yield from _kept(judged, spec.feedback)
+    yield from ("", "A person who asks for it is forgotten at once and for good (write the ids into `forget.txt`):", "")
+    yield from command(Command(f"xargs --arg-file forget.txt --max-args 1 {place.extproc('forget')}"))
     yield (
-        f"Answers of {' and '.join(judged)} were sampled for the judge, redacted. A person who asks for it is forgotten at once and for "
-        f"good (write the ids into `forget.txt`); that the person met a canary stays in the list, as a hash, for {DAYS} days."
+        f"That the person met a canary stays in the list, as a hash, for {DAYS} days, and what was counted stays in the counts, in which "
+        "nobody is. What the model's vendor keeps is for you to ask there."
     )
     yield ""
-    yield from command(Command(f"xargs --arg-file forget.txt --max-args 1 {place.extproc('forget')}"))
-    yield from ("To copy nothing more, from this moment on, until the key is removed or Envoy restarts:", "")
-    yield from command(place.switch(f"{contract.RUNTIME_SAMPLE}=0"))
+    if judged:
+        yield from ("To copy nothing more, from this moment on, until the key is removed or Envoy restarts:", "")
+        yield from command(place.switch(f"{contract.RUNTIME_SAMPLE}=0"))
+
+
+def _kept(judged: Sequence[str], feedback: FeedbackTerms | None) -> Iterator[str]:
+    """What there is of people besides the list."""
+    if judged:
+        yield f"Answers of {' and '.join(judged)} were sampled for the judge, redacted."
+    if feedback is not None:
+        yield (
+            f"The log of feedback has what users said (a thumb, a rating; no text), with hashes, for {DAYS} days."
+            + (
+                " What came by a request id alone bears no hash: it is found where that request met a canary, and else leaves with its age."
+                if feedback.keys_file or feedback.request_ids_from_browsers
+                else ""
+            )
+        )

@@ -10,6 +10,7 @@ from extproc.cost.tokens import load
 from extproc.domain import ApplicationType, ListenerKind, Model, Spec
 from extproc.domain.seconds import DAY
 from extproc.measures import MEASURES
+from extproc.plan.kubernetes.capacity import peak
 from extproc.plan.markdown import code, prose, table
 from extproc.plan.said import all_of
 from extproc.plan.strategy import placed
@@ -59,13 +60,13 @@ def _rows(spec: Spec) -> Iterator[tuple[str, str]]:
     application = spec.application
     yield "Application", f"{code(application.name)}, {TYPES[application.type]}"
     yield "Noticed first", _noticed(spec)
-    rate = application.daily_requests / DAY
+    rate, busiest = application.daily_requests / DAY, peak(spec)
     yield "Traffic", f"{application.daily_requests:,} requests a day, {rate:,.3g} a second on average"
     each = application.daily_requests / application.daily_units
     yield "Units", f"{application.daily_units:,} distinct {all_of(spec)} a day, with {each:,.3g} request{'s' if each != 1 else ''} each"
     yield (
         "Busiest",
-        f"{application.peak * rate:,.3g} requests a second, {application.peak:g} times the average: capacity is for that",
+        f"{busiest:,.3g} requests a second, {application.peak:g} times the average: capacity is for that",
     )
     yield "Tokens", _tokens(spec)
     yield from _service_levels(spec)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from extproc.spec.checks.tools import Found, block, known, mapping
-from extproc.spec.document.deploy import LABEL_PATTERN, DeployBlock
+from extproc.spec.document.deploy import LABEL_PATTERN, DeployBlock, ServedModelBlock
 from extproc.spec.document.models import ModelBlock
 
 _LONGEST = 40
@@ -30,12 +30,22 @@ def check(document: Mapping[str, Any]) -> Iterator[Found]:
         model = block(ModelBlock, models.get(served)) if served in models else None
         if model is None:
             continue
+        yield from _scaled(path, deploy.models[served], model)
         service = service_of(model, deploy.namespace or str(name))
         if service is None:
             hint = f"write endpoint: {{host: {served}.{deploy.namespace or name}.svc.cluster.local, port: 8000}}"
             yield "spec.deploy-service", path, "its endpoint is no Service of the release's namespace", hint
         elif not _is_label(service, _LONGEST):
             yield "spec.deploy-service", path, f"{service!r} is too long for a Service and its two Deployments", f"at most {_LONGEST}"
+
+
+def _scaled(path: tuple[str, ...], served: ServedModelBlock, model: ModelBlock) -> Iterator[Found]:
+    """The autoscaler must be able to see that there are too many."""
+    serving, asked = model.serving, served.requests_per_replica
+    if serving is not None and asked is not None and asked > serving.concurrency:
+        message = f"a replica answers {serving.concurrency} requests at once (its `serving.concurrency`), and never has {asked} under way"
+        hint = "leave it out: it is then serving.concurrency times serving.utilization"
+        yield "spec.requests-per-replica", (*path, "requests_per_replica"), message, hint
 
 
 def service_of(model: ModelBlock, namespace: str) -> str | None:

@@ -41,7 +41,10 @@ class ServedModelBlock(Block):
     memory: Annotated[Quantity, Field(description="Memory of each replica.")] = "32Gi"
     weights: Annotated[Label | None, Field(description="PersistentVolumeClaim with the model's files, at /models.")] = None
     most_replicas: Annotated[Replicas | None, Field(description="Autoscaling of a colour goes up to so many; none by default.")] = None
-    requests_per_replica: Annotated[int, Field(ge=1, le=10_000, description="Requests under way that one replica bears.")] = 32
+    requests_per_replica: Annotated[
+        int | None,
+        Field(ge=1, le=100_000, description="Requests under way that one replica bears; from the model's `serving` by default, else 32."),
+    ] = None
 
     @model_validator(mode="after")
     def _there_is_what_serves(self) -> ServedModelBlock:

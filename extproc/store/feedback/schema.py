@@ -1,8 +1,9 @@
 """The tables of a feedback file, and what is said where it cannot be used.
 
-`log` is the log: `sequence` only grows and has no holes within a file. `seen` has what makes the same feedback count once: for each id
-that a client gave, and for each answer and slot (a thumb is up or down) what was said last. Both go with the lines that they are about.
-`book` has one row: where the file began, the last sequence, up to where it was read, and up to where it was removed.
+`log` is the log: `sequence` only grows, and has no holes within a file but where a person was forgotten. `seen` has what makes the same
+feedback count once: for each id that a client gave, and for each answer and slot (a thumb is up or down) what was said last. Both go with
+the lines that they are about. `book` has one row: where the file began, the last sequence, up to where it was read, and up to where it was
+removed.
 """
 
 from __future__ import annotations
