@@ -152,7 +152,7 @@ class Demo:
             knobs = KNOBS | dict(self._scenario.knobs)
             self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, knobs)
         self._change(document)
-        if "judge" in document:
+        if document.get("judge", {}).get("judges"):
             self._say("starting a simulated judge")
             self._models[stand.JUDGE] = await stand.ModelHandle.judge(self._processes, self._settings.seed)
         stand.fill(document, ports, {name: model.port for name, model in self._models.items()})

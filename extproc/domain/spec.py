@@ -274,11 +274,16 @@ class Rollout:
     """Empty: at any time."""
     freezes: tuple[Freeze, ...] = ()
     judging: Judging | None = None
-    """None: no gate asks for a judge."""
+    """None: no gate looks at sampled answers."""
     shadow: Shadow | None = None
     """None: the first phase is the first time that the canary is asked anything."""
     matures: Mapping[str, float] = field(default_factory=dict)
     """Measure that ratings tell of -> seconds of a request's age at which its rating is looked at, whenever it came."""
+
+    @property
+    def asks_judges(self) -> bool:
+        """True where a judge reads sampled answers; rules (tripwires) need none."""
+        return self.judging is not None and bool(self.judging.judges)
 
     def share_of(self, cohort: Cohort, phase: int) -> float:
         """Share of a cohort's units that meet the canary in a phase, holdback taken off."""

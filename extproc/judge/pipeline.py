@@ -57,6 +57,8 @@ class Terms:
     """Share of the answers that are judged twice."""
     per_release: float | None
     """USD; None: no bound."""
+    asked: frozenset[str]
+    """Rollouts whose answers a judge reads; those of all others are kept, and rules alone look at them."""
 
 
 class Pipeline:
@@ -94,14 +96,14 @@ class Pipeline:
         return self._choosers.setdefault(rollout, Chooser(rollout))
 
     def put(self, sample: Sample) -> None:
-        """Write a sample down, and judge it if it feeds the gate and is whole."""
+        """Write a sample down, and judge it if it feeds a gate that asks for it and is whole."""
         if sample.purpose is Purpose.SHADOW:
             self._put_half(sample)
             return
         self.kept[sample.purpose.value] += 1
         if not self._write(lambda: self._shelf.add(sample, self._clock())):
             return
-        if sample.purpose is not Purpose.GATE:
+        if sample.purpose is not Purpose.GATE or sample.rollout not in self._terms.asked:
             return
         if sample.ending != Ending.WHOLE.value:
             self.ends[sample.ending] += 1
@@ -119,6 +121,8 @@ class Pipeline:
             self.kept[half.purpose.value] += 1
             if not self._write(partial(self._shelf.add, half, self._clock())):
                 return
+        if pair.stable.rollout not in self._terms.asked:
+            return
         broken = next((half.ending for half in (pair.stable, pair.canary) if half.ending != Ending.WHOLE.value), None)
         if broken is not None:
             self.ends[broken] += 1
