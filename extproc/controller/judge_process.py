@@ -66,6 +66,8 @@ class Bench:
         terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release), asked)
         self._calibration = Calibration(identity(judge), one, judge, anchors_for(kind), draw, file)
         self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent(), self._calibration.pair)
+        with suppress(StoreError):
+            self.pipeline.resume(file.stood())
         self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)
 
     async def run(self) -> None:

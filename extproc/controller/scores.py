@@ -69,6 +69,7 @@ class Scores:
         silent = self.silent(now)
         # Rules need the process, and no judge.
         self._loop.rate(ratings, {JUDGE.name: silent, TRIPWIRES.name: self._away(now)})
+        self._loop.distrust(JUDGE.name, self._lopsided())
         self._loop.prefer(preferred, silent)
 
     def _away(self, now: float) -> str:
@@ -93,6 +94,11 @@ class Scores:
             return ""
         why = standing.document.get("why", "")
         return f"{sum(failed.values())} of the last {lately.total()} answers have no score ({', '.join(sorted(failed))}): {why}"
+
+    def _lopsided(self) -> dict[str, tuple[int, str]]:
+        """Rollout -> (visit, why its scores cannot be compared, or nothing), as the judge's process last said."""
+        said = self._standing.document.get("by_arm", {}) if self._standing is not None else {}
+        return {name: (one["generation"], one["why"]) for name, one in said.items()}
 
     def document(self, now: float) -> dict[str, Any] | None:
         """For `status`; None where nobody judges."""

@@ -199,6 +199,23 @@ def test_the_queue_is_bounded_and_says_what_it_leaves_out(tmp_path: Path) -> Non
     assert bench.pipeline.document()["ends"] == {"queue_full": 7}
 
 
+def test_what_has_no_score_is_counted_by_arm(tmp_path: Path) -> None:
+    """By the first question alone; another life of the process goes on counting."""
+    nonsense = Unscored(Failing.NONSENSE, "it is no JSON", "judge")
+    bench = Bench(tmp_path, lambda exhibit: nonsense if exhibit.answer == "Ha." else good(exhibit), again=1.0)
+    for number in range(4):
+        bench.pipeline.put(sample(number, answer="Ha."))
+        bench.pipeline.put(sample(10 + number, arm=Arm.CONTROL))
+    asyncio.run(bench.run())
+    told = bench.pipeline.document()["by_arm"]["chat"]
+    assert told == {"generation": 2, "ends": {"canary": {"nonsense": 4}, "control": {"scored": 4}}, "why": ""}
+    bench.file.stand(bench.pipeline.document(), bench.now)
+    again = Bench(tmp_path)
+    again.pipeline.resume(again.file.stood())
+    assert again.pipeline.document()["by_arm"]["chat"] == told
+    again.pipeline.resume({"by_arm": {"chat": "of another version"}})
+
+
 def test_some_answers_are_judged_twice(tmp_path: Path) -> None:
     """The second opinion is never Evidence; whoever calibrates is told of both."""
     values = iter([0.6, 0.8] * 100)
