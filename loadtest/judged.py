@@ -175,10 +175,9 @@ def section(runs: int = 400) -> Section:
         "",
         "The table of the design says 520 canary answers for .80 -> .77 (docs/proof/statistics.md, rows `judge`). That holds for the plain",
         "form only: one e-process at alpha .01, without scales and weights, nineteen answers of stable against each of the canary, and a",
-        f"judge without noise; here it takes {published:,.0f} so. It does not hold for the product, whose median is the {product} above: it"
-        " judges as many",
-        f"answers of control as of the canary, with a noise of {NOISE:g}, of which the plain form takes {here:,.0f} already; and its gate has"
-        " a weight of",
+        f"judge without noise; here it takes {published:,.0f} so. It does not hold for the product, whose median is the {product} above:",
+        f"it judges as many answers of control as of the canary, with a noise of {NOISE:g}, of which the plain form takes {here:,.0f}",
+        "already; and its gate has a weight of",
         f"{weight:.2f} beside all others, a third of it at each of three scales: the price of one alpha for the whole release.",
     ]
     return lines, problems
@@ -208,7 +207,8 @@ def as_good(rollout: Rollout, runs: int, pool: ProcessPoolExecutor) -> list[str]
     lines += [
         "",
         "Which arm's answer comes next is tossed for there, as in traffic: several of one arm then stand against one of the other, which",
-        "takes some 45 % more than one of each in turn (the last column). In the tables above they come in turn; by chance those take more too.",
+        "takes some 45 % more than one of each in turn (the last column). In the tables above they come in turn; by chance those take",
+        "more too.",
     ]
     return lines
 
