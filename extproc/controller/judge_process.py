@@ -113,7 +113,7 @@ async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     if judge is None:
         return
     file = SampleFile(Path(contract.samples_path(settings.store)), Kept(judge.retention))
-    asked = frozenset(name for name, rollout in spec.rollouts.items() if rollout.asks_judges)
+    asked = frozenset(name for name, rollout in spec.rollouts.items() if rollout.judging is not None and rollout.judging.judges)
     bench = Bench(judge, spec.application.type, asked, file)
     running = asyncio.create_task(bench.run())
     try:

@@ -280,11 +280,6 @@ class Rollout:
     matures: Mapping[str, float] = field(default_factory=dict)
     """Measure that ratings tell of -> seconds of a request's age at which its rating is looked at, whenever it came."""
 
-    @property
-    def asks_judges(self) -> bool:
-        """True where a judge reads sampled answers; rules (tripwires) need none."""
-        return self.judging is not None and bool(self.judging.judges)
-
     def share_of(self, cohort: Cohort, phase: int) -> float:
         """Share of a cohort's units that meet the canary in a phase, holdback taken off."""
         return min(cohort.shares[phase], 1.0 - self.holdback)

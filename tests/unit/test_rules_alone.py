@@ -52,7 +52,7 @@ def test_a_spec_may_name_no_judge() -> None:
     assert "tripwires" in gated
     assert "judge" not in gated
     assert rollout.judging is not None
-    assert not rollout.asks_judges
+    assert rollout.judging.judges == ()
     assert judged(given) == (), "a golden set has nobody to score it"
 
 
@@ -71,7 +71,8 @@ def test_a_judge_is_asked_where_a_gate_or_a_shadow_wants_its_word(
 ) -> None:
     """And nowhere else; a shadow waits for no comparison that nobody makes."""
     _, rollout = made(judges, *gates, **({} if shadow is None else {"shadow": shadow}))
-    assert rollout.asks_judges is asks
+    assert rollout.judging is not None
+    assert bool(rollout.judging.judges) is asks
     if rollout.shadow is not None:
         assert (rollout.shadow.min_judged > 0) is asks
 
