@@ -77,7 +77,7 @@ def judge(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("extproc"):
             raise
-        _refuse([Problem("judge.extra", "extproc", f"{error.name} is not installed", "pip install 'extproc[judge]'")])
+        _refuse([Problem("judge.extra", "extproc", f"{error.name} is not installed", "in the checkout of extproc: pip install '.[judge]'")])
     decided = {"pass": PASSED, "fail": FAILED, "inconclusive": PASSED if allow_inconclusive and ended == DONE else UNDECIDED}
     raise typer.Exit(STOPPED if ended in CUT_SHORT else decided.get(verdict, UNDECIDED))
 

@@ -115,6 +115,9 @@ def _set(asked: Asked) -> _Set:
     if spec.judge is None:
         hint = "docs/judge-offline.md shows a whole one"
         raise SettingsError(Problem("judge.no-judge", "judge", f"{asked.spec} has no judge block: nobody could judge", hint))
+    if not spec.judge.endpoints:
+        hint = "name one there; docs/judge-offline.md shows a whole block"
+        raise SettingsError(Problem("judge.no-judge", "judge.judges", f"{asked.spec} names no judge: nobody could judge", hint))
     every = golden_for(spec.application.type) if asked.prompts is None else _prompts(asked.prompts)
     sides = (Side.CANARY, Side.STABLE) if asked.against else (Side.CANARY,)
     redactor = Redactor(spec.judge.patterns)

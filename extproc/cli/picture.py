@@ -94,6 +94,7 @@ def _judge(judge: dict[str, Any]) -> RenderableType:
     lines += [Text(one, style="dim") for one in told if one]
     if anchors:
         lines.append(Text(anchors["sentence"], style="bold yellow" if anchors["changed"] else "dim"))
+    lines += [Text(f"{name}: {one['why']}", style="bold yellow") for name, one in judge.get("by_arm", {}).items() if one["why"]]
     if judge["silent"]:
         lines.append(Text(judge["silent"], style="bold yellow"))
     return Group(*lines)

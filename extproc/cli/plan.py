@@ -42,6 +42,9 @@ def timeline(
     spec: SpecArgument,
     rollout: RolloutOption = None,
     errors: Annotated[float, typer.Option(min=0.0, max=0.5, help="Share of stable's requests that fail today.")] = 0.005,
+    score_spread: Annotated[
+        float, typer.Option(min=0.01, max=0.5, help="Standard deviation of the judge's scores; `extproc status` says it, once known.")
+    ] = 0.25,
     as_json: JsonOption = False,
 ) -> None:
     """How long each phase must run to be able to advance, and what it can see; exit code 1 for a plan that cannot succeed."""
@@ -50,7 +53,8 @@ def timeline(
     from extproc.release.plan import Assumed, plan
 
     loaded, console = _read(spec), Console(highlight=False)
-    plans = {one.name: (one, plan(taking_part(loaded, one), one, Assumed(errors=errors))) for one in _rollouts(loaded, rollout)}
+    assumed = Assumed(errors=errors, score_spread=score_spread)
+    plans = {one.name: (one, plan(taking_part(loaded, one), one, assumed)) for one in _rollouts(loaded, rollout)}
     if as_json:
         typer.echo(orjson.dumps({name: plan_document(made) for name, (_, made) in plans.items()}, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -94,8 +94,11 @@ class Calibration:
             for level, score in self._shelf.labels():
                 agreement = agreement.with_label(level, score)
         people = kappa(agreement)
+        told = None
+        if found is not None:
+            told = {"sd": found.sd, "share": found.share, "spread": found.spread, "pairs": found.pairs, "sentence": found.sentence}
         return {
-            "noise": {"sd": found.sd, "share": found.share, "pairs": found.pairs, "sentence": found.sentence} if found else None,
+            "noise": told,
             "anchors": anchors,
             "people": people.sentence if people is not None else None,
             "same_arms": same.sentence if same is not None else None,

@@ -48,34 +48,41 @@ LISTENS: Final = b"listens"
 log = logging.getLogger("extproc.controller.judge_process")  # and not __name__: this module is run
 
 
-class _Bench:
+class Bench:
     """Everything of one life."""
 
-    def __init__(self, judge: Judge, kind: ApplicationType, file: SampleFile) -> None:
+    def __init__(self, judge: Judge, kind: ApplicationType, asked: frozenset[str], file: SampleFile) -> None:
+        """`asked`: rollouts whose answers are judged."""
         draw, redactor = Random().random, Redactor(judge.patterns)
         self._file = file
         # The chances keep the hour's money for the whole hour; this keeps it whatever they believe.
         budget = Budget(judge.per_hour, HOUR)
         self._clients = [JudgeClient(endpoint, draw, budget) for endpoint in judge.endpoints]
         self._within = judge.within
+        self._asked = asked
         self._questions = sum(endpoint.concurrency for endpoint in judge.endpoints)
         one = self._clients[0] if len(self._clients) == 1 else Panel("panel", self._clients)
         chances = Chances(float(judge.per_hour))
-        terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release))
+        terms = Terms(judge.rubric, judge.within, judge.again, float(judge.per_release), asked)
         self._calibration = Calibration(identity(judge), one, judge, anchors_for(kind), draw, file)
         self.pipeline = Pipeline(one, terms, file, redactor, chances, time.time, file.spent(), self._calibration.pair)
+        with suppress(StoreError):
+            self.pipeline.resume(file.stood())
         self.copies = CopyServer(Sampler(redactor, judge.language), self.pipeline, chances, judge.longest)
 
     async def run(self) -> None:
         """Until cancelled. What an earlier life has written down and not judged is judged, while its score still counts."""
         for sample in self._file.unscored(time.time() - self._within):
-            self.pipeline.wait(sample)
+            if sample.rollout in self._asked:
+                self.pipeline.wait(sample)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._questions):
                     group.create_task(self.pipeline.work())
                 group.create_task(self.copies.work())
-                group.create_task(self._calibration.watch())
+                if self._asked:
+                    # A judge that nobody asks need not be calibrated: an anchor costs as much as an answer.
+                    group.create_task(self._calibration.watch())
                 group.create_task(self._stand())
                 group.create_task(self._clean())
         finally:
@@ -106,7 +113,8 @@ async def _serve(first: bytes, lines: asyncio.StreamReader) -> None:
     if judge is None:
         return
     file = SampleFile(Path(contract.samples_path(settings.store)), Kept(judge.retention))
-    bench = _Bench(judge, spec.application.type, file)
+    asked = frozenset(name for name, rollout in spec.rollouts.items() if rollout.judging is not None and rollout.judging.judges)
+    bench = Bench(judge, spec.application.type, asked, file)
     running = asyncio.create_task(bench.run())
     try:
         await bench.copies.start(settings.listen, settings.security)

@@ -80,7 +80,10 @@ class JudgeKeeper:
     def _begin(self) -> None:
         missing = [name for name in LIBRARIES if find_spec(name) is None]
         if missing:
-            log.error("nobody judges: %s not installed; pip install 'extproc[judge]' brings what the judge needs", " and ".join(missing))
+            log.error(
+                "nobody judges: %s not installed; pip install '.[judge]' in the checkout of extproc brings what it needs",
+                " and ".join(missing),
+            )
             return
         settings = JudgeSettings(self._loop.store_url, self._listen, self._loop.spec_text, self._security)
         self._child = Child("the judge's process", command(), settings.write())

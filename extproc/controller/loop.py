@@ -220,6 +220,12 @@ class Loop:
         for desk in self.desks.values():
             desk.evidence.rated.silent.update(silent)
 
+    def distrust(self, measure: str, lopsided: Mapping[str, tuple[int, str]]) -> None:
+        """Rollout -> (visit, why a measure's ratings of its arms cannot be compared in it; empty where they can)."""
+        for name, desk in self.desks.items():
+            generation, why = lopsided.get(name, (0, ""))
+            desk.evidence.rated.lopsided[measure] = why if generation == desk.evidence.generation else ""
+
     def prefer(self, preferred: Sequence[Preferred], silent: str) -> None:
         """What a judge says of pairs; `silent`: why it says less than it might, empty where it does not."""
         for name, desk in self.desks.items():

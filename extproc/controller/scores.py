@@ -18,7 +18,7 @@ from extproc import contract
 from extproc.controller.loop import Loop
 from extproc.domain import ANSWERED, Standing
 from extproc.errors import StoreError
-from extproc.measures import JUDGE
+from extproc.measures import JUDGE, TRIPWIRES
 from extproc.store.samples import ScoreLog
 
 LOOK_EVERY: Final = 0.5
@@ -67,11 +67,13 @@ class Scores:
                 log.error("scores cannot be read, the judge has no data meanwhile: %s", problem)
             self._problem = problem
         silent = self.silent(now)
-        self._loop.rate(ratings, {JUDGE.name: silent})
+        # Rules need the process, and no judge.
+        self._loop.rate(ratings, {JUDGE.name: silent, TRIPWIRES.name: self._away(now)})
+        self._loop.distrust(JUDGE.name, self._lopsided())
         self._loop.prefer(preferred, silent)
 
-    def silent(self, now: float) -> str:
-        """Why the judge says less than it might; empty where it does not."""
+    def _away(self, now: float) -> str:
+        """Why nothing is heard of sampled answers at all; empty where something is."""
         standing = self._standing
         if self._problem:
             return self._problem
@@ -79,12 +81,24 @@ class Scores:
             return "its process has not begun yet"
         if now - standing.at > SILENT_AFTER:
             return f"its process has said nothing for {now - standing.at:.0f} s"
+        return ""
+
+    def silent(self, now: float) -> str:
+        """Why the judge says less than it might; empty where it does not."""
+        away, standing = self._away(now), self._standing
+        if away or standing is None:
+            return away
         lately = Counter(standing.document.get("lately", {}))
         failed = {end: count for end, count in lately.items() if end not in ANSWERED}
         if not failed:
             return ""
         why = standing.document.get("why", "")
         return f"{sum(failed.values())} of the last {lately.total()} answers have no score ({', '.join(sorted(failed))}): {why}"
+
+    def _lopsided(self) -> dict[str, tuple[int, str]]:
+        """Rollout -> (visit, why its scores cannot be compared, or nothing), as the judge's process last said."""
+        said = self._standing.document.get("by_arm", {}) if self._standing is not None else {}
+        return {name: (one["generation"], one["why"]) for name, one in said.items()}
 
     def document(self, now: float) -> dict[str, Any] | None:
         """For `status`; None where nobody judges."""

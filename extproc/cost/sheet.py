@@ -86,7 +86,7 @@ def _sheet(spec: Spec, rollout: Rollout, given: Given) -> Sheet | Unpriced:
     if unknown:
         need = f"give {'it' if len(unknown) == 1 else 'them'} `prices`, or `serving` where you host by yourself"
         return Unpriced(rollout.name, f"what {' and '.join(unknown)} cost{'s' * (len(unknown) == 1)} is not in the Spec: {need}")
-    judge = spec.judge if rollout.judging is not None else None
+    judge = spec.judge if rollout.judging is not None and rollout.judging.judges else None
     share = exact(slot_share(spec, rollout))
     spans = tuple(replace(span, share=span.share * share) for span in _spans(taking_part(spec, rollout), rollout, given))
     case = Case(stable, canary, spans, 1 - share * (1 - exact(rollout.holdback)), judge, share)

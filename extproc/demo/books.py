@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -130,6 +131,8 @@ class Seen:
     """Cohorts that were rolled back by themselves."""
     untold: tuple[str, ...] = ()
     """Turns that never came."""
+    held: Mapping[str, str] = field(default_factory=dict)
+    """Pattern -> the first reason of that kind for which it was held."""
 
 
 def shortcomings(
@@ -147,6 +150,7 @@ def shortcomings(
     if seen.status != scenario.ends:
         found.append(f"the rollout ended {seen.status.replace('_', ' ')}, not {scenario.ends.replace('_', ' ')}")
     found += [f"it ended with {seen.why!r}, and not a word of {word!r}" for word in scenario.says if word not in seen.why]
+    found += [f"it was never held for a reason like {pattern!r}" for pattern in scenario.holds if pattern not in seen.held]
     wanted = (scenario.out,) if scenario.out else ()
     if seen.out != wanted:
         found.append(f"rolled back by themselves were {', '.join(seen.out) or 'nobody'}, not {', '.join(wanted) or 'nobody'}")
@@ -236,6 +240,18 @@ def told(
     if scenario.unheard:
         text += f" Of {clients['sent'] - belief.canary - belief.stable:,} requests extproc heard nothing: that is what the fault cost."
     return text
+
+
+def hold(scenario: Scenario, now: str) -> dict[str, str]:
+    """Pattern -> the part of what `status` says of the rollout that is such a reason."""
+    parts = now.split("; ")
+    found = ((pattern, next((part for part in parts if re.search(pattern, part)), None)) for pattern in scenario.holds)
+    return {pattern: part for pattern, part in found if part is not None}
+
+
+def held(reasons: Mapping[str, str]) -> str:
+    """For what it was held on the way, as the end of a story."""
+    return "".join(f" On the way it was held: {reason}." for reason in reasons.values())
 
 
 def _copied(belief: Belief) -> str:

@@ -69,8 +69,9 @@ def thumbs(document: dict[str, Any]) -> None:
 
 
 def ruled(document: dict[str, Any]) -> None:
-    """Rules alone look at sampled answers: what a judge thinks of them decides nothing."""
+    """Rules alone look at sampled answers: there is no judge, and nothing to pay for one."""
     judged(document)
+    document["judge"]["judges"] = []
     for rollout in document["rollouts"].values():
         for phase in rollout["phases"]:
             phase.get("gates", {}).pop("judge", None)

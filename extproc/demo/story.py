@@ -98,6 +98,8 @@ class Scenario:
     """Words of the sentence with which somebody must have been paged; empty: nobody may have been, unless extproc itself was broken."""
     says: tuple[str, ...] = ()
     """Words of the sentence with which it must end."""
+    holds: tuple[str, ...] = ()
+    """Patterns of reasons for which it must have been held on the way, as `status` said them."""
     knobs: Mapping[str, float | str] = field(default_factory=dict)
     """Of both models, from the beginning."""
     reacts: Reacts = Reacts.NOT

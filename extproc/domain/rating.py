@@ -31,8 +31,8 @@ class Judging:
     """What a judge's score means in one rollout; while it runs that does not change."""
 
     rubric: str
-    """Digest of the rubric."""
+    """Digest of the rubric; empty where nobody is asked."""
     judges: tuple[str, ...]
-    """Names of the models that judge."""
+    """Names of the models that judge; empty where rules alone look at the sampled answers, and nobody is asked."""
     share: float
-    """Of the canary's and of control's requests, those that are judged. It may change while a rollout runs."""
+    """Of the canary's and of control's requests, those that are sampled. It may change while a rollout runs."""

@@ -276,7 +276,7 @@ class Rollout:
     """Empty: at any time."""
     freezes: tuple[Freeze, ...] = ()
     judging: Judging | None = None
-    """None: no gate asks for a judge."""
+    """None: no gate looks at sampled answers."""
     shadow: Shadow | None = None
     """None: the first phase is the first time that the canary is asked anything."""
     matures: Mapping[str, float] = field(default_factory=dict)

@@ -67,6 +67,8 @@ class Noise:
     """Standard deviation of the difference of two scores: sqrt(2) times `sd`."""
     share: float
     """Part of the variance of scores that is noise: so much more answers are needed than with a perfect judge."""
+    spread: float
+    """Standard deviation of the scores of different answers, their noise included: what says how many answers a gate needs."""
     icc: float
     """Intraclass correlation; below 0 where pairs differ more than answers do."""
     pairs: int
@@ -84,13 +86,13 @@ def noise(retest: Retest) -> Noise | None:
     icc = (between - within) / whole if whole > 0 else 0.0
     answers = max(0.0, (between - within) / 2)
     share = within / (within + answers) if within > 0 else 0.0
-    sd, gap = math.sqrt(within), math.sqrt(2 * within)
+    sd, gap, spread = math.sqrt(within), math.sqrt(2 * within), math.sqrt(within + answers)
     low, high = (math.sqrt(retest.gaps / 2 / _chi_squared(p, n)) for p in (_SIDE, 1 - _SIDE))
     sentence = (
         f"the same answer judged twice differs by {gap:.2f} (sd): one score has a noise of {sd:.2f} ({low:.2f} to {high:.2f}), which is "
-        f"{share:.0%} of the variance of scores ({n} pairs)"
+        f"{share:.0%} of the variance of scores (sd {spread:.2f}, {n} pairs)"
     )
-    return Noise(sd, low, high, gap, share, icc, n, sentence)
+    return Noise(sd, low, high, gap, share, spread, icc, n, sentence)
 
 
 def _chi_squared(p: float, freedom: int) -> float:

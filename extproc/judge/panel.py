@@ -33,9 +33,9 @@ class Panel:
     """Judges as one judge."""
 
     def __init__(self, name: str, judges: Sequence[Judge], quorum: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`quorum`: so many must answer; more than half by default."""
+        """`quorum`: so many must answer; more than half by default. A panel of nobody is never asked."""
         self.quorum = quorum if quorum is not None else len(judges) // 2 + 1
-        if not 1 <= self.quorum <= len(judges):
+        if judges and not 1 <= self.quorum <= len(judges):
             raise ValueError(f"a quorum of {self.quorum} among {len(judges)} judges")
         self.name = name
         self._judges = tuple(judges)

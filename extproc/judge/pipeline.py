@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -18,6 +19,7 @@ from typing import Any, Final, Protocol
 from extproc.domain import ANSWERED, Ending, Exhibit, Preference, Preferred, Purpose, Rubric, Sample, Score, Scored, Unscored
 from extproc.errors import StoreError
 from extproc.judge.panel import Judge
+from extproc.judge.provoked import Provoked
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling.choice import Chances, Chooser
 from extproc.judge.sampling.pairing import Pair, Pairing
@@ -57,6 +59,8 @@ class Terms:
     """Share of the answers that are judged twice."""
     per_release: float | None
     """USD; None: no bound."""
+    asked: frozenset[str]
+    """Rollouts whose answers a judge reads; those of all others are kept, and rules alone look at them."""
 
 
 class Pipeline:
@@ -84,6 +88,7 @@ class Pipeline:
         """Samples by purpose."""
         self.ends: Counter[str] = Counter()
         """Questions by what became of them: `scored`, `compared`, or why there is neither."""
+        self._provoked: dict[str, Provoked] = {}
         self._lately: deque[str] = deque(maxlen=MANY_REASONS)
         self._why = ""
         self._last = 0.0
@@ -93,15 +98,20 @@ class Pipeline:
         """Where requests of a rollout fall."""
         return self._choosers.setdefault(rollout, Chooser(rollout))
 
+    def resume(self, document: Mapping[str, Any]) -> None:
+        """Go on counting by arm from an earlier life's `document`; what cannot be read of it is forgotten."""
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            self._provoked = {name: Provoked(said) for name, said in document["by_arm"].items()}
+
     def put(self, sample: Sample) -> None:
-        """Write a sample down, and judge it if it feeds the gate and is whole."""
+        """Write a sample down, and judge it if it feeds a gate that asks for it and is whole."""
         if sample.purpose is Purpose.SHADOW:
             self._put_half(sample)
             return
         self.kept[sample.purpose.value] += 1
         if not self._write(lambda: self._shelf.add(sample, self._clock())):
             return
-        if sample.purpose is not Purpose.GATE:
+        if sample.purpose is not Purpose.GATE or sample.rollout not in self._terms.asked:
             return
         if sample.ending != Ending.WHOLE.value:
             self.ends[sample.ending] += 1
@@ -119,6 +129,8 @@ class Pipeline:
             self.kept[half.purpose.value] += 1
             if not self._write(partial(self._shelf.add, half, self._clock())):
                 return
+        if pair.stable.rollout not in self._terms.asked:
+            return
         broken = next((half.ending for half in (pair.stable, pair.canary) if half.ending != Ending.WHOLE.value), None)
         if broken is not None:
             self.ends[broken] += 1
@@ -185,6 +197,9 @@ class Pipeline:
     async def _asked(self, sample: Sample, exhibit: Exhibit, again: bool) -> float | None:
         said = await self._judge.score(self._terms.rubric, exhibit)
         usd = self._pay(sample.rollout, said.cost_usd)
+        if not again:
+            how = said.kind.value if isinstance(said, Unscored) else "scored"
+            self._provoked.setdefault(sample.rollout, Provoked()).ended(sample.generation, sample.arm, how)
         if isinstance(said, Unscored):
             self._ended(said.kind.value, said.why)
             self._write(lambda: self._shelf.spend(sample.rollout, usd))
@@ -259,4 +274,5 @@ class Pipeline:
             "share": self._chances.share,
             "spent": dict(self._spent),
             "last": self._last,
+            "by_arm": {name: one.as_json() for name, one in self._provoked.items()},
         }

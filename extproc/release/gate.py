@@ -173,7 +173,8 @@ def _comparison(gate: Gate, rollout: Rollout, evidence: Evidence, blame: _Blame)
     harm, safe, guardrail = evidence.log_e_harm(gate.measure), evidence.log_e_safe(gate.measure), is_guardrail(gate)
     if blame.fails(gate.measure):
         verdict = Verdict.FAIL
-    elif not canary.n or not stable.n:
+    elif not canary.n or not stable.n or evidence.rated.is_lopsided(gate.measure):
+        # Ratings that are missing where an answer is bad would make a bad canary look good.
         verdict = Verdict.NO_DATA
     else:
         verdict = Verdict.PASS if not guardrail or safe >= SAFE_LIMIT else Verdict.INCONCLUSIVE

@@ -36,6 +36,8 @@ QUIET: Final = 10
 """Minutes of quiet before the fault that a phase is asked to see."""
 TICK: Final = 1.0
 """Seconds between evaluations."""
+RATED_GRID: Final = 40
+"""Scores of each arm that stand for all: of 60 the numbers are 1 % larger."""
 WIDEST: Final = 5
 """A margin that is wider still is another promise."""
 LOG_WHOLE: Final = math.log(WHOLE.weight(1))
@@ -203,11 +205,10 @@ def _seconds(application: Application, rollout: Rollout, phase: Phase, share: fl
 def units_to_advance(gate: Gate, share: float, assumed: Assumed) -> int | None:
     """Canary units until an identical canary has shown that it is within the margin; None where no number is enough."""
     growth = _growth_of_safety(gate, assumed)
-    rated = MEASURES[gate.measure].read is None
-    # Ratings have one lane alone, and as many stable units as canary ones.
-    log_whole, loss = (0.0, 1.0) if rated else (LOG_WHOLE, LOSS)
+    # Ratings have one lane alone.
+    log_whole = 0.0 if MEASURES[gate.measure].read is None else LOG_WHOLE
     batches = _least(lambda n: combine([n * g for g in growth], BET_WEIGHTS) + log_whole >= SAFE_LIMIT)
-    return None if batches is None else math.ceil(batches * max(1.0, share / (1 - share)) * loss)
+    return None if batches is None else math.ceil(batches * max(1.0, share / (1 - share)) * LOSS)
 
 
 def _growth_of_safety(gate: Gate, assumed: Assumed) -> list[float]:
@@ -220,12 +221,22 @@ def _growth_of_safety(gate: Gate, assumed: Assumed) -> list[float]:
         outside = 1 - measure.quantile
         return [_bet(bet, [(inside, 1.0), (1 - inside, 0.0)], lambda x: outside - x) for bet in BETS]
     if measure.read is None:
-        middle = NormalDist(assumed.score, assumed.score_spread)
-        scores = [min(1.0, max(0.0, middle.inv_cdf((place + 0.5) / 400))) for place in range(400)]
-        return _mixed(measure, gate.margin, False, [(1 / len(scores), value) for value in scores], 1.0)
+        return _rated(measure, gate.margin, assumed)
     grid = [math.exp(assumed.spread * NormalDist().inv_cdf((place + 0.5) / 400)) for place in range(400)]
     cap = max(math.exp(assumed.spread * NormalDist().inv_cdf(CAP_AT)), CAP_OVER_MEDIAN)
     return _mixed(measure, gate.margin, True, [(1 / len(grid), value) for value in grid], cap)
+
+
+def _rated(measure: Measure, margin: float, assumed: Assumed) -> list[float]:
+    """Of one canary unit against one of control: there are as many ratings of either arm, so that control's mean is as noisy as the
+    canary's, and not known."""
+    stake = MeanTest(measure.name, 0, margin, measure.relative, measure.more_is_worse, safety=True).stake(1.0)
+    if stake is None:
+        return [0.0] * len(BETS)
+    middle = NormalDist(assumed.score, assumed.score_spread)
+    scores = [min(1.0, max(0.0, middle.inv_cdf((place + 0.5) / RATED_GRID))) for place in range(RATED_GRID)]
+    moves = [(RATED_GRID**-2, stake.canary * x + stake.stable * y + stake.shift) for x in scores for y in scores]
+    return [_bet(bet, moves, lambda z: z) for bet in BETS]
 
 
 def _mixed(measure: Measure, margin: float, relative: bool, values: Sequence[tuple[float, float]], cap: float) -> list[float]:

@@ -208,6 +208,9 @@ class Rated:
         self.silent: dict[str, str] = {}
         """By measure: why ratings do not come, in the words of whoever gives them; empty where they do."""
 
+        self.lopsided: dict[str, str] = {}
+        """By measure: why the ratings that there are cannot be compared in this visit; empty where they can."""
+
     def __contains__(self, measure: str) -> bool:
         return measure in self._of
 
@@ -223,9 +226,13 @@ class Rated:
         return min((one.horizon for one in self._of.values()), default=0.0)
 
     def silence(self, measure: str) -> str:
-        """Why there is so little of a measure, as the end of a sentence; empty where nothing is the matter."""
-        why = self.silent.get(measure) if measure in self._of else None
+        """Why there is so little of a measure, or nothing to be believed, as the end of a sentence; empty where nothing is the matter."""
+        why = (self.lopsided.get(measure) or self.silent.get(measure)) if measure in self._of else None
         return f"; {measure}: {why}" if why else ""
+
+    def is_lopsided(self, measure: str) -> bool:
+        """True where its ratings are missing in one arm more than in the other, by the answers' own doing."""
+        return measure in self._of and bool(self.lopsided.get(measure))
 
     def begin_visit(self, phase: int, out: frozenset[str]) -> None:
         """The rollout has entered a phase; `out`: cohorts that were rolled back by themselves since the last one."""

@@ -11,7 +11,7 @@ from typing import Final, get_args
 from zoneinfo import ZoneInfo
 
 from extproc.domain import Ceiling, ChangeWindow, Freeze, Gate, MetricGate, Phase, Reaction
-from extproc.measures import COST, ERRORS, MEASURES, SAMPLED, Kind, Measure, default_weights
+from extproc.measures import COST, ERRORS, MEASURES, Kind, Measure, default_weights
 from extproc.spec import units
 from extproc.spec.document.gates import (
     CeilingBlock,
@@ -48,14 +48,12 @@ def unpriced(layer: str, stable: object, canary: object, models: Mapping[str, Mo
     return [name for name, block in models.items() if name in asked and block is not None and block.prices is None]
 
 
-def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool, judged: bool, told: Collection[str]) -> Mapping[str, GateBlock]:
-    """Gates of a phase; `priced`: what a request costs is known; `judged`: somebody judges answers; `told`: further measures that the
-    Spec has a source for."""
+def gates_of(phase: GatingBlock, rollout: GatingBlock, priced: bool, told: Collection[str]) -> Mapping[str, GateBlock]:
+    """Gates of a phase; `priced`: what a request costs is known; `told`: further measures that the Spec has a source for."""
     for block in (phase, rollout):
         if block.gates is not None:
             return block.gates
-    more = {COST.name: priced, **dict.fromkeys(sorted(SAMPLED), judged)}
-    return {**_DEFAULT, **{name: GateBlock() for name, there in more.items() if there}, **{name: GateBlock() for name in told}}
+    return {**_DEFAULT, **({COST.name: GateBlock()} if priced else {}), **{name: GateBlock() for name in told}}
 
 
 def ceilings_of(phase: GatingBlock, rollout: GatingBlock) -> Mapping[str, CeilingBlock]:
@@ -81,9 +79,9 @@ def limit(measure: Measure, written: object) -> float:
     return found
 
 
-def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool, judged: bool, told: Collection[str]) -> Phase:
+def phase(index: int, block: PhaseBlock, rollout: GatingBlock, priced: bool, told: Collection[str]) -> Phase:
     """One phase with all that it inherits."""
-    gates, metrics = gates_of(block, rollout, priced, judged, told), block.metrics if block.metrics is not None else rollout.metrics
+    gates, metrics = gates_of(block, rollout, priced, told), block.metrics if block.metrics is not None else rollout.metrics
     weights = default_weights(gates)
     return Phase(
         name=block.name or show_share(block.share),

@@ -52,7 +52,7 @@ from extproc.domain import (
 )
 from extproc.judge import rubric
 from extproc.judge.shipped import rubric_for
-from extproc.measures import SAMPLED, SESSION_LENGTH, THUMBS
+from extproc.measures import JUDGE, SAMPLED, SESSION_LENGTH, THUMBS, TRIPWIRES
 from extproc.spec import alerting, deploying, gating, hosting, selecting
 from extproc.spec.document import Document
 from extproc.spec.document.application import ApplicationBlock, ListenerBlock
@@ -157,10 +157,13 @@ def _judge_endpoint(one: JudgeEndpointBlock) -> JudgeEndpoint:
     return JudgeEndpoint(one.name or one.model, one.url, one.model, credential, prices, one.temperature, one.timeout, one.concurrency)
 
 
-def _judging(phases: Sequence[Phase], judge: Judge | None) -> Judging | None:
-    """What a score means in a rollout; None where no phase asks for one."""
-    if judge is None or not any(gate.measure in SAMPLED for phase in phases for gate in phase.gates):
+def _judging(phases: Sequence[Phase], shadow: ShadowBlock | None, judge: Judge | None) -> Judging | None:
+    """What a score means in a rollout; None where no phase looks at sampled answers. Rules alone ask no judge, whoever else has one."""
+    gated = {gate.measure for phase in phases for gate in phase.gates}
+    if judge is None or SAMPLED.isdisjoint(gated):
         return None
+    if JUDGE.name not in gated and (shadow is None or not shadow.min_judged):
+        return Judging("", (), judge.sample)
     return Judging(judge.rubric.digest, tuple(one.model for one in judge.endpoints), judge.sample)
 
 
@@ -297,9 +300,10 @@ def _rollout(
 ) -> Rollout:
     """`told`: measures that ratings tell of -> seconds of a request's age at which they are looked at."""
     match, priced = block.match, not gating.unpriced(block.layer, block.stable, block.canary, models)
-    judged = judge is not None and block.layer == gating.MODEL_LAYER
-    phases = tuple(gating.phase(index, phase, block, priced, judged, told) for index, phase in enumerate(block.phases))
-    judging = _judging(phases, judge)
+    there = judge is not None and block.layer == gating.MODEL_LAYER
+    sampled = () if not there else (JUDGE.name, TRIPWIRES.name) if judge is not None and judge.endpoints else (TRIPWIRES.name,)
+    phases = tuple(gating.phase(index, phase, block, priced, (*sampled, *told)) for index, phase in enumerate(block.phases))
+    judging = _judging(phases, block.shadow, judge)
     matures = {**told, **dict.fromkeys(sorted(SAMPLED), judge.within)} if judge is not None and judging is not None else told
     gated = {gate.measure for phase in phases for gate in phase.gates}
     return Rollout(
@@ -330,7 +334,7 @@ def _rollout(
 
 
 def _shadow(block: ShadowBlock, judging: Judging | None, priced: bool) -> Shadow:
-    judged = block.min_judged if judging is not None else 0
+    judged = block.min_judged if judging is not None and judging.judges else 0
     return Shadow(block.share, block.min_dwell, block.max_dwell, block.min_pairs, judged, block.per_release if priced else None)
 
 

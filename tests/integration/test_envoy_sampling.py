@@ -72,14 +72,14 @@ class Recorder:
         self._server.stop(0)
 
 
-def judged(sample: str = "100%") -> dict[str, Any]:
-    """Half of the staff on the canary, a quarter of everybody else; a second rollout that nobody judges."""
+def judged(sample: str = "100%", share: str = "25%") -> dict[str, Any]:
+    """A quarter of everybody on the canary, in two cohorts; a second rollout that nobody judges."""
     cohorts = [{"name": "staff", "tier": ["internal"]}, {"name": "everyone"}]
     found = document(
         {"kind": "edge", "trusted_hops": 1, "set_by": {"x-user-id": "the test", "x-user-tier": "the test"}},
         {},
         {
-            "chat": a_rollout("25%", {"paths": ["/v1/"]}, cohorts),
+            "chat": a_rollout(share, {"paths": ["/v1/"]}, cohorts),
             "plain": a_rollout("50%", {"paths": ["/plain/"]}),
         },
     )
@@ -91,9 +91,11 @@ def judged(sample: str = "100%") -> dict[str, Any]:
 
 
 @contextmanager
-def sampled(directory: Path, profile: Profile, envoy: Path | None, sample: str = "100%") -> Iterator[tuple[Stand, Recorder]]:
+def sampled(
+    directory: Path, profile: Profile, envoy: Path | None, sample: str = "100%", share: str = "25%"
+) -> Iterator[tuple[Stand, Recorder]]:
     models = {name: Model(name) for name in ("old", "new")}
-    asked = judged(sample)
+    asked = judged(sample, share)
     asked["models"] = {name: {"endpoint": model.endpoint} for name, model in models.items()}
     recorder = Recorder(directory)
     try:
@@ -174,19 +176,16 @@ def test_copying_stops_at_once_by_a_runtime_key(both: tuple[Stand, Recorder]) ->
 
 
 def test_the_share_is_the_same_in_both_arms(tmp_path: Path) -> None:
-    """A third of each, tossed for each request: within five standard deviations."""
-    with sampled(tmp_path, Profile.FULL, None, "33%") as (stand, recorder):
-        users = {}
-        for number in range(60):
-            users[f"user-{number}"] = stand.answered(x_user_id=f"user-{number}", x_user_tier="internal")
-        met = Counter[str]()
-        for _ in range(10):
-            for user in users:
-                met[stand.answered(x_user_id=user)] += 1
+    """A third of each, tossed for each request: within five standard deviations; and so of each other."""
+    with sampled(tmp_path, Profile.FULL, None, "33%", "50%") as (stand, recorder):
+        # One half meets the canary, and the other is control: what stable answers is control's.
+        met = Counter(stand.answered(x_user_id=f"user-{number % 60}") for number in range(660))
         recorder.at_rest()
         arms = Counter(one.assigned.arm for one in recorder.copies)
-        asked = met["new"] + sum(model == "new" for model in users.values())
-        assert abs(arms[Arm.CANARY] / asked - 0.33) < 5 * (0.33 * 0.67 / asked) ** 0.5
+        canary, control = arms[Arm.CANARY] / met["new"], arms[Arm.CONTROL] / met["old"]
+        for share, asked in ((canary, met["new"]), (control, met["old"])):
+            assert abs(share - 0.33) < 5 * (0.33 * 0.67 / asked) ** 0.5
+        assert abs(canary - control) < 5 * (0.33 * 0.67 * (1 / met["new"] + 1 / met["old"])) ** 0.5
 
 
 @pytest.mark.parametrize("how", ["nobody listens", "nobody reads"])

@@ -53,6 +53,22 @@ def test_controllers_one_after_the_other_are_added_up() -> None:
     assert both == books.Belief(200, 0, 1_800, 0, 6, {"new": 2_000, "old": 18_000})
 
 
+def test_why_it_was_held_is_told_and_looked_at() -> None:
+    """Of a judge that is away, talks nonsense and is slow: each reason must have been in `status`, and is in the story."""
+    away = SCENARIOS["judge-away"]
+    found: dict[str, str] = {}
+    for end in ("unreachable", "breaker_open, nonsense, unreachable", "late, nonsense"):
+        now = f"waiting for 8 s more of watched time; data for judge; judge: 5 of the last 9 answers have no score ({end}): why; calm"
+        found = books.hold(away, now) | found
+    seen = replace(DONE, held=found)
+    assert books.shortcomings(away, seen, BELIEF, STABLE, CANARY, CLIENTS, {}) == []
+    assert "held: judge: 5 of the last 9 answers have no score (late, nonsense): why." in books.held(found)
+    del found[away.holds[2]]
+    (told,) = books.shortcomings(away, replace(DONE, held=found), BELIEF, STABLE, CANARY, CLIENTS, {})
+    assert "never held" in told
+    assert books.hold(away, "nothing is missing") == {}
+
+
 @pytest.mark.parametrize(
     ("silence", "told"),
     [

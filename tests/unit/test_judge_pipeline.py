@@ -55,7 +55,7 @@ class Bench:
         self.judge = Scripted(verdict)
         self.path = directory / "x.samples"
         self.file = SampleFile(self.path, Kept())
-        made = Terms(RUBRIC, **{"within": 60.0, "again": 0.0, "per_release": None, **terms})
+        made = Terms(RUBRIC, **{"within": 60.0, "again": 0.0, "per_release": None, "asked": frozenset(("chat",)), **terms})
         self.pairs: list[tuple[float, float]] = []
         pair = lambda first, second: self.pairs.append((first, second))  # noqa: E731
         self.pipeline = Pipeline(self.judge, made, self.file, Redactor(), Chances(None), lambda: self.now, self.file.spent(), pair)
@@ -119,6 +119,17 @@ def test_what_is_kept_for_eyes_is_not_judged(tmp_path: Path) -> None:
     assert bench.ratings() == []
 
 
+def test_where_rules_alone_look_no_judge_is_asked(tmp_path: Path) -> None:
+    """A rollout without a gate that asks for a judge: its samples are kept and its tripwires read, at no model's cost."""
+    bench = Bench(tmp_path, asked=frozenset(("another",)))
+    bench.pipeline.put(sample(1))
+    bench.pipeline.put(sample(2, durable=False))
+    asyncio.run(bench.run())
+    assert bench.judge.shown == []
+    assert bench.pipeline.document()["ends"] == bench.pipeline.document()["spent"] == {}
+    assert [one.measure for one in ScoreLog(bench.path, 0.0).news()] == ["tripwires"]
+
+
 def test_a_judge_that_is_away_leaves_a_reason_and_no_score(tmp_path: Path) -> None:
     """NO_DATA, which is not a bad score; and the reason is the judge's own."""
     bench = Bench(tmp_path, away)
@@ -167,7 +178,14 @@ def test_a_release_costs_no_more_than_it_may(tmp_path: Path) -> None:
     assert 3 <= len(bench.judge.shown) <= 5, "what is under way at the limit is paid for"
     assert bench.pipeline.document()["ends"]["over_budget"] >= 3
     again = Pipeline(
-        bench.judge, Terms(RUBRIC, 60.0, 0.0, 0.03), bench.file, Redactor(), Chances(None), lambda: bench.now, bench.file.spent(), print
+        bench.judge,
+        Terms(RUBRIC, 60.0, 0.0, 0.03, frozenset(("chat",))),
+        bench.file,
+        Redactor(),
+        Chances(None),
+        lambda: bench.now,
+        bench.file.spent(),
+        print,
     )
     assert again.document()["spent"]["chat"] >= 0.03
 
@@ -179,6 +197,23 @@ def test_the_queue_is_bounded_and_says_what_it_leaves_out(tmp_path: Path) -> Non
         bench.pipeline.put(sample(number))
     assert bench.pipeline.document()["waiting"] == MOST_WAITING
     assert bench.pipeline.document()["ends"] == {"queue_full": 7}
+
+
+def test_what_has_no_score_is_counted_by_arm(tmp_path: Path) -> None:
+    """By the first question alone; another life of the process goes on counting."""
+    nonsense = Unscored(Failing.NONSENSE, "it is no JSON", "judge")
+    bench = Bench(tmp_path, lambda exhibit: nonsense if exhibit.answer == "Ha." else good(exhibit), again=1.0)
+    for number in range(4):
+        bench.pipeline.put(sample(number, answer="Ha."))
+        bench.pipeline.put(sample(10 + number, arm=Arm.CONTROL))
+    asyncio.run(bench.run())
+    told = bench.pipeline.document()["by_arm"]["chat"]
+    assert told == {"generation": 2, "ends": {"canary": {"nonsense": 4}, "control": {"scored": 4}}, "why": ""}
+    bench.file.stand(bench.pipeline.document(), bench.now)
+    again = Bench(tmp_path)
+    again.pipeline.resume(again.file.stood())
+    assert again.pipeline.document()["by_arm"]["chat"] == told
+    again.pipeline.resume({"by_arm": {"chat": "of another version"}})
 
 
 def test_some_answers_are_judged_twice(tmp_path: Path) -> None:

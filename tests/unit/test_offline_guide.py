@@ -46,6 +46,15 @@ def test_the_pipelines_are_yaml_and_their_options_are_known() -> None:
     assert all(word in done.stdout for word in used)
 
 
+def test_nobody_is_told_to_install_a_strangers_package() -> None:
+    """Nothing is published to an index: what is installed is a checkout, in guides and in messages."""
+    root = Path(__file__).parents[2]
+    files = [*(root / "docs").rglob("*.md"), root / "README.md", *(root / "extproc").rglob("*.py")]
+    strangers = re.compile(r"pip install[^\n]*(?<![./])\bextproc\[")
+    assert strangers.search("pip install 'extproc[judge]'")
+    assert [path.name for path in files if strangers.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_exit_codes_are_the_same_in_help_guide_and_code() -> None:
     """Pipelines are built on them."""
     table = dict(re.findall(r"^\| (\d) \| (.*?) \|$", GUIDE, re.MULTILINE))

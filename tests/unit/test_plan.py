@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,23 @@ def test_wider_margins_and_calmer_traffic_need_less() -> None:
     assert errors == sorted(one for one in errors if one)
     spread = [units_to_advance(Gate("cost", 0.1, 1.0), 0.05, Assumed(spread=spread)) for spread in (0.2, 0.6, 1.0)]
     assert spread == sorted(one for one in spread if one)
+
+
+def test_answers_to_judge_are_those_that_were_measured() -> None:
+    """docs/proof/judge.md has what the real gate took, answers of both arms coming by chance: the plan is within a fifth of its mean and of
+    its median, at each margin."""
+    rows = re.findall(
+        r"^\| phase [0-9.]+% \| ([0-9.]+) \| ([0-9,]+) \| 100% \| ([0-9,]+) \| ([0-9,]+) \|",
+        (Path(__file__).parents[2] / "docs" / "proof" / "judge.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 3
+    for margin, *numbers in rows:
+        told, mean, median = (int(number.replace(",", "")) for number in numbers)
+        planned = units_to_advance(Gate("judge", float(margin), 1.0), 0.05, Assumed())
+        assert planned == told
+        assert planned == pytest.approx(mean, rel=0.2)
+        assert planned == pytest.approx(median, rel=0.2)
 
 
 def test_a_large_business_succeeds_and_knows_when() -> None:

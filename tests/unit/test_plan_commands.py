@@ -49,6 +49,21 @@ def test_a_timeline_says_how_long_and_what_is_found(given: Path) -> None:
     assert {one["id"] for one in made["problems"]} >= {"plan.too-few-units", "plan.min-units"}
 
 
+def test_a_timeline_goes_by_the_scores_that_the_judge_gives(given: Path) -> None:
+    """What a judge's noise and the answers' spread are is measured: half as much of it takes much fewer answers."""
+    judge = "judge: {judges: [{url: 'http://127.0.0.1:1/v1', model: judge, prices: {input: $1, output: $1}}]}\n"
+    given.write_text(given.read_text() + judge, encoding="utf-8")
+    needed = []
+    for more in ((), ("--score-spread", "0.25"), ("--score-spread", "0.12")):
+        _, text = run("timeline", given, "--json", *more)
+        (made,) = orjson.loads(text).values()
+        needed.append([gate["units"] for phase in made["phases"] for gate in phase["gates"] if gate["measure"] == "judge"])
+    usual, same, calm = needed
+    assert usual == same
+    assert len(usual) >= 3
+    assert all(few < many * 0.6 for few, many in zip(calm, usual, strict=True))
+
+
 def test_simulated_releases_are_told_beside_those_of_others(given: Path) -> None:
     """A table of rules, a picture of the paths; the same seed gives the same table."""
     code, said = run("simulate", given, "--scenario", "broken", *SMALL)

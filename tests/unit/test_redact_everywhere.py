@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 
 import orjson
@@ -32,7 +33,9 @@ def _plain(text: str) -> str:
 
 @pytest.mark.timeout(300)
 def test_no_planted_secret_is_in_the_store_the_log_or_what_the_judge_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whole bodies as Envoy copies them, through assembly, redaction, the file and the judge."""
+    """Whole bodies as Envoy copies them, through assembly, redaction, the file and the judge; with all that anybody logs at any level."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("extproc.test").debug("whatever is logged is seen")
     bench, sampler, lines = Bench(tmp_path), Sampler(Redactor(), None), planted()
     for number, line in enumerate(lines):
         copy = Copy(1 << 20, bench.now)
@@ -49,6 +52,7 @@ def test_no_planted_secret_is_in_the_store_the_log_or_what_the_judge_reads(tmp_p
     asyncio.run(bench.run())
     assert len(bench.judge.shown) == len(lines) >= 300
     bench.file.close()
+    assert "whatever is logged is seen" in caplog.text
     stored = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode("utf-8", "replace")
     told = _plain(stored + repr(bench.judge.shown) + caplog.text)
     assert [line["secret"] for line in lines if len(_plain(line["secret"])) >= 9 and _plain(line["secret"]) in told] == []

@@ -117,6 +117,29 @@ def test_a_judge_that_does_not_judge_holds_the_release_and_says_why(court: Court
     assert why in court.loop.desks[NAME].decision.why
 
 
+def test_nonsense_that_the_canary_provokes_hides_nothing(court: Court) -> None:
+    """The scores that are left are as good as stable's, and would pass; the gate has no data while half of them are missing in one arm
+    alone, and says so. In another visit that is no reason any more."""
+    why = "the judge gave no verdict on 40 of 80 of the canary's answers"
+
+    def well(before: int = 0) -> None:
+        visit = court.loop.desks[NAME].evidence.generation - before
+        court.file.stand({"lately": {"scored": 20}, "by_arm": {NAME: {"generation": visit, "ends": {}, "why": why}}}, court.now)
+
+    court.well = well  # type: ignore[method-assign]
+    for _ in range(60):
+        court.tick(0.8, 0.8)
+    verdict, sentence = court.finding()
+    assert verdict is Verdict.NO_DATA
+    assert why in sentence
+    assert why in court.loop.desks[NAME].decision.why
+    assert (court.status, court.phase) == (Status.PROGRESSING, 0)
+    court.well = lambda: well(1)  # type: ignore[method-assign]
+    court.tick(0.8, 0.8)
+    court.second()
+    assert court.phase == 1
+
+
 def test_a_judges_process_that_says_nothing_is_told(court: Court) -> None:
     """Not begun yet, and stopped."""
     court.second()

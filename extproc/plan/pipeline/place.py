@@ -27,7 +27,7 @@ def namespace(spec: Spec) -> str:
 
 def judged(spec: Spec) -> tuple[str, ...]:
     """Rollouts whose canary can answer a golden set: both variants are models, and the Spec has a judge."""
-    if spec.judge is None:
+    if spec.judge is None or not spec.judge.endpoints:
         return ()
     return tuple(one.name for one in spec.rollouts.values() if one.stable in spec.models and one.canary in spec.models)
 

@@ -157,7 +157,7 @@ def _around(spec: Spec) -> Iterator[Box]:
     yield Box("people", "People", ("start, approve, pause,", "roll back"), Role.OUTSIDE)
     if spec.judge is not None:
         names = ", ".join(one.name for one in spec.judge.endpoints)
-        yield Box("judge", "Judge", (names, f"reads {percent(spec.judge.sample)} of answers"), Role.OUTSIDE)
+        yield Box("judge", "Judge", (names or "rules alone", f"reads {percent(spec.judge.sample)} of answers"), Role.OUTSIDE)
     if spec.prometheus is not None:
         yield Box("prometheus", "Prometheus", (spec.prometheus.url,), Role.OUTSIDE)
     for number, flags in enumerate(spec.flags.values(), 1):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from extproc.measures import COST, MEASURES, SAMPLED, SESSION_LENGTH, THUMBS
+from extproc.measures import COST, JUDGE, MEASURES, SAMPLED, SESSION_LENGTH, THUMBS
 from extproc.spec import gating
+from extproc.spec.checks.judge import nobody_judges
 from extproc.spec.checks.tools import Found, block, blocks, did_you_mean, mapping
 from extproc.spec.document.application import SlaBlock
 from extproc.spec.document.gates import CeilingBlock, GateBlock, GatingBlock, MetricBlock, PhaseBlock
@@ -43,6 +44,7 @@ class _Rules:
         self._chooses_models = layer == gating.MODEL_LAYER
         self._unpriced = gating.unpriced(layer, rollout.get("stable"), rollout.get("canary"), models)
         self._judge = document.get("judge") is not None
+        self._nobody = nobody_judges(document)
         self._feedback = document.get("feedback") is not None
         self._sessions = document.get("sessions") is not None
         self._prometheus = document.get("prometheus") is not None
@@ -83,6 +85,9 @@ class _Rules:
         elif name in SAMPLED and not self._judge:
             hint = f"add judge: {{judges: [{{url: https://..., model: ...}}]}} to the Spec, or leave {name} out"
             yield "spec.no-judge", here, "nobody judges: the Spec names no judge", hint
+        elif name == JUDGE.name and self._nobody:
+            hint = f"name one there, or leave {name} out: tripwires needs none"
+            yield "spec.no-judge", here, "nobody judges: judge.judges is empty", hint
         elif name in SAMPLED and not self._chooses_models:
             message = "answers are judged where a rollout chooses models, and this one is in another layer"
             yield "spec.judge-layer", here, message, f"leave {name} out"

@@ -9,6 +9,11 @@ from extproc.judge import rubric
 from extproc.spec.checks.tools import Found, mapping
 
 
+def nobody_judges(document: Mapping[str, Any]) -> bool:
+    """True where the list of judges is there, and empty: rules alone look at sampled answers."""
+    return mapping(document.get("judge")).get("judges") == []
+
+
 def check(document: Mapping[str, Any], contents: Mapping[str, str]) -> Iterator[Found]:
     """Its own rubric can be read, and its patterns can be used."""
     written = mapping(document.get("judge"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from extproc.spec.checks.judge import nobody_judges
 from extproc.spec.checks.tools import Found, block, mapping
 from extproc.spec.document.models import ModelBlock
 from extproc.spec.document.shadow import ShadowBlock
@@ -23,6 +24,9 @@ def check(document: Mapping[str, Any], path: Path, rollout: Mapping[str, Any]) -
     if shadow is not None and shadow.min_dwell > shadow.max_dwell:
         message = f"the least dwell ({show_duration(shadow.min_dwell)}) is longer than the longest ({show_duration(shadow.max_dwell)})"
         yield "spec.dwell-order", here, message, "lower min_dwell (30m by default) or raise max_dwell (24h by default)"
+    if shadow is not None and shadow.min_judged and "min_judged" in shadow.model_fields_set and nobody_judges(document):
+        message = f"{shadow.min_judged:,} judged pairs are asked for, and judge.judges is empty: nobody judges"
+        yield "spec.no-judge", (*here, "min_judged"), message, "name a judge there, or leave min_judged out"
     if rollout.get("layer", MODEL_LAYER) != MODEL_LAYER:
         yield "spec.shadow-of-variant", here, "a variant is no model that a request could be copied to", "only the layer model has shadows"
         return

@@ -29,7 +29,9 @@ class JudgeEndpointBlock(Block):
 class JudgeBlock(Block):
     """LLM judges of sampled answers. Without this block nothing is copied."""
 
-    judges: Annotated[list[JudgeEndpointBlock], Field(min_length=1, max_length=9, description="One, or several that vote.")]
+    judges: Annotated[
+        list[JudgeEndpointBlock], Field(max_length=9, description="One, or several that vote; [] where rules alone look (gate tripwires).")
+    ]
     rubric_file: Annotated[Text | None, Field(description="Your own rubric; by default that of application.type.")] = None
     sample: Annotated[
         Percent,

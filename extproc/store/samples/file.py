@@ -95,6 +95,12 @@ class SampleFile:
         with self._transaction() as db:
             db.execute("REPLACE INTO standing VALUES(1, ?, ?)", (now, _text(dict(document))))
 
+    def stood(self) -> dict[str, Any]:
+        """What was last written down of how the judge is doing; empty where nothing was. Raises StoreError."""
+        with self._explained():
+            row = self._db.execute("SELECT document FROM standing").fetchone()
+        return orjson.loads(row[0]) if row is not None else {}
+
     def calibration(self, key: str) -> dict[str, Any] | None:
         """What is known of a judge; None where it was another one. Raises StoreError."""
         with self._explained():
