@@ -106,6 +106,10 @@ class Client:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(headers=headers, timeout=10.0, trust_env=False, verify=files.context(address))
 
+    def close(self) -> None:
+        """Give back the connections."""
+        self._http.close()
+
     def status(self) -> dict[str, Any]:
         """See controller.view.status_document."""
         return self._ask("GET", "/v1/status")

@@ -105,7 +105,7 @@ class _Gathered:
             try:
                 self._ask(source)
             except ExtprocError as error:
-                self.partial.append(f"{source} could not be asked: {_why(error)}")
+                self.partial.append(f"{source} could not be asked: {error.problems[0].message}")
             return
         for path in _paths(Path(source)):
             with path.open("rb") as file:
@@ -126,7 +126,7 @@ class _Gathered:
                     self._ask(one.api)
                     continue
                 except ExtprocError as error:
-                    why = _why(error)
+                    why = f"{one.api}: {error.problems[0].message}"
             self.partial.append(not_here(one, self._wanted, self._store, why))
         for one in led:
             since, until = max(one.since, self._wanted.since or 0.0), one.until if one.until is not None else self._now
@@ -139,8 +139,8 @@ class _Gathered:
         asked: dict[str, object] = {"rollout": wanted.rollout, "attempt": wanted.attempt, "phase": wanted.phase, "cohort": wanted.cohort}
         asked |= {"since": wanted.since, "until": wanted.until, "failed": "true" if wanted.failed else None}
         parameters = {name: str(value) for name, value in asked.items() if value is not None}
-        client = Client(address, self._token_file, beside=False)
-        self.add(address, Told(address, client.exposures(parameters), wanted))
+        with closing(Client(address, self._token_file, beside=False)) as client:
+            self.add(address, Told(address, client.exposures(parameters), wanted))
 
     def _owners(self) -> set[str]:
         return {name for one in self.union.lists for name in one.owners}
@@ -152,8 +152,3 @@ def _paths(path: Path) -> list[Path]:
         hint = "name a file that `extproc exposures ROLLOUT --part -o FILE` has made, or a directory with an extproc.db.exposures"
         raise SettingsError(Problem("settings.from", str(path), "is no list of exposures", hint))
     return found
-
-
-def _why(error: ExtprocError) -> str:
-    problem = error.problems[0]
-    return f"{problem.path}: {problem.message}"

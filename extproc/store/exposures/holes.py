@@ -31,9 +31,10 @@ Span = tuple[float, float]
 
 def gaps_of_all(lists: Sequence[Summary], now: float) -> list[Gap]:
     """Oldest first. `now`: when they were read (Unix seconds)."""
-    lists = [_up_to_now(one, now) for one in lists]
     if not lists:
         return []
+    newest = max(lists, key=lambda one: one.as_of)
+    lists = [_up_to_its_end(one, now, one is newest) for one in lists]
     first = min(one.began for one in lists)
     heard = _joined(span for one in lists for span in _heard(one, first))
     found = [_named(gap, one) for one in lists for gap in one.gaps if gap.cause not in _ABSENT]
@@ -42,9 +43,10 @@ def gaps_of_all(lists: Sequence[Summary], now: float) -> list[Gap]:
     return sorted(found, key=lambda gap: (gap.since, gap.cause, gap.detail))
 
 
-def _up_to_now(one: Summary, now: float) -> Summary:
-    """One that was read some time ago says nothing of what came after."""
-    if now - one.as_of <= SILENT_AFTER or any(gap.until is None and gap.cause in _ABSENT for gap in one.gaps):
+def _up_to_its_end(one: Summary, now: float, newest: bool) -> Summary:
+    """A list says nothing of what came after it, unless it is still written: of several that is the newest, however lately another one's
+    controller has died."""
+    if (newest and now - one.as_of <= SILENT_AFTER) or any(gap.until is None and gap.cause in _ABSENT for gap in one.gaps):
         return one
     return replace(one, gaps=[*one.gaps, Gap(Cause.SILENT, one.as_of, None, guessed(one.rate, now - one.as_of))])
 
