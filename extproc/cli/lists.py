@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import typer
 
@@ -31,6 +32,7 @@ FromOption = Annotated[
         "URL of its API. Any number. Controllers that led and whose API is on a network are asked unasked.",
     ),
 ]
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _SQLITE: Final = b"SQLite format 3\x00"
 _SUFFIX: Final = "*.exposures"
 
@@ -121,7 +123,9 @@ class _Gathered:
         led = tuple(led)
         for one in others(led, self._owners()):
             why = "its API is on its own machine alone"
-            if one.api:
+            if one.api and not _is_private(one.api):
+                why = f"{one.api} speaks without TLS, so it is asked only where it is named: --from {one.api}"
+            elif one.api:
                 try:
                     self._ask(one.api)
                     continue
@@ -144,6 +148,12 @@ class _Gathered:
 
     def _owners(self) -> set[str]:
         return {name for one in self.union.lists for name in one.owners}
+
+
+def _is_private(address: str) -> bool:
+    """True where what is shown there is not read on the way. The address is the store's word, and not that of whoever asks."""
+    parts = urlsplit(address)
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
 
 
 def _paths(path: Path) -> list[Path]:

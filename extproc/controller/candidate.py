@@ -110,7 +110,7 @@ class Candidate:
         """Raises StoreError where the store cannot be opened."""
         self._name = settings.name
         self._collector = settings.advertise or settings.collector
-        self._api = _reached(settings)
+        self._api = api_of(settings)
         self._shared: SharedStore = open_shared(settings.store, writer=True)
         self.store: Store | None = self._shared
         self._leadership = self._shared.leadership(settings.name, settings.lease - TAKES_OVER)
@@ -160,7 +160,7 @@ class Candidate:
         self._shared.close()
 
 
-def _reached(settings: ControllerSettings) -> str:
+def api_of(settings: ControllerSettings) -> str:
     """Where others reach our API; empty where they do not. One that listens everywhere is where our collector is, or our name."""
     if not settings.doors.api:
         return ""

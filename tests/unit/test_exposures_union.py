@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from extproc.cli import lists
+from extproc.controller.candidate import api_of
+from extproc.controller.doors import Doors
 from extproc.controller.loop import WARM_UP
+from extproc.controller.settings import ControllerSettings
 from extproc.domain import Reason
 from extproc.errors import ExtprocError, SettingsError, StoreError
 from extproc.store import Led, Term, who_led
@@ -24,10 +29,12 @@ from extproc.store.exposures.file import SLACK
 from extproc.store.exposures.holes import SETTLES, gaps_of_all, missed
 from extproc.store.exposures.lines import as_jsonl, as_last_line
 from extproc.store.terms import MOST_TERMS, read_terms, with_term, write_terms
+from extproc.transport import Security
 from tests.support.outcomes import outcome
-from tests.unit.test_exposure_lists import APP, CliRunner
+from tests.unit.test_exposure_lists import APP
 
 NOW = 1_800_000_000.0
+NOW_TEXT = "2027-01-15T08:00:00Z"
 ALL = Wanted("new")
 
 
@@ -84,8 +91,9 @@ def test_every_line_is_there_once_and_in_the_order_of_time(ledger: list[tuple[in
 def test_two_that_differ_are_two() -> None:
     """A client may give one id to several requests, and nobody who was affected may be dropped: only what is equal in all is one."""
     several = [line(1), line(1, status=500, failed=True), line(1, seconds=0.5), line(1, start=NOW + 5.0), line(1, model="other")]
+    several += [line(1, unit="0" * 16), line(1, unit="")]
     found, summary = together(Listed(several), Listed(several[::-1]))
-    assert len(found) == summary.requests == 5
+    assert len(found) == summary.requests == 7
     assert set(found) == set(several)
 
 
@@ -247,6 +255,23 @@ def test_terms_are_who_led_from_when() -> None:
     assert (len(terms), terms[-1].name) == (MOST_TERMS, f"c{MOST_TERMS + 4}")
 
 
+@pytest.mark.parametrize(
+    ("listens", "advertise", "certificate", "reached"),
+    [
+        ("", "one:9001", "", ""),
+        ("0.0.0.0:9444", "one.internal:9001", "c.pem", "https://one.internal:9444"),
+        ("[::]:9444", "", "c.pem", "https://me:9444"),
+        ("10.0.0.7:9444", "one:9001", "c.pem", "https://10.0.0.7:9444"),
+        ("127.0.0.1:9444", "unix:/run/c.sock", "", "http://127.0.0.1:9444"),
+        ("0.0.0.0:9444", "unix:/run/c.sock", "c.pem", "https://me:9444"),
+    ],
+)
+def test_where_an_api_is_reached(listens: str, advertise: str, certificate: str, reached: str) -> None:
+    """What the store tells others; nothing where it is on its own machine alone."""
+    doors = Doors(Security(certificate=certificate, key=certificate), listens)
+    assert api_of(ControllerSettings("r.yaml", doors=doors, name="me", advertise=advertise)) == reached
+
+
 def test_what_is_missing_is_said_with_the_commands_that_add_it() -> None:
     """From when to when, why, and what to type where; a list that begins after its controller had led is another one."""
     led = Led("two", NOW, NOW + 60.0, "")
@@ -340,9 +365,24 @@ def test_a_source_that_is_away_is_said_and_one_that_is_none_is_refused(
 
 def _nowhere(tmp_path: Path, machine: Machine) -> Any:
     """A machine that has no list, and asks one that is away: nothing at all could be read."""
-    from extproc.cli.lists import affected
+    return lists.affected(f"sqlite:{tmp_path / 'no.db'}", ALL, ("http://127.0.0.1:1",), None, time.time())
 
-    return affected(f"sqlite:{tmp_path / 'no.db'}", ALL, ("http://127.0.0.1:1",), None, time.time())
+
+def test_who_led_is_asked_by_itself_where_nobody_reads_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store says where; a token goes over TLS or stays on the machine, and each one that has no list here is a line of its own."""
+    monkeypatch.setenv("EXTPROC_TOKEN", "x")
+    gathered = lists._Gathered(tmp_path, "etcd://e/x", ALL, None, NOW + 50.0)
+    gathered.add("this machine", Listed([line(1)], heard(600, name="late")))
+    apis = {"alone": "", "clear": "http://10.255.255.1:9", "away": "http://127.0.0.1:1", "late": ""}
+    gathered.ask(Led(name, NOW, NOW + 900.0, api) for name, api in apis.items())
+    gathered.union.close()
+    said = [one.replace(NOW_TEXT, "then") for one in gathered.partial]
+    assert [one.partition(" led from then")[0] for one in said] == list(apis)
+    assert "its API is on its own machine alone" in said[0]
+    assert "speaks without TLS, so it is asked only where it is named: --from http://10.255.255.1:9" in said[1]
+    assert "(http://127.0.0.1:1: " in said[2]
+    assert "the list that is there begins" in said[3]
+    assert gathered.asked == ["this machine (late)"]
 
 
 def test_a_file_of_before_has_no_owner(tmp_path: Path) -> None:

@@ -24,17 +24,19 @@ CACHE: Final = 8 << 10
 """KiB of the file that are kept in memory."""
 _OPEN: Final = -1
 """Stands for what is not known (no end, no status): what has its place in a key is never NULL."""
+_NOBODY: Final = b""
+"""Stands for no unit."""
 _STAGED: Final = """
 CREATE TABLE staged(start INTEGER NOT NULL, request ANY NOT NULL, lasted INTEGER NOT NULL, kind INTEGER NOT NULL, status INTEGER NOT NULL,
-  unit ANY, durable, failed, client_aborted, throttled, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
-  PRIMARY KEY(start, request, lasted, kind, status)) WITHOUT ROWID;
+  unit ANY NOT NULL, durable, failed, client_aborted, throttled, input_tokens, cached_tokens, output_tokens, reasoning_tokens,
+  PRIMARY KEY(start, request, lasted, kind, status, unit)) WITHOUT ROWID;
 """
 _PUT: Final = f"INSERT OR IGNORE INTO staged VALUES({', '.join('?' * 14)})"
 _IN_ORDER: Final = """
-INSERT INTO exposures SELECT NULL, kind, request, unit, durable, start, nullif(lasted, -1), nullif(status, -1), failed,
+INSERT INTO exposures SELECT NULL, kind, request, nullif(unit, x''), durable, start, nullif(lasted, -1), nullif(status, -1), failed,
   client_aborted, throttled, input_tokens, cached_tokens, output_tokens, reasoning_tokens FROM staged s
   WHERE lasted <> -1 OR NOT EXISTS (SELECT 1 FROM staged e WHERE e.start = s.start AND e.request = s.request AND e.lasted <> -1)
-  ORDER BY start, request, lasted, kind, status
+  ORDER BY start, request, lasted, kind, status, unit
 """
 
 
@@ -106,7 +108,8 @@ class Union:
         if line.attempt is not None:
             self._attempts[line.rollout, line.generation] = line.attempt
         request, unit, durable, start, lasted, status, *more = row
-        return start, request, _OPEN if lasted is None else lasted, number, _OPEN if status is None else status, unit, durable, *more
+        key = start, request, _OPEN if lasted is None else lasted, number, _OPEN if status is None else status
+        return *key, _NOBODY if unit is None else unit, durable, *more
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
