@@ -6,7 +6,8 @@ import inspect
 import os
 import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
@@ -14,12 +15,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
+import orjson
 import typer
 
 from extproc import contract
 from extproc.controller.token import read_token, token_path
 from extproc.errors import ExtprocError, Problem, SettingsError
 
+LINES_WITHIN = 60.0
+"""Seconds until the next line of a list: those that are looked through before it take their time."""
 DEFAULT_API = f"http://127.0.0.1:{contract.DEFAULT_API_PORT}"
 ApiOption = Annotated[str, typer.Option("--api", envvar=contract.API_ENVIRONMENT, help="The controller's API.")]
 TokenOption = Annotated[
@@ -86,16 +90,25 @@ def reaching(command: Callable[..., None]) -> Callable[..., None]:
 class Client:
     """One controller."""
 
-    def __init__(self, address: str, token_file: Path | None) -> None:
-        """`token_file`: by default beside the store; whoever shows a certificate needs no token."""
+    def __init__(self, address: str, token_file: Path | None, beside: bool = True) -> None:
+        """`token_file`: by default, with `beside`, the one beside the store; whoever shows a certificate needs no token."""
         store = os.environ.get(contract.STORE_ENVIRONMENT) or contract.DEFAULT_STORE
         files = _files.get(_Files())
         token = os.environ.get(contract.TOKEN_ENVIRONMENT)
+        if not (token or token_file or files.cert or beside):
+            hint = f"put a token into ${contract.TOKEN_ENVIRONMENT}, or give --token-file, or --cert and --key"
+            raise SettingsError(
+                Problem("api.token", address, "nothing to show: the token beside the store is for this machine's API", hint)
+            )
         if not token and (token_file is not None or not files.cert):
             token = read_token(token_file or token_path(store))
         self._address = address.rstrip("/")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(headers=headers, timeout=10.0, trust_env=False, verify=files.context(address))
+
+    def close(self) -> None:
+        """Give back the connections."""
+        self._http.close()
 
     def status(self) -> dict[str, Any]:
         """See controller.view.status_document."""
@@ -106,6 +119,17 @@ class Client:
         parameters = {"limit": str(limit), **({"rollout": rollout} if rollout is not None else {})}
         entries: list[dict[str, Any]] = self._ask("GET", "/v1/journal", params=parameters)["entries"]
         return entries
+
+    def exposures(self, parameters: Mapping[str, str]) -> Iterator[bytes]:
+        """Lines of the list of exposures as controller.exposure_lists writes them, of as many answers as it takes."""
+        after: int | None = 0
+        while after is not None:
+            last = b""
+            for last in self._lines("/v1/exposures", {**parameters, "after": str(after)}):
+                yield last
+            after = None
+            with suppress(ValueError, KeyError, TypeError):
+                after = orjson.loads(last)["summary"]["next"]
 
     def explain(self, question: dict[str, Any]) -> dict[str, Any]:
         """See controller.explaining, for the shape of both."""
@@ -121,23 +145,44 @@ class Client:
         """Switch the processor off or on; returns when that is committed."""
         return self._ask("POST", f"/v1/processor/{word}", json={"why": why, "actor": actor, "request": uuid.uuid4().hex})
 
+    def _lines(self, path: str, parameters: Mapping[str, str]) -> Iterator[bytes]:
+        try:
+            with self._http.stream("GET", self._address + path, params=parameters, timeout=LINES_WITHIN) as answer:
+                if answer.status_code != 200:
+                    answer.read()
+                    raise self._refused(answer)
+                for line in answer.iter_lines():
+                    yield line.encode()
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
     def _ask(self, method: str, path: str, tries: int = 2, **arguments: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, self._address + path, **arguments)
         except httpx.TransportError as error:
             if tries > 1 and isinstance(error, httpx.ReadError | httpx.RemoteProtocolError):
                 return self._ask(method, path, tries - 1, **arguments)
-            hint = "is the controller running? Give its address with --api. Without it, an Envoy switch rolls back: see the README"
-            raise SettingsError(Problem("api.unreachable", self._address, str(error) or type(error).__name__, hint)) from error
+            raise self._unreachable(error) from error
+        if answer.status_code != 200:
+            raise self._refused(answer)
         try:
             document: dict[str, Any] = answer.json()
         except ValueError as error:
             raise SettingsError(_foreign(self._address, answer.status_code)) from error
-        if answer.status_code != 200:
-            if not isinstance(document, dict) or "problems" not in document:
-                raise SettingsError(_foreign(self._address, answer.status_code))
-            raise ExtprocError([Problem(**problem) for problem in document["problems"]])
         return document
+
+    def _unreachable(self, error: httpx.TransportError) -> SettingsError:
+        hint = "is the controller running? Give its address with --api. Without it, an Envoy switch rolls back: see the README"
+        return SettingsError(Problem("api.unreachable", self._address, str(error) or type(error).__name__, hint))
+
+    def _refused(self, answer: httpx.Response) -> ExtprocError:
+        """What an answer says that is not 200."""
+        document = None
+        with suppress(ValueError):
+            document = answer.json()
+        if not isinstance(document, dict) or "problems" not in document:
+            return SettingsError(_foreign(self._address, answer.status_code))
+        return ExtprocError([Problem(**problem) for problem in document["problems"]])
 
 
 def _foreign(address: str, status: int) -> Problem:

@@ -16,13 +16,15 @@ import typer
 
 from extproc import contract
 from extproc.cli.act import RolloutArgument
+from extproc.cli.client import TokenOption, reaching
 from extproc.cli.known import api_keys, users
+from extproc.cli.lists import FromOption, affected
 from extproc.cli.run import StoreOption
 from extproc.errors import Problem, SettingsError
 from extproc.spec.units import duration
 from extproc.store import open_store
 from extproc.store.exposures import Listing, Summary, Wanted, instant
-from extproc.store.exposures.lines import as_csv, as_jsonl, columns, csv_rows
+from extproc.store.exposures.lines import as_csv, as_jsonl, as_last_line, columns, csv_rows
 
 
 class Format(StrEnum):
@@ -47,7 +49,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WHO
 
-    app.command(rich_help_panel=WHO)(exposures)
+    app.command(rich_help_panel=WHO)(reaching(exposures))
 
 
 def exposures(
@@ -66,23 +68,46 @@ def exposures(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="A new file (mode 0600) instead of standard output.")
     ] = None,
+    sources: FromOption = None,
+    part: Annotated[
+        bool, typer.Option("--part", help="This machine's list alone and whole, to be put together with another one's by its --from.")
+    ] = False,
+    token_file: TokenOption = None,
     store: StoreOption = contract.DEFAULT_STORE,
 ) -> None:
-    """Who met the canary, and how it ended: every request, hashed ids. Reads the file beside the store, with or without a controller.
+    """Who met the canary, and how it ended: every request, hashed ids. Reads the file beside the store, with or without a controller; where
+    other controllers have led, their lists too.
 
-    A summary, and every gap in the list, goes to standard error.
+    A summary, every gap in the list, and what could not be asked, go to standard error.
     """
     if known and ids is None and keys is None:
         raise SettingsError(Problem("settings.known", "--known", "nobody is named", "give --ids or --api-keys"))
     now = time.time()
+    named = ids is not None or keys is not None
     wanted = Wanted(rollout, attempt, phase, cohort, _at(since, "--since", now), _at(until, "--until", now), failed, known)
-    with closing(Listing(Path(contract.exposures_path(store)), wanted, now)) as listing:
-        if ids is not None or keys is not None:
+    if part:
+        if wanted != Wanted(rollout) or named or units or sources:
+            hint = "narrow it where it is put together with the others"
+            raise SettingsError(Problem("settings.part", "--part", "is the whole list of this machine, as it is", hint))
+        _write_part(store, wanted, output, now)
+        return
+    with affected(store, wanted, sources or (), token_file, now) as found:
+        listing = found.listing
+        if named:
             _name(listing, store, ids, keys)
         with _written(output) as file:
-            _list(listing, file, shape, units, ids is not None or keys is not None)
-        for line in told(rollout, listing.summary, listing.rollouts()):
+            _list(listing, file, shape, units, named)
+        for line in told(rollout, listing.summary, found.rollouts or listing.rollouts(), found.asked, found.partial):
             typer.echo(line, err=True)
+
+
+def _write_part(store: str, wanted: Wanted, output: Path | None, now: float) -> None:
+    """As the API writes it."""
+    with closing(Listing(Path(contract.exposures_path(store)), wanted, now)) as listing, _written(output) as file:
+        for page in listing.pages():
+            file.write(as_jsonl(page, ids=False))
+        file.write(as_last_line(listing.summary))
+    typer.echo(f"{wanted.rollout}: {listing.summary.requests:,} requests, of this machine alone", err=True)
 
 
 def _name(listing: Listing, store: str, ids: Path | None, keys: Path | None) -> None:
@@ -108,8 +133,10 @@ def _list(listing: Listing, file: TextIO, shape: Format, units: bool, named: boo
             file.write(shown(met, named))
 
 
-def told(rollout: str, summary: Summary, rollouts: tuple[str, ...]) -> list[str]:
-    """The summary for people, and a sentence for each gap."""
+def told(
+    rollout: str, summary: Summary, rollouts: tuple[str, ...], asked: tuple[str, ...] = (), partial: tuple[str, ...] = ()
+) -> list[str]:
+    """The summary for people, and a sentence for each gap; whose lists it is put together from, and what they do not have."""
     if not summary.requests and rollout not in rollouts:
         known = f"there are: {', '.join(rollouts)}" if rollouts else "nobody has met any canary"
         lines = [f"{rollout}: no exposure is known; {known}"]
@@ -121,9 +148,10 @@ def told(rollout: str, summary: Summary, rollouts: tuple[str, ...]) -> list[str]
         parts += [f"{summary.named:,} units are named"] if summary.named else []
         lines = [f"{rollout}: {summary.requests:,} requests met the canary: {', '.join(parts)}"]
     lines.append(f"the list begins {instant(summary.began)} and goes up to {instant(summary.as_of)}")
-    if not summary.gaps:
+    lines += [f"put together from {len(asked)} lists: {', '.join(asked)}"] if asked else []
+    if not summary.gaps and not partial:
         return [*lines, "no gap is known"]
-    return [*lines, *(f"GAP {gap.sentence()}" for gap in summary.gaps)]
+    return [*lines, *(f"GAP {gap.sentence()}" for gap in summary.gaps), *(f"PARTIAL {one}" for one in partial)]
 
 
 @contextmanager

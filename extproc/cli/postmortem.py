@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,6 +12,8 @@ import typer
 
 from extproc import contract
 from extproc.cli.act import RolloutArgument
+from extproc.cli.client import TokenOption, reaching
+from extproc.cli.lists import Affected, FromOption, affected
 from extproc.cli.run import StoreOption
 from extproc.cli.write import write_file
 from extproc.errors import Problem, SettingsError, StoreError
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from extproc.domain import JournalEntry, Rollout, RolloutState, Spec
     from extproc.plan.playbook.postmortem import Incident
     from extproc.store import Store
+    from extproc.store.exposures import Wanted
 
 PAGE: Final = 1_000
 """Lines of the Journal that are read at once."""
@@ -28,24 +32,26 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands."""
     from extproc.cli import WATCH
 
-    app.command(rich_help_panel=WATCH)(postmortem)
+    app.command(rich_help_panel=WATCH)(reaching(postmortem))
 
 
 def postmortem(
     rollout: RolloutArgument,
     attempt: Annotated[int | None, typer.Option(min=1, help="By default the last one of which something was taken back.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output.")] = None,
+    sources: FromOption = None,
+    token_file: TokenOption = None,
     store: StoreOption = contract.DEFAULT_STORE,
 ) -> None:
     """A post-mortem, filled: timeline, impact in requests, users and money, detection and reaction, what each gate saw; then the questions
-    that only people can answer. Reads the Journal (with the Evidence's numbers at each decision), the Spec and the list of exposures, with
-    or without a controller; it asks no Prometheus."""
+    that only people can answer. Reads the Journal (with the Evidence's numbers at each decision), the Spec and the lists of exposures, as
+    `extproc exposures` does, with or without a controller; it asks no Prometheus."""
     from extproc.plan.playbook.postmortem import postmortem as text_of
     from extproc.store import open_store
 
     now = time.time()
     with closing(open_store(store)) as opened:
-        incident = _incident(opened, store, rollout, attempt, now)
+        incident = _incident(opened, rollout, attempt, lambda wanted: affected(store, wanted, sources or (), token_file, now))
     text = text_of(incident, now)
     if output is None:
         typer.echo(text, nl=False)
@@ -54,16 +60,18 @@ def postmortem(
     typer.echo(
         f"{output}: {len(incident.entries)} lines of the Journal, {incident.impact.together().requests:,} requests that met the canary"
     )
+    for one in incident.partial:
+        typer.echo(f"PARTIAL {one}", err=True)
 
 
-def _incident(opened: Store, store: str, name: str, attempt: int | None, now: float) -> Incident:
-    """Everything that the store knows; raises StoreError, or SettingsError where there is no such rollout or attempt."""
+def _incident(opened: Store, name: str, attempt: int | None, read: Callable[[Wanted], AbstractContextManager[Affected]]) -> Incident:
+    """Everything that the store and the lists know; raises StoreError, or SettingsError where there is no such rollout or attempt."""
     from extproc.plan.playbook.attempts import ending, of_attempt, visit_before
     from extproc.plan.playbook.impact import Impact, prices_of
     from extproc.plan.playbook.postmortem import Incident
-    from extproc.store.exposures import Listing, Wanted
+    from extproc.store.exposures import Wanted
 
-    spec, rollout, state = _stands(opened, store, name)
+    spec, rollout, state = _stands(opened, opened.url, name)
     lines = _journal(opened, name)
     which, entries = of_attempt(lines, attempt)
     if not any(entry.action.value == "start" for entry in lines) or not entries:
@@ -74,12 +82,12 @@ def _incident(opened: Store, store: str, name: str, attempt: int | None, now: fl
         spec.models[rollout.stable].prices if rollout.stable in spec.models else None,
         visit_before(entries, ending(entries)),
     )
-    with closing(Listing(Path(contract.exposures_path(store)), Wanted(name, attempt=which), now)) as listing:
-        for page in listing.pages():
+    with read(Wanted(name, attempt=which)) as found:
+        for page in found.listing.pages():
             impact.add(page)
-        told = listing.summary
+        told = found.listing.summary
     gaps = tuple(gap.sentence() for gap in told.gaps)
-    return Incident(spec, rollout, state, which, entries, impact, told.units, told.open, told.undecided, gaps, told.as_of)
+    return Incident(spec, rollout, state, which, entries, impact, told.units, told.open, told.undecided, gaps, told.as_of, found.partial)
 
 
 def _stands(opened: Store, store: str, name: str) -> tuple[Spec, Rollout, RolloutState]:

@@ -71,7 +71,7 @@ class Api:
         self._status_watch, self._metrics_watch, self._health_watch = (Watch(client, ask) for ask in (Ask.STATUS, Ask.METRICS, Ask.HEALTH))
         self._entries = journal
         self._explainer = StoredExplainer(journal.url)
-        self._exposures = ExposureLists(journal.url)
+        self._exposures = ExposureLists(journal)
         self._sampled = Sampled(journal.url)
         self._costs = Costs(journal.url)
         history = History()

@@ -17,7 +17,7 @@ import orjson
 import extproc
 from extproc.controller.settings import ControllerSettings
 from extproc.errors import ExtprocError, StoreError
-from extproc.store import Leadership, SharedStore, Store, open_shared
+from extproc.store import Leadership, SharedStore, Store, Term, open_shared
 from extproc.transport import Address, parse_address
 
 ROOM: Final = "controllers"
@@ -30,6 +30,8 @@ PATIENCE: Final = 1.0
 """Seconds that one attempt to lead may take."""
 RETRY: Final = 0.5
 """Seconds until it is tried again where the store is away."""
+EVERYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not listened on
+"""Addresses that nobody can be reached under."""
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Candidate:
         """Raises StoreError where the store cannot be opened."""
         self._name = settings.name
         self._collector = settings.advertise or settings.collector
+        self._api = api_of(settings)
         self._shared: SharedStore = open_shared(settings.store, writer=True)
         self.store: Store | None = self._shared
         self._leadership = self._shared.leadership(settings.name, settings.lease - TAKES_OVER)
@@ -125,6 +128,10 @@ class Candidate:
             log.warning("cannot ask for the lead: %s", error.problems[0], extra={"problem": error.problems[0].id})
             await asyncio.sleep(RETRY)
             return False
+
+    async def begin_term(self) -> None:
+        """Keep for others that we lead from now on, and where what we hear will lie; raises StoreError."""
+        await asyncio.to_thread(self._shared.begin_term, Term(self._name, time.time(), self._api))
 
     async def resign(self) -> None:
         """Let another one lead at once; where the store does not answer, the lease runs out."""
@@ -151,3 +158,15 @@ class Candidate:
     def close(self) -> None:
         """Give back the lease and the connection."""
         self._shared.close()
+
+
+def api_of(settings: ControllerSettings) -> str:
+    """Where others reach our API; empty where they do not. One that listens everywhere is where our collector is, or our name."""
+    if not settings.doors.api:
+        return ""
+    address = parse_address(settings.doors.api)
+    host = address.host
+    if host.strip("[]") in EVERYWHERE:
+        told = parse_address(settings.advertise) if settings.advertise else Address()
+        host = told.host or settings.name
+    return f"{'https' if settings.doors.api_security.certificate else 'http'}://{host}:{address.port}"

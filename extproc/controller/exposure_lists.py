@@ -3,15 +3,17 @@
     ?rollout=NAME[&attempt=N][&phase=25%25][&cohort=C][&since=UNIX][&until=UNIX][&failed=true][&after=LINE][&limit=N]
 
 One object for each request, hashed ids only, and at the end {"summary": {...}} with all gaps; an answer without that line was cut. Where
-`limit` cut it off, the summary's `next` is the `after` of the next question. Pages are read in threads, at most MOST_AT_ONCE answers at a
-time; a client that does not take what it asked for loses its connection.
+`limit` cut it off, the summary's `next` is the `after` of the next question. It is the list of this machine, whether its controller leads
+or not; the summary's `elsewhere` says which other controllers led in that time, and the commands that put their lists and this one
+together. Pages are read in threads, at most MOST_AT_ONCE answers at a time; a client that does not take what it asked for loses its
+connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -22,9 +24,11 @@ from starlette.responses import Response
 
 from extproc import contract
 from extproc.controller.answers import TimedStream
+from extproc.controller.journal import JournalReader
 from extproc.errors import ExtprocError, Problem, SettingsError, StoreError
-from extproc.store.exposures import Listing, Wanted
-from extproc.store.exposures.lines import as_jsonl, summary_document
+from extproc.store.exposures import Listing, Summary, Wanted
+from extproc.store.exposures.elsewhere import not_here, not_known, others
+from extproc.store.exposures.lines import as_jsonl, as_last_line
 
 MOST_AT_ONCE: Final = 2
 """Answers at a time: each may keep a thread busy."""
@@ -38,8 +42,10 @@ _LONGEST_NUMBER: Final = 20
 class ExposureLists:
     """Of one store."""
 
-    def __init__(self, store: str) -> None:
-        self._path = Path(contract.exposures_path(store))
+    def __init__(self, journal: JournalReader) -> None:
+        """`journal`: the reader of the store that the list lies beside."""
+        self._journal = journal
+        self._path = Path(contract.exposures_path(journal.url))
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, "exposures")
         self._open = 0
 
@@ -58,6 +64,7 @@ class ExposureLists:
         self._open += 1
         reading = _Reading(self._path, wanted, self._threads)
         try:
+            reading.elsewhere = await self._elsewhere(wanted)
             # Before the status is sent: a file that cannot be read is a Problem and not half an answer.
             first = await reading.next()
         except BaseException:
@@ -65,6 +72,17 @@ class ExposureLists:
             await reading.close()
             raise
         return _Lines(self, reading, first)
+
+    async def _elsewhere(self, wanted: Wanted) -> Callable[[Summary], list[str]]:
+        """What says of a list what other machines have of it."""
+        store = self._journal.url
+        try:
+            led = await self._journal.leaders(wanted)
+        except StoreError as error:
+            unknown = [not_known(error.problems[0].message)]
+            return lambda _: unknown
+        why = "the API has the list of its own machine"
+        return lambda summary: [not_here(one, wanted, store, why) for one in others(led, summary.owners)]
 
     def done(self) -> None:
         """An answer has ended, however."""
@@ -76,6 +94,7 @@ class _Reading:
 
     def __init__(self, path: Path, wanted: Wanted, threads: ThreadPoolExecutor) -> None:
         self._path, self._wanted, self._threads = path, wanted, threads
+        self.elsewhere: Callable[[Summary], list[str]] = lambda _: []
         self._listing: Listing | None = None
         self._chunks: Iterator[str] | None = None
 
@@ -96,7 +115,7 @@ class _Reading:
     def _made(self, listing: Listing) -> Iterator[str]:
         for page in listing.pages():
             yield as_jsonl(page, ids=False)
-        yield orjson.dumps({"summary": summary_document(listing.summary)}, option=orjson.OPT_APPEND_NEWLINE).decode()
+        yield as_last_line(listing.summary, self.elsewhere(listing.summary))
 
     def _close(self) -> None:
         if self._listing is not None:

@@ -32,10 +32,10 @@ log = logging.getLogger(__name__)
 class Exposures:
     """Of one controller."""
 
-    def __init__(self, loop: Loop, keep: Keep, now: float) -> None:
-        """`now`: Unix seconds, when the collector begins to listen."""
+    def __init__(self, loop: Loop, keep: Keep, now: float, owner: str = "") -> None:
+        """`now`: Unix seconds, when the collector begins to listen; `owner`: name of the controller."""
         self._loop = loop
-        self._scribe = Scribe(loop.store_url, keep, now, WARM_UP)
+        self._scribe = Scribe(loop.store_url, keep, now, WARM_UP, owner)
         self._noted: dict[tuple[str, str], None] = {}
         self._spec: Spec | None = None
         self._clusters: dict[str, frozenset[str]] = {}

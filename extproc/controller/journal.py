@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from extproc.domain import JournalEntry
-from extproc.store import Store, open_store
+from extproc.store import Led, Store, is_shared, open_store
+from extproc.store.exposures import Wanted
+from extproc.store.exposures.elsewhere import leaders
+
+if TYPE_CHECKING:
+    from extproc.store import SharedStore
 
 
 class JournalReader:
@@ -23,6 +28,12 @@ class JournalReader:
         """Entries as JSON, newest first; raises StoreError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._read, rollout, limit, before)
 
+    async def leaders(self, wanted: Wanted) -> tuple[Led, ...]:
+        """Controllers that led while requests may have met a canary; none where the store is one machine's. Raises StoreError."""
+        if not is_shared(self.url):
+            return ()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._leaders, wanted)
+
     def close(self) -> None:
         """Wait for what is being read, and close."""
         self._thread.shutdown()
@@ -30,9 +41,15 @@ class JournalReader:
             self._store.close()
 
     def _read(self, rollout: str | None, limit: int, before: int | None) -> list[dict[str, Any]]:
+        return [journal_document(entry) for entry in self._opened().journal(rollout, limit, before)]
+
+    def _leaders(self, wanted: Wanted) -> tuple[Led, ...]:
+        return leaders(cast("SharedStore", self._opened()), wanted)
+
+    def _opened(self) -> Store:
         if self._store is None:
             self._store = open_store(self.url)
-        return [journal_document(entry) for entry in self._store.journal(rollout, limit, before)]
+        return self._store
 
 
 def journal_document(entry: JournalEntry) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class _Lead:
         )
         self._hearing = FeedbackKeeper(loop, store, settings.feedback, security)
         self._users = Users(loop, self._hearing)
-        self._exposures = Exposures(loop, settings.keep, time.time())
+        self._exposures = Exposures(loop, settings.keep, time.time(), settings.name)
         self._vitals = vitals = Vitals(time.monotonic())
         if standing.store is not None:
             # Routers have waited for a heartbeat since the last leader's.

@@ -57,6 +57,7 @@ async def _among_others(settings: ControllerSettings, http: Http, stop: asyncio.
                 return
             log.info("%s leads", settings.name)
             try:
+                await candidate.begin_term()
                 await lead(settings, candidate, http, stop, reloads.go_to, heard)
             except (StoreError, ConflictError) as error:
                 log.error("could not go on leading: %s", error.problems[0], extra={"problem": error.problems[0].id})

@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 class Scribe:
     """The one writer of a store's exposures."""
 
-    def __init__(self, store: str, keep: Keep, started: float, warm_up: float) -> None:
-        """`started`, `warm_up`: see ExposureFile."""
+    def __init__(self, store: str, keep: Keep, started: float, warm_up: float, owner: str = "") -> None:
+        """`started`, `warm_up`, `owner`: see ExposureFile."""
         self.path = Path(contract.exposures_path(store))
-        self._file = ExposureFile(self.path, keep, started, warm_up)
+        self._file = ExposureFile(self.path, keep, started, warm_up, owner)
         self._attempts = AttemptsOf(store)
         self._thread = Thread(target=self._run, name="exposures", daemon=True)
         self._stopping = Event()

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from extproc import contract
 from extproc.domain import Heartbeat, JournalEntry, State
 from extproc.errors import Problem, StoreError
+from extproc.store.terms import Term
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -122,6 +123,12 @@ class SharedStore(Store, Protocol):
 
     def presences(self, room: str = "routers") -> dict[str, bytes]:
         """Name -> what it says, of those that are there; from a cache, which is filled the first time that one asks."""
+
+    def begin_term(self, term: Term) -> None:
+        """Keep for others that we lead from now on."""
+
+    def terms(self) -> tuple[Term, ...]:
+        """Who led, oldest first, the one who leads now at the end."""
 
 
 def open_store(url: str, writer: bool = False) -> Store:

@@ -27,7 +27,8 @@ def concerned(spec: Spec, place: Place) -> Iterator[str]:
     yield from (f"### {LIST}", "")
     yield (
         f"Every request that met the canary, how it ended, and whom it was of, as a hash; kept for {DAYS} days unless "
-        "`--exposures-days` says otherwise. Take it before you do anything else. The summary and every gap are told on standard error."
+        "`--exposures-days` says otherwise. Take it before you do anything else. The summary and every gap are told on standard error; "
+        "where it says PARTIAL, another controller has led and its list is not in this one: do what that line says."
     )
     yield ""
     for one in rollouts:

@@ -47,6 +47,8 @@ class Incident:
     """What is missing in the list of exposures, as sentences."""
     as_of: float
     """Up to when that list goes (Unix seconds)."""
+    partial: tuple[str, ...] = ()
+    """Other controllers' lists that are not in it, as sentences."""
 
 
 def postmortem(one: Incident, now: float) -> str:
@@ -107,6 +109,10 @@ def _short(one: Incident, end: JournalEntry | None) -> Iterator[str]:
         f"them failed. It is {one.state.status.value.replace('_', ' ')} now."
     )
     yield ""
+    if one.partial:
+        yield "**All numbers of requests, users and money here are partial: other controllers have led, and their lists are not in them.**"
+        yield ""
+        yield from bullets([f"{prose(said)}." for said in one.partial])
 
 
 # ------------------------------------------------------------------------------------------------------------------------ impact

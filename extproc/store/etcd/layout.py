@@ -12,6 +12,7 @@
 | chunks/<name>/<3 digits> | a part of a long document | before the document's own key |
 | heartbeat | number and blind rollouts as JSON | each second |
 | leader | name of the controller that leads; its lease is the leader's | by election |
+| terms | who led from when as JSON, the newest MOST_TERMS | by each leader, when it begins |
 | controllers/<name>, routers/<name> | what a process says of itself; its lease is the process's | by each |
 """
 

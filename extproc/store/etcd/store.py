@@ -33,6 +33,7 @@ from extproc.store.etcd.thread import of_this_process
 from extproc.store.etcd.watch import Kept, Watch
 from extproc.store.etcd.writing import Change, Writer
 from extproc.store.faults import kind_of
+from extproc.store.terms import Term, read_terms
 
 OPEN_TIMEOUT: Final = 5.0
 """Seconds to open a store: connections, a password that etcd checks slowly on purpose, and an election among its nodes."""
@@ -176,6 +177,14 @@ class EtcdStore:
             await watch.stop()
             raise
         return watch
+
+    def begin_term(self, term: Term) -> None:
+        """Keep for others that we lead from now on."""
+        self._write(lambda: self._writer.begin_term(term))
+
+    def terms(self) -> tuple[Term, ...]:
+        """Who led, oldest first, the one who leads now at the end."""
+        return read_terms(self._read(lambda until: self._reader.one("terms", until)))
 
     # ----------------------------------------------------------------------------------------------------------------- others
     def unit_key(self) -> bytes:

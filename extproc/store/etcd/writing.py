@@ -25,6 +25,7 @@ from extproc.store.etcd.documents import Packed, batches, pack, parts_name
 from extproc.store.etcd.layout import FORMAT, Layout, after
 from extproc.store.etcd.reading import Reader, last_number, write_name
 from extproc.store.etcd.requests import TXN, changed_at, create, delete, found, get, put, together
+from extproc.store.terms import Term, read_terms, with_term, write_terms
 
 Fence = Callable[[], EtcdCompare]
 """True in etcd as long as we may write; raises StoreError where we know already that we may not."""
@@ -90,6 +91,11 @@ class Writer:
     async def beat(self, heartbeat: Heartbeat) -> None:
         """A heartbeat."""
         await self._write([put(self._layout.key("heartbeat"), encode_heartbeat(heartbeat))])
+
+    async def begin_term(self, term: Term) -> None:
+        """One more at the end; nobody else writes it while we lead."""
+        before = read_terms(await self._reader.one("terms", self._until()))
+        await self._write([put(self._layout.key("terms"), write_terms(with_term(before, term)))])
 
     async def commit(self, change: Change) -> tuple[JournalEntry, ...]:
         """All of it, or nothing; the entries with their numbers."""

@@ -24,7 +24,7 @@ from extproc.store.exposures.batch import Attempts, ended
 from extproc.store.exposures.gaps import Cause, Gap, guessed
 from extproc.store.exposures.record import Kind, Row
 from extproc.store.exposures.retention import Keep, move_open, remove_old
-from extproc.store.exposures.schema import FILE
+from extproc.store.exposures.schema import FILE, OWNERS
 
 WAIT: Final = 0.5
 """Seconds to wait for somebody else's transaction; a thread of its own waits, and what is heard meanwhile is kept."""
@@ -65,9 +65,11 @@ class _Opened:
 class ExposureFile:
     """Opened when something is to be written; used by one thread."""
 
-    def __init__(self, path: Path, keep: Keep, started: float, warm_up: float = 0.0) -> None:
-        """`started`: when this process began to listen; `warm_up`: seconds after that in which Envoy may not have connected again."""
+    def __init__(self, path: Path, keep: Keep, started: float, warm_up: float = 0.0, owner: str = "") -> None:
+        """`started`: when this process began to listen; `warm_up`: seconds after that in which Envoy may not have connected again;
+        `owner`: name of the controller."""
         self.path = path
+        self._owner = owner
         self._keep = keep
         self._heard_from = started + warm_up
         self._opened: _Opened | None = None
@@ -143,6 +145,9 @@ class ExposureFile:
     def _open(self, now: float) -> _Opened:
         db = FILE.connect(self.path, WAIT)
         try:
+            db.execute(OWNERS)
+            if self._owner:
+                db.execute("INSERT OR IGNORE INTO owners VALUES(?)", (self._owner,))
             book = db.execute("SELECT as_of, rate, stopped, last FROM book").fetchone()
             if book is None:
                 db.execute("INSERT INTO book VALUES(1, ?, ?, 0, 0, 0, 0, 0)", (now, now))

@@ -91,7 +91,7 @@ def instant(seconds: float, digits: int = 3) -> str:
     whole, part = divmod(round(seconds * 10**digits), 10**digits)
     if not _FIRST_INSTANT <= whole <= _LAST_INSTANT:
         return f"{seconds:.0f}"
-    return f"{_second(whole)}.{part:0{digits}d}Z"
+    return f"{_second(whole)}.{part:0{digits}d}Z" if digits else f"{_second(whole)}Z"
 
 
 @lru_cache(maxsize=1024)

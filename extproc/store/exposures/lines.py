@@ -71,8 +71,9 @@ def csv_rows(rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def summary_document(summary: Summary) -> dict[str, Any]:
-    """As JSON."""
+def as_last_line(summary: Summary, elsewhere: Sequence[str] = ()) -> str:
+    """A list in lines of JSON ends with it. `elsewhere`: what other machines have of it, in sentences."""
     document = asdict(summary)
     gaps = [{**one, "sentence": gap.sentence()} for one, gap in zip(document["gaps"], summary.gaps, strict=True)]
-    return {**document, "gaps": gaps}
+    said = {"summary": {**document, "gaps": gaps, "elsewhere": elsewhere}}
+    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,7 @@ CREATE TEMP TABLE still(place INTEGER PRIMARY KEY, kind, request, unit, durable,
 class Summary:
     """What was listed, and what could not be."""
 
+    rollout: str = ""
     requests: int = 0
     failed: int = 0
     open: int = 0
@@ -58,6 +59,10 @@ class Summary:
     """When the list begins (Unix seconds)."""
     as_of: float = 0.0
     """Up to when it is complete, gaps apart."""
+    rate: float = 0.0
+    """Exposures a second, of late."""
+    owners: tuple[str, ...] = ()
+    """Controllers that wrote it; empty where an earlier version did."""
     next: int | None = None
     """To go on: `after` this line; None where this was all."""
     gaps: list[Gap] = field(default_factory=list)
@@ -79,12 +84,13 @@ class Met:
 class Listing:
     """One reading. Used by one thread at a time; `close` it."""
 
-    def __init__(self, path: Path, wanted: Wanted, now: float) -> None:
-        """Raises StoreError where there is no file that can be read."""
+    def __init__(self, path: Path, wanted: Wanted, now: float, missing: Sequence[Gap] | None = None) -> None:
+        """Raises StoreError where there is no file that can be read. `missing`: the gaps, where somebody else knows them."""
         self._path = path
         self._wanted = wanted
         self._now = now
-        self.summary = Summary()
+        self._missing = missing
+        self.summary = Summary(wanted.rollout)
         """Complete when `pages` has ended."""
         self._kinds: dict[int, tuple[Kind, int | None]] = {}
         self._named = False
@@ -147,6 +153,13 @@ class Listing:
         with self._explained():
             return tuple(name for (name,) in self._db.execute("SELECT DISTINCT rollout FROM kinds ORDER BY rollout"))
 
+    def owners(self) -> tuple[str, ...]:
+        """Names of the controllers that wrote it; none where an earlier version did."""
+        with self._explained():
+            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'owners'").fetchone() is None:
+                return ()
+            return tuple(name for (name,) in self._db.execute("SELECT name FROM owners ORDER BY name"))
+
     def close(self) -> None:
         """Give back the file."""
         self._db.close()
@@ -162,9 +175,9 @@ class Listing:
                 "INSERT INTO still SELECT NULL, kind, request, unit, durable, start FROM open WHERE kind IN (SELECT id FROM chosen)"
                 " ORDER BY start"
             )
-            began, as_of, last = self._db.execute("SELECT began, as_of, last FROM book").fetchone()
+            began, as_of, rate, last = self._db.execute("SELECT began, as_of, rate, last FROM book").fetchone()
             marks = self._db.execute("SELECT minute, first, earliest FROM marks ORDER BY minute").fetchall()
-        self.summary.began, self.summary.as_of = began, as_of
+        self.summary.began, self.summary.as_of, self.summary.rate, self.summary.owners = began, as_of, rate, self.owners()
         return between(marks, wanted, last)
 
     def _page(self, table: str, place: int, last: int, size: int) -> list[tuple[Any, ...]]:
@@ -225,7 +238,7 @@ class Listing:
             (summary.units,) = self._db.execute("SELECT count(*) FROM met").fetchone()
             if self._named:
                 (summary.named,) = self._db.execute("SELECT count(*) FROM met JOIN known USING(unit)").fetchone()
-            summary.gaps = gaps(self._db, self._wanted, self._now)
+            summary.gaps = gaps(self._db, self._wanted, self._now) if self._missing is None else list(self._missing)
 
     # ---------------------------------------------------------------------------------------------------------------------- others
     @contextmanager

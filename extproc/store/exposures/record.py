@@ -138,6 +138,28 @@ def stray_row(stray: Stray) -> Row:
     )
 
 
+def columns_of(line: Exposure) -> tuple[Kind, Row]:
+    """Of a line that was read; `exposure_of` gives it back, but for the attempt and the name of its unit."""
+    kind = line.rollout, line.generation, line.phase, line.cohort, line.arm, line.reason, line.answered_by, line.model
+    lasted = None if line.seconds is None else _bounded(round(line.seconds * _MICROSECONDS))
+    row = (
+        packed_request(line.request),
+        packed_unit(line.unit) if line.unit else None,
+        line.durable,
+        _bounded(round(line.start * _MICROSECONDS)),
+        lasted,
+        line.status,
+        line.failed,
+        line.client_aborted,
+        line.throttled,
+        line.input_tokens,
+        line.cached_tokens,
+        line.output_tokens,
+        line.reasoning_tokens,
+    )
+    return kind, row
+
+
 def packed_request(text: str) -> bytes | str:
     """16 bytes of a UUID as Envoy writes it, else the text."""
     if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":

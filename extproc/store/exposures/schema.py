@@ -28,6 +28,8 @@ CREATE TABLE gaps(cause TEXT NOT NULL, rollout TEXT NOT NULL, since REAL NOT NUL
 CREATE TABLE attempts(rollout TEXT NOT NULL, generation INTEGER NOT NULL, attempt INTEGER NOT NULL, at REAL NOT NULL,
   PRIMARY KEY(rollout, generation)) STRICT, WITHOUT ROWID;
 """
+OWNERS: Final = "CREATE TABLE IF NOT EXISTS owners(name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""Names of the controllers whose list it is; files of earlier versions do not have it."""
 FILE: Final = Beside(
     name="exposures",
     version=1,

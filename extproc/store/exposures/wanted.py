@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extproc.store.exposures.gaps import Cause, Gap, guessed
-from extproc.store.exposures.record import Kind
+from extproc.store.exposures.record import Exposure, Kind
 
 SILENT_AFTER: Final = 5.0
 """Seconds without a batch after which nobody writes: one comes each second, with or without exposures."""
@@ -44,6 +44,13 @@ class Wanted:
     """Only what ended after this line; with 0 the open requests come first."""
     limit: int | None = None
     """Lines at most, the open requests apart."""
+
+    def has(self, line: Exposure) -> bool:
+        """True for one that is wanted, whoever is known."""
+        asked = ((self.rollout, line.rollout), (self.attempt, line.attempt), (self.phase, line.phase), (self.cohort, line.cohort))
+        if any(one is not None and one != other for one, other in asked) or (self.failed and not line.failed):
+            return False
+        return (self.since is None or line.start >= self.since) and (self.until is None or line.start < self.until)
 
     def named(self) -> dict[str, Any]:
         """For SQL."""
@@ -82,7 +89,7 @@ def gaps(db: sqlite3.Connection, wanted: Wanted, now: float) -> list[Gap]:
         found.append(Gap(Cause.REMOVED, 0.0, removed_until, removed))
     if stopped or now - as_of > SILENT_AFTER:
         found.append(Gap(Cause.STOPPED if stopped else Cause.SILENT, as_of, None, guessed(rate, now - as_of)))
-    return sorted((gap for gap in found if _concerns(gap, wanted.rollout, since, until)), key=lambda gap: gap.since)
+    return sorted((gap for gap in found if concerns(gap, wanted.rollout, since, until)), key=lambda gap: gap.since)
 
 
 def _window(db: sqlite3.Connection, wanted: Wanted) -> tuple[float, float]:
@@ -95,5 +102,6 @@ def _window(db: sqlite3.Connection, wanted: Wanted) -> tuple[float, float]:
     return since, until
 
 
-def _concerns(gap: Gap, rollout: str, since: float, until: float) -> bool:
+def concerns(gap: Gap, rollout: str, since: float, until: float) -> bool:
+    """True where it may hide a request of the rollout that began in that time."""
     return gap.rollout in ("", rollout) and gap.since <= until + LONGEST_REQUEST and (gap.until is None or gap.until >= since)

@@ -51,6 +51,7 @@ function list() {
   const { rows, summary } = found;
   const columns = Object.keys(WORDS).filter((name) => !rows.length || name in rows[0]);
   return h("section", { class: "panel", "aria-labelledby": "list" }, h("h2", { id: "list" }, `${whole(rows.length)} requests${summary.next ? ", the first of more" : ""}`),
+    (summary.elsewhere || []).map((said) => h("p", { class: "advice" }, `This list is partial: ${said}`)),
     (summary.gaps || []).map((gap) => h("p", { class: "advice" }, gap.sentence)),
     rows.length ? h("p", { class: "line" },
       h("button", { type: "button", "data-do": "export", "data-kind": "csv" }, "Save as CSV"), " ",
