@@ -35,7 +35,8 @@ _PUT: Final = f"INSERT OR IGNORE INTO staged VALUES({', '.join('?' * 14)})"
 _IN_ORDER: Final = """
 INSERT INTO exposures SELECT NULL, kind, request, nullif(unit, x''), durable, start, nullif(lasted, -1), nullif(status, -1), failed,
   client_aborted, throttled, input_tokens, cached_tokens, output_tokens, reasoning_tokens FROM staged s
-  WHERE lasted <> -1 OR NOT EXISTS (SELECT 1 FROM staged e WHERE e.start = s.start AND e.request = s.request AND e.lasted <> -1)
+  WHERE lasted <> -1 OR NOT EXISTS
+    (SELECT 1 FROM staged e WHERE e.start = s.start AND e.request = s.request AND e.unit = s.unit AND e.lasted <> -1)
   ORDER BY start, request, lasted, kind, status, unit
 """
 
