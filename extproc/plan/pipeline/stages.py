@@ -4,6 +4,7 @@ twice. Where a rollout has a shadow it begins with that, and a stage waits until
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -153,14 +154,19 @@ extproc wait "$rollout" --until "$first" --timeout "$timeout"
 """
 
 
-def _shadow(every: tuple[Course, ...]) -> str:
-    names = "|".join(shlex.quote(one.name) for one in every if one.shadow)
-    return f"""
-rollout=${{1:?name of the rollout}}
+def _one_of(some: Sequence[Course], otherwise: str) -> str:
+    """The script's argument is one of these rollouts, or it ends."""
+    names = "|".join(shlex.quote(one.name) for one in some)
+    return f"""rollout=${{1:?name of the rollout}}
 case "$rollout" in
   {names}) ;;
-  *) echo "$rollout has no shadow" >&2; exit 1 ;;
-esac
+  *) echo "$rollout {otherwise}" >&2; exit 1 ;;
+esac"""
+
+
+def _shadow(every: tuple[Course, ...]) -> str:
+    return f"""
+{_one_of([one for one in every if one.shadow], "has no shadow")}
 # An attempt begins with its shadow. What has shown enough there enters the first phase by itself, and the start is done.
 code=0
 sh "$(dirname "$0")/{START}" "$rollout" || code=$?
@@ -204,13 +210,8 @@ exit "$code"
 
 
 def _postmortem(every: tuple[Course, ...]) -> str:
-    names = "|".join(shlex.quote(one.name) for one in every)
     return f"""
-rollout=${{1:?name of the rollout}}
-case "$rollout" in
-  {names}) ;;
-  *) echo "$rollout is no rollout of this Spec" >&2; exit 1 ;;
-esac
+{_one_of(every, "is no rollout of this Spec")}
 code=0
 extproc wait "$rollout" --timeout 1s || code=$?
 if [ "$code" != 3 ]; then
