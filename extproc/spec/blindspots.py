@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from extproc import contract, flags
+from extproc import flags
 from extproc.domain import FlagVendor, ListenerKind, Rollout, Spec, flag_keys, identity_headers, taking_part
 from extproc.domain.seconds import DAY
 from extproc.errors import Problem
 from extproc.measures import MEASURES
+from extproc.spec.gating import MODEL_LAYER
 from extproc.spec.units import show_share
 
 
@@ -103,7 +104,7 @@ def _rollout(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
 
 def _not_asked(spec: Spec, rollout: Rollout) -> Iterator[Problem]:
     """A canary of which nobody knows whether it is up, other than by the requests that fail."""
-    if rollout.layer != contract.MODEL_LAYER:
+    if rollout.layer != MODEL_LAYER:
         return
     canary = spec.models[rollout.canary]
     if canary.probe is None and not any(backend.slices is not None for backend in canary.backends):
