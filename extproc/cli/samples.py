@@ -62,7 +62,7 @@ def samples(
         latest = reader.latest(rollout, 1 if worst else count)
         if not latest:
             message = f"no sample of {rollout} is kept"
-            hint = "the Spec's judge samples answers while a rollout with a gate on judge is in a phase"
+            hint = "the Spec's judge samples answers while a rollout with a gate on judge or tripwires is in a phase"
             raise SettingsError(Problem("settings.samples", rollout, message, hint))
         if not worst:
             Console().print(Group(*(sample_picture(*one) for one in reversed(latest))))
