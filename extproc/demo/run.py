@@ -230,7 +230,8 @@ class Demo:
             last = now
             rollout: dict[str, Any] = status["rollouts"][self._rollout]
             self._show(status, journal, self._news)
-            self._held = books.hold(self._scenario, rollout["now"]) | self._held
+            for pattern, reason in books.hold(self._scenario, rollout["now"]).items():
+                self._held.setdefault(pattern, reason)
             if rollout["page"]:
                 self._paged.add(rollout["now"])
             if rollout["status"] in ("progressing", "shadow"):

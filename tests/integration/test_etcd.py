@@ -284,8 +284,8 @@ def test_a_router_serves_from_etcd_follows_it_and_outlives_it(tmp_path: Path, st
 
 # --------------------------------------------------------------------------------------------------------------------- passwords
 def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TLS both ways and a user of etcd's with a role for one prefix; a token that etcd has forgotten is fetched again; what does not fit is
-    told as what it is."""
+    """TLS both ways and a user of etcd's with a role for one prefix; a token that etcd has forgotten is fetched again, certificates and
+    authorities that are others are read again; what does not fit is told as what it is."""
     files = certificates.write(tmp_path / "tls", name="127.0.0.1")
     server_flags = [f"--cert-file={files.server}", f"--key-file={files.server_key}", f"--trusted-ca-file={files.ca}", "--client-cert-auth"]
     ctl_flags = [f"--cacert={files.ca}", f"--cert={files.client}", f"--key={files.client_key}"]
@@ -303,8 +303,9 @@ def test_passwords_and_certificates(tmp_path: Path, stores: ExitStack, monkeypat
         assert writer.leadership("one").campaign(30.0)
         writer.commit(state(1), 0, [entry(1)], {})
         until(lambda: reader.read_state() == state(1))
-        # Tokens do not survive a restart; nor does our claim on them.
+        # Tokens do not survive a restart; nor does our claim on them. What was believed before it is not believed after it, on either side.
         (node,) = server.nodes
+        certificates.write(files.directory, name="127.0.0.1")
         node.kill()
         node.start(server.cluster)
         until(lambda: _writes(writer))

@@ -25,6 +25,7 @@ from tests.unit.test_api import NAME, TOKEN, Served
 NOW = 1_800_000_000.0
 OURS = {CSRF_HEADER: "1", "sec-fetch-site": "same-origin"}
 HOME = {"host": "127.0.0.1:9970"}
+DOCS = Path(__file__).parents[2] / "docs"
 ACT = f"/console/v1/rollouts/{NAME}/start"
 
 
@@ -207,6 +208,13 @@ def test_no_file_leans_on_the_internet_or_on_markup() -> None:
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), name
         if name.endswith(".html"):
             assert not re.search(r"\son\w+=|style=|<style|<script(?![^>]*\ssrc=)", text), name
+
+
+def test_the_guide_shows_what_is_there_and_small() -> None:
+    """docs/console.md: each picture that it shows lies beside it, none lies there unshown, and the pages' pictures are small."""
+    shown = set(re.findall(r"!\[[^]]+\]\(([\w/-]+\.png)\)", (DOCS / "console.md").read_text(encoding="utf-8")))
+    assert shown == {path.relative_to(DOCS).as_posix() for pattern in ("console*.png", "console/*.png") for path in DOCS.glob(pattern)}
+    assert all((DOCS / name).stat().st_size < 150_000 for name in shown if name.startswith("console/"))
 
 
 # -------------------------------------------------------------------------------------------------------------------- history
