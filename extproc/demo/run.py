@@ -6,7 +6,8 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -113,8 +114,8 @@ class Demo:
         self._serves(address)
         traffic = await self._start_traffic(document, ports)
         headers = {"authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.api}", headers=headers, trust_env=False, timeout=5.0) as api:
-            telling = asyncio.create_task(_last_line(traffic))
+        base = f"http://127.0.0.1:{ports.api}"
+        async with httpx.AsyncClient(base_url=base, headers=headers, trust_env=False, timeout=5.0) as api, _telling(traffic) as telling:
             status = await self._watch(api, traffic)
             traffic.close_input()
             clients, ended = await asyncio.wait_for(telling, LAST_ANSWERS), time.time()
@@ -293,6 +294,17 @@ class Demo:
 async def _journal(api: httpx.AsyncClient) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = (await api.get("/v1/journal")).raise_for_status().json()["entries"]
     return entries
+
+
+@asynccontextmanager
+async def _telling(traffic: Child) -> AsyncIterator[asyncio.Task[dict[str, Any]]]:
+    """Traffic's last line, while the block lasts; a demo that is interrupted stops listening before it stops traffic."""
+    task = asyncio.create_task(_last_line(traffic))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _last_line(traffic: Child) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +57,35 @@ def test_a_failing_canary_is_rolled_back_within_the_promise() -> None:
     assert took is not None
     # A machine that pauses makes everybody late.
     assert float(took[1]) <= 5.0 + machine.worst
+
+
+@pytest.mark.timeout(300)
+def test_an_interrupted_demo_ends_quietly() -> None:
+    """Ctrl-C in the midst of a rollout: the code of an interrupt, no traceback, nothing is left running."""
+    command = [sys.executable, "-m", "extproc", "demo", "--fast", "--no-browser"]
+    mark, pipe = uuid.uuid4().hex, subprocess.PIPE
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=subprocess.STDOUT, text=True, env={**os.environ, "DEMO_OF_A_TEST": mark}, preexec_fn=in_front
+    ) as process:
+        assert process.stdout is not None
+        said = list(up_to(process.stdout, "needs"))
+        process.send_signal(signal.SIGINT)
+        text = "".join(said) + process.communicate(timeout=120)[0]
+    assert process.returncode == 130, text
+    assert "Traceback" not in text
+    assert left_running(f"DEMO_OF_A_TEST={mark}") == []
+
+
+def in_front() -> None:
+    """A test run in the background inherits an interrupt that is ignored; whoever presses Ctrl-C is in front of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def up_to(lines: Iterable[str], word: str) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if word in line:
+            return
 
 
 def test_an_unknown_scenario_is_a_problem_with_the_known_ones() -> None:
