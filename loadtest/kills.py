@@ -170,6 +170,9 @@ class Kills:
             )
             wrong += self._count(document, began)
         self.seen.journal = journal
+        # Its first save may come before its API answers, and the second one is of evidence that has gone on.
+        attempt = state.rollouts[ROLLOUT].attempt
+        comparing = asyncio.create_task(self._compare(attempt, document)) if document is not None else None
         status = await self._start()
         answered = time()
         restart = status["rollouts"][ROLLOUT]["restart"]
@@ -180,8 +183,8 @@ class Kills:
         ):
             wrong.append(f"status says {restart}, killed at {killed:.3f}, Evidence as of {life.as_of:.3f}")
         compared = 0
-        if document is not None:
-            compared, differing = await self._compare(state.rollouts[ROLLOUT].attempt, document)
+        if comparing is not None:
+            compared, differing = await comparing
             wrong += differing
         shown = (restart["seconds"], restart["outcomes"]) if restart is not None else (0.0, 0)
         kill = len(self.seen.deaths) + 1
