@@ -26,6 +26,7 @@ from tests.support import flag_specs
 from tests.support.flag_sdks import reading
 from tests.support.flag_service import AUTHORIZED, KEY, Service, flag_service
 from tests.support.flag_specs import UNIT_NAMES
+from tests.support.lateness import lateness
 from tests.unit.test_wire import request
 
 EVERY = 1.0
@@ -184,13 +185,18 @@ def _well(service: Service) -> Iterator[None]:
 def test_a_change_at_the_service_reaches_every_worker(vendor: FlagVendor, service: Service, serving: Serving, tmp_path: Path) -> None:
     """Within `every` and one second; and what the workers say then is what the vendor's own SDK says, reading the same service."""
     took = []
-    for number in (10, 20):
-        wanted = USERS[number - 5 : number]
-        service.documents[vendor] = document(vendor, wanted)
-        took.append(until(lambda wanted=wanted: serving.canary(vendor) == [wanted] * WORKERS, 60.0))  # type: ignore[misc]
+    with lateness() as machine:
+        for number in (10, 20):
+            wanted = USERS[number - 5 : number]
+            service.documents[vendor] = document(vendor, wanted)
+            took.append(until(lambda wanted=wanted: serving.canary(vendor) == [wanted] * WORKERS, 60.0))  # type: ignore[misc]
+        begun = time.monotonic()
+        serving.canary(vendor)
+        # To look takes its time, and one look may just miss it.
+        looks = 2 * (time.monotonic() - begun)
     print(f"\n{vendor.value}: {', '.join(f'{one:.2f} s' for one in took)}")
     # The machine may be late by itself, but not each time.
-    assert min(took) < EVERY + 1.0, took
+    assert min(took) < EVERY + 1.0 + looks + machine.total, took
     with reading(vendor, service, tmp_path) as ask:
         said = tuple(user for user in USERS if ask(FLAG, {UNIT_NAMES[vendor]: user}).on)
     assert serving.canary(vendor) == [said] * WORKERS
