@@ -235,8 +235,8 @@ def test_dead_workers(served: Standing) -> None:
             os.kill(pid, signal.SIGKILL)
         with traffic(served.ports.listener):
             until(lambda: _healthy(served) == 0)
-            found = wrong(replace(asked(served), sample=1.0))
-    assert {"socket.stale", "envoy.endpoint", "envoy.fail-open", "watch.no-router"} <= set(found)
+            dead = {"socket.stale", "envoy.endpoint", "envoy.fail-open", "watch.no-router"}
+            found = in_time(lambda: wrong(replace(asked(served), sample=1.0)), lambda seen: dead <= set(seen))
     assert "start the process again" in found["socket.stale"].do
     assert "the supervisor stopped" in found["watch.no-router"].do
     well_again(served)
