@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,8 +120,9 @@ def _words(pid: int) -> list[bytes]:
 def _descendants(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *_descendants(child)]
+        with suppress(OSError):  # the thread, or the process, has just ended
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *_descendants(child)]
     return found
 
 
@@ -133,8 +134,9 @@ def _healthy(served: Standing) -> int:
 
 
 def well_again(served: Standing) -> None:
-    """Every worker answers, and Envoy knows it."""
-    until(lambda: not wrong(asked(served)))
+    """Every worker answers, and Envoy knows it. The doctor's own questions are decisions that no access log tells of: others are asked."""
+    with traffic(served.ports.listener):
+        until(lambda: not wrong(asked(served)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------- well
