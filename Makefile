@@ -43,7 +43,7 @@ schemas: .venv/schemas/.done ## published schemas of custom resources and of pro
 demo: setup ## a whole rollout on the real Envoy with simulated models, live in the terminal (ARGS="--scenario errors --fast")
 	$(BIN)/extproc demo $(ARGS)
 
-test: setup tools schemas ## all tests, on the real parts (about 45 minutes)
+test: setup tools schemas ## all tests, on the real parts (about 50 minutes)
 	$(BIN)/python -m pytest
 
 bench: setup tools ## decisions/s, microseconds per decision, latency added through Envoy; tables and JSON (about 15 minutes)

@@ -1,5 +1,5 @@
 """Scenarios in which users alone tell that the canary is worse: `extproc demo` as people run it, on the real Envoy. Others of this kind
-(short-sessions, refusals, good-answers) are a section of `make proof`."""
+(thumbs-down, short-sessions, refusals, good-answers) are a section of `make proof`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ from tests.integration.test_demo_faults import told
 
 
 @pytest.mark.timeout(620)
-@pytest.mark.parametrize(
-    ("scenario", "reason"),
-    [
-        ("thumbs-down", "is rolled back: thumbs: canary 0."),
-        ("retries", "is rolled back: retries: canary "),
-    ],
-)
-def test_what_users_do_rolls_a_worse_canary_back(scenario: str, reason: str) -> None:
+def test_what_users_do_rolls_a_worse_canary_back() -> None:
     """No error, no wait, no cost: the reason is what people did, and the books agree."""
-    assert reason in told(scenario)
+    assert "is rolled back: retries: canary " in told("retries")
