@@ -22,6 +22,7 @@ from extproc.store import Led, is_shared, open_shared
 from extproc.store.exposures import Listing, Part, Told, Union, Wanted
 from extproc.store.exposures.elsewhere import begins_late, leaders, not_here, not_known, others
 from extproc.store.exposures.holes import missed
+from extproc.transport import is_loopback
 
 FromOption = Annotated[
     list[str] | None,
@@ -32,7 +33,6 @@ FromOption = Annotated[
         "URL of its API. Any number. Controllers that led and whose API is on a network are asked unasked.",
     ),
 ]
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _SQLITE: Final = b"SQLite format 3\x00"
 _SUFFIX: Final = "*.exposures"
 
@@ -153,7 +153,7 @@ class _Gathered:
 def _is_private(address: str) -> bool:
     """True where what is shown there is not read on the way. The address is the store's word, and not that of whoever asks."""
     parts = urlsplit(address)
-    return parts.scheme == "https" or parts.hostname in LOOPBACK
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
 def _paths(path: Path) -> list[Path]:

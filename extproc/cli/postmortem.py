@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,13 +19,10 @@ from extproc.cli.write import write_file
 from extproc.errors import Problem, SettingsError, StoreError
 
 if TYPE_CHECKING:
-    from extproc.domain import JournalEntry, Rollout, RolloutState, Spec
+    from extproc.domain import Rollout, RolloutState, Spec
     from extproc.plan.playbook.postmortem import Incident
     from extproc.store import Store
     from extproc.store.exposures import Wanted
-
-PAGE: Final = 1_000
-"""Lines of the Journal that are read at once."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,10 +66,11 @@ def _incident(opened: Store, name: str, attempt: int | None, read: Callable[[Wan
     from extproc.plan.playbook.attempts import ending, of_attempt, visit_before
     from extproc.plan.playbook.impact import Impact, prices_of
     from extproc.plan.playbook.postmortem import Incident
+    from extproc.store import whole_journal
     from extproc.store.exposures import Wanted
 
     spec, rollout, state = _stands(opened, opened.url, name)
-    lines = _journal(opened, name)
+    lines = list(whole_journal(opened, name))[::-1]
     which, entries = of_attempt(lines, attempt)
     if not any(entry.action.value == "start" for entry in lines) or not entries:
         message = f"has no attempt {attempt}" if attempt is not None else "has not begun"
@@ -101,14 +99,3 @@ def _stands(opened: Store, store: str, name: str) -> tuple[Spec, Rollout, Rollou
     if name not in spec.rollouts or name not in state.rollouts:
         raise SettingsError(Problem("settings.no-rollout", name, "is not in the Spec in force", f"one of {', '.join(spec.rollouts)}"))
     return spec, spec.rollouts[name], state.rollouts[name]
-
-
-def _journal(opened: Store, name: str) -> list[JournalEntry]:
-    """All lines of a rollout, oldest first."""
-    found = opened.journal(name, PAGE)
-    while found and len(found) % PAGE == 0:
-        more = opened.journal(name, PAGE, found[-1].sequence)
-        if not more:
-            break
-        found += more
-    return found[::-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +15,8 @@ from extproc.store.terms import Term
 
 NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
-
+JOURNAL_PAGE: Final = 1_000
+"""Lines of the Journal that are read at once."""
 FAILURE_KINDS: Final = ("full", "read_only", "busy", "damaged", "other")
 
 
@@ -148,6 +149,14 @@ def open_shared(url: str, writer: bool = False) -> SharedStore:
     from extproc.store.etcd import EtcdStore
 
     return EtcdStore(url, writer)
+
+
+def whole_journal(store: Store, rollout: str) -> Iterator[JournalEntry]:
+    """All lines of a rollout, newest first, a page at a time; raises StoreError."""
+    before = None
+    while page := store.journal(rollout, JOURNAL_PAGE, before):
+        yield from page
+        before = page[-1].sequence
 
 
 def is_shared(url: str) -> bool:

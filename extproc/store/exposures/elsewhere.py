@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
-from typing import Final
 
 from extproc.domain import Action
-from extproc.store.base import SharedStore
+from extproc.store.base import SharedStore, whole_journal
 from extproc.store.exposures.gaps import instant
 from extproc.store.exposures.wanted import Wanted
 from extproc.store.terms import Led, who_led
-
-PAGE: Final = 1_000
-"""Lines of the Journal that are read at once."""
 
 
 def leaders(store: SharedStore, wanted: Wanted) -> tuple[Led, ...]:
@@ -25,12 +21,10 @@ def leaders(store: SharedStore, wanted: Wanted) -> tuple[Led, ...]:
 
 def _begun(store: SharedStore, wanted: Wanted) -> float:
     """When the attempt, or the first one, was started; 0 where the Journal does not say."""
-    found, before = 0.0, None
-    while page := store.journal(wanted.rollout, PAGE, before):
-        for entry in page:
-            if wanted.attempt == entry.numbers.get("attempt") if wanted.attempt is not None else entry.action is Action.START:
-                found = entry.at
-        before = page[-1].sequence
+    found = 0.0
+    for entry in whole_journal(store, wanted.rollout):
+        if wanted.attempt == entry.numbers.get("attempt") if wanted.attempt is not None else entry.action is Action.START:
+            found = entry.at
     return found
 
 
