@@ -106,6 +106,10 @@ def _retried(outcome: Outcome, _: Prices | None) -> float:
     return 1.0 if outcome.retry else 0.0
 
 
+def _regenerated(outcome: Outcome, _: Prices | None) -> float:
+    return 1.0 if outcome.regenerate else 0.0
+
+
 def _abandoned(outcome: Outcome, _: Prices | None) -> float | None:
     """Of answers that had begun: whoever left before that may not have seen any of it."""
     return None if outcome.ttft is None else _client_aborted(outcome, None)
@@ -250,6 +254,8 @@ TRIPWIRES = Measure(
 )
 
 RETRIES: Final = _event("retries", "requests that ask again what the same user has just asked", _retried)
+REGENERATES: Final = _event("regenerates", "requests that ask again what the same user has just been answered well", _regenerated)
+"""Those of RETRIES that no fault explains."""
 SESSION_CAP: Final = 20
 """Requests of a session that count: one that never ends, such as a program's, must not weigh more than all others together."""
 SESSION_LENGTH = Measure(
@@ -273,6 +279,7 @@ _ALL: Final = (
     _event("client_aborts", "requests that the client gave up", _client_aborted),
     _event("abandons", "answers that had begun, and that the client gave up before their end", _abandoned),
     RETRIES,
+    REGENERATES,
     SESSION_LENGTH,
     *_seconds("ttft", _ttft, AtDeadline.TOLD, "the time to the first token"),
     *_seconds("latency", _latency, AtDeadline.DEADLINE, "the time to the end of the answer"),

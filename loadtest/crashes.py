@@ -25,6 +25,7 @@ ANSWERS: Final = (
     "refusals",
     "thumbs-down",
     "retries",
+    "regenerates",
     "short-sessions",
 )
 

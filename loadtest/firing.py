@@ -135,6 +135,7 @@ BY_PEOPLE: Final[Mapping[str, str]] = {
     "judge": "worse-answers",
     "tripwires": "refusals",
     "retries": "retries",
+    "regenerates": "regenerates",
     "session_length": "short-sessions",
     "thumbs": "thumbs-down",
 }

@@ -6,6 +6,7 @@ Unix seconds by the clock of Envoy's access log.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
@@ -18,12 +19,28 @@ PROMPTS_KEPT: Final = 200_000
 """Prompts of units that are remembered, twice: the newer ones, and those before."""
 SESSIONS_KEPT: Final = 100_000
 """Sessions that are counted at once; those that begin beyond that are not looked at. As many ratings wait for their age."""
-_Asked = dict[tuple[str, str], tuple[float, float]]
-"""(unit, prompt) -> when it was asked last, and before that."""
+_NEVER: Final = math.inf
+
+
+@dataclass(slots=True)
+class _Prompt:
+    """One prompt of one unit."""
+
+    last: float
+    """When it was asked last."""
+    answered: float
+    """When that had been answered well; NEVER where it was not, or is open."""
+    earlier: float
+    """When it was asked before that; 0 (in 1970): never."""
+    earlier_answered: float
+
+
+_Asked = dict[tuple[str, str], _Prompt]
+"""(unit, prompt) -> what is known of it."""
 
 
 class Repeats:
-    """Which requests ask again what their unit has asked shortly before."""
+    """Which requests ask again what their unit has asked shortly before, and which of those after a good answer."""
 
     def __init__(self, within: float, most: int = PROMPTS_KEPT) -> None:
         """`within`: seconds from the start of a request to that of its repetition."""
@@ -39,17 +56,26 @@ class Repeats:
         """The same outcomes, those marked that ask again. Several entries of one request say the same."""
         if not any(outcome.prompt for outcome in outcomes):
             return outcomes
-        return [replace(one, retry=True) if one.prompt and not one.retry and self._again(one) else one for one in outcomes]
+        return [self._marked(one) if one.prompt else one for one in outcomes]
 
-    def _again(self, outcome: Outcome) -> bool:
+    def _marked(self, outcome: Outcome) -> Outcome:
         start, key = outcome.start, (outcome.unit, outcome.prompt)
         self._turn(start)
-        last, earlier = self._asked.get(key) or self._before.get(key) or (0.0, 0.0)
-        if start > last:
-            self._asked[key] = start, last
-            return start - last <= self.within
-        # An entry of a request that is known, or of one that began before it and is heard of later.
-        return 0.0 < start - earlier <= self.within if start == last else False
+        known = self._asked.get(key) or self._before.get(key)
+        if known is None:
+            known = self._asked[key] = _Prompt(start, _NEVER, 0.0, _NEVER)
+        elif start > known.last:
+            known = self._asked[key] = _Prompt(start, _NEVER, known.last, known.answered)
+        elif start < known.last:
+            # Of a request that began before the one that is known, and is heard of later: that one's answer may be what it tells of.
+            if start == known.earlier:
+                known.earlier_answered = _answered(outcome)
+            return outcome
+        known.answered = _answered(outcome)
+        # A library that says it tries again has had no answer that it could use.
+        if outcome.retry or start - known.earlier > self.within:
+            return outcome
+        return replace(outcome, retry=True, regenerate=known.earlier_answered <= start)
 
     def _turn(self, start: float) -> None:
         """What is older than `within` goes, and the older half where there is no room."""
@@ -57,6 +83,12 @@ class Repeats:
         if start - self._begun > self.within or full:
             self.forgotten += len(self._before) if full and start - self._begun <= self.within else 0
             self._before, self._asked, self._begun = self._asked, {}, max(start, self._begun)
+
+
+def _answered(outcome: Outcome) -> float:
+    """When it had been answered well; NEVER."""
+    well = outcome.final and not (outcome.failed or outcome.throttled or outcome.client_aborted)
+    return outcome.start + outcome.duration if well else _NEVER
 
 
 @dataclass(slots=True)

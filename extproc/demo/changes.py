@@ -56,6 +56,11 @@ def retries(document: dict[str, Any]) -> None:
     compared(document, "retries")
 
 
+def regenerates(document: dict[str, Any]) -> None:
+    """Asking again what was answered well is compared, and asking again as such is not."""
+    compared(document, "regenerates")
+
+
 def sessions(document: dict[str, Any]) -> None:
     """How long sessions are is compared; a demo's are short."""
     document["sessions"] = {"header": "x-session-id", "lasts": "8s"}

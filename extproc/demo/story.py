@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from extproc.demo.readers import Reacts
 from extproc.domain import Status
+
+BREAKING_PHASE: Final = "25%"
+"""The phase at which scenarios break something unless told otherwise: large enough to matter, small enough to have a control."""
 
 
 class Act(StrEnum):

@@ -78,6 +78,8 @@ class Outcome:
     """Hash of the session's id, 16 hex digits; empty where nobody looks, or it has none."""
     retry: bool = False
     """It asks again: the client's library says so, or its unit has asked the same shortly before."""
+    regenerate: bool = False
+    """It asks again what its unit has been answered, and answered well: somebody wants another answer."""
 
 
 @dataclass(frozen=True, slots=True)

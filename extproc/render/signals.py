@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from extproc import contract
 from extproc.domain import SourceKind, Spec, compares
-from extproc.measures import RETRIES, SESSION_LENGTH
+from extproc.measures import REGENERATES, RETRIES, SESSION_LENGTH
 from extproc.render.lua import lua_filter, lua_string
 from extproc.render.yamltext import Block, typed
 
@@ -65,7 +65,7 @@ def signals_filters(spec: Spec) -> list[Any]:
             "# For the access log: the session, and whether the client's library tries again.",
             {"name": "envoy.filters.http.header_to_metadata", "typed_config": config},
         ]
-    if compares(spec, RETRIES.name):
+    if _asks_again(spec):
         namespace, field = lua_string(contract.SIGNALS_NAMESPACE), lua_string(contract.SIGNAL_PROMPT)
         script = _PROMPT.format(window=WINDOW, namespace=namespace, field=field)
         filters += ["# For the access log: what is asked, as a hash of the body, so that asking again is seen.", lua_filter(PROMPT, script)]
@@ -74,12 +74,16 @@ def signals_filters(spec: Spec) -> list[Any]:
 
 def _rules(spec: Spec) -> list[Block]:
     rules: list[Block] = []
-    if compares(spec, RETRIES.name):
+    if _asks_again(spec):
         rules.append({"header": RETRY_COUNT, "on_header_present": _into(contract.SIGNAL_RETRY)})
     if spec.sessions is not None and compares(spec, SESSION_LENGTH.name):
         where = "cookie" if spec.sessions.source.kind is SourceKind.COOKIE else "header"
         rules.append({where: spec.sessions.source.name, "on_header_present": _into(contract.SIGNAL_SESSION)})
     return rules
+
+
+def _asks_again(spec: Spec) -> bool:
+    return compares(spec, RETRIES.name) or compares(spec, REGENERATES.name)
 
 
 def _into(field: str) -> Block:

@@ -1,5 +1,5 @@
 """Scenarios in which users alone tell that the canary is worse: `extproc demo` as people run it, on the real Envoy. Others of this kind
-(thumbs-down, short-sessions, refusals, good-answers) are a section of `make proof`."""
+(regenerates, thumbs-down, short-sessions, refusals, good-answers) are a section of `make proof`."""
 
 from __future__ import annotations
 

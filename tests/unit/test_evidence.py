@@ -502,6 +502,7 @@ HARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "client_aborts": ({"client_aborted": True}, {}),
     "abandons": ({"client_aborted": True}, {}),
     "retries": ({"retry": True}, {}),
+    "regenerates": ({"regenerate": True}, {}),
     "ttft_mean": ({"ttft": 0.3}, {"ttft": 0.1}),
     "ttft_p50": ({"ttft": 0.3}, {"ttft": 0.1}),
     "ttft_p95": ({"ttft": 0.3}, {"ttft": 0.1}),

@@ -29,6 +29,8 @@ def read(name: str, prices: Prices | None = PRICES, **changes: Any) -> float | N
         ("abandons", {"client_aborted": True}, 1.0),
         ("abandons", {"client_aborted": True, "ttft": None}, None),
         ("retries", {"retry": True}, 1.0),
+        ("regenerates", {"retry": True}, 0.0),
+        ("regenerates", {"retry": True, "regenerate": True}, 1.0),
         ("latency_mean", {"duration": 2.5}, 2.5),
         ("latency_p99", {"duration": 2.5, "client_aborted": True}, 2.5),
         ("latency_mean", {"failed": True}, None),
@@ -85,6 +87,6 @@ def test_the_names_that_the_issue_asks_for_are_there() -> None:
     """Errors, throttled and client aborts apart, both latencies as mean and quantiles, four kinds of tokens, cost, speed, the judge."""
     latencies = {f"{base}_{what}" for base in ("ttft", "latency") for what in ("mean", "p50", "p95", "p99")}
     tokens = {f"{kind}_tokens" for kind in ("input", "cached", "output", "reasoning")}
-    users = {"client_aborts", "abandons", "retries", "session_length", "thumbs"}
+    users = {"client_aborts", "abandons", "retries", "regenerates", "session_length", "thumbs"}
     sampled = {"judge", "tripwires"}
     assert set(MEASURES) == {"errors", "throttled", "cost", "output_rate"} | users | sampled | latencies | tokens

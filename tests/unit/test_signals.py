@@ -50,6 +50,39 @@ def test_each_entry_of_a_request_says_the_same() -> None:
     assert retries(Repeats(60.0), *entries) == [False, True, False, True]
 
 
+def regenerates(repeats: Repeats, *outcomes: Outcome) -> list[bool]:
+    return [one.regenerate for given in outcomes for one in repeats.mark([given])]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "wants_another"),
+    [
+        ({}, {}, True),
+        ({"failed": True, "status": 500}, {}, False),
+        ({"throttled": True, "status": 429}, {}, False),
+        ({"client_aborted": True}, {}, False),
+        ({"duration": 31.0}, {}, False),  # still open when it is asked again
+        ({"duration": 30.0}, {}, True),
+        ({"final": False}, {}, False),
+        ({}, {"retry": True}, False),  # a library that tries again
+        ({}, {"prompt": "5-2"}, False),
+        ({}, {"unit": "other"}, False),
+    ],
+)
+def test_asking_again_after_a_good_answer_is_a_regenerate(first: dict[str, Any], then: dict[str, Any], wants_another: bool) -> None:
+    """Where a fault or a library explains that somebody asks again, it says nothing of the answer."""
+    assert regenerates(Repeats(60.0), asked(100.0, **first), asked(130.0, **then)) == [False, wants_another]
+
+
+def test_each_time_is_compared_with_the_one_before() -> None:
+    """Of several; and the answer before counts though it is told of late, the same in every entry."""
+    good, failed, after, late = asked(100.0), asked(110.0, failed=True), asked(120.0), asked(190.0)
+    assert regenerates(Repeats(60.0), good, failed, after, late) == [False, True, False, False]
+    open_, again = asked(100.0, final=False, duration=1.0), asked(105.0, final=False)
+    entries = open_, again, replace(open_, final=True, duration=2.0), replace(again, final=True)
+    assert regenerates(Repeats(60.0), *entries) == [False, False, False, True]
+
+
 def test_who_says_nothing_is_left_alone_and_the_library_is_believed() -> None:
     """Without a hash no outcome is made anew; a retry that a client's library tells of is one without a memory."""
     plain = [outcome(1), outcome(2)]
@@ -213,6 +246,8 @@ def test_envoy_looks_only_at_what_is_compared() -> None:
     assert filters(by_cookie)[RULES]["request_rules"] == [{"cookie": "sid", "on_header_present": into}]
     assert HASH not in filters(by_header)
     asking = filters(written({"retries": {}}), Profile.CORE)
+    another = filters(written({"regenerates": {}}), Profile.CORE)
+    assert (another[RULES], another[HASH]) == (asking[RULES], asking[HASH])
     assert asking[RULES]["request_rules"][0]["header"] == "x-stainless-retry-count"
     assert "bodyChunks" in asking[HASH]["default_source_code"]["inline_string"]
     assert RULES not in filters(written({"errors": {}}, sessions={"header": "x-session"}))

@@ -242,7 +242,9 @@ def test_blind_no_gate() -> None:
         "stopped [blind.no-gate]\n"
         "    name those that matter in gates: a block of gates is all that is compared"
     )
-    assert "phases 5%, 25%, 50%: no gate for throttled, client_aborts, abandons, retries, session_length, input_tokens, " in rest
+    assert (
+        "phases 5%, 25%, 50%: no gate for throttled, client_aborts, abandons, retries, regenerates, session_length, input_tokens, " in rest
+    )
 
 
 def test_blind_judge_prices() -> None:

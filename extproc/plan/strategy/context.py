@@ -34,7 +34,7 @@ NOTICED: Final[Mapping[ApplicationType, tuple[str, tuple[str, ...]]]] = {
     ),
     ApplicationType.CONTENT_GENERATION: (
         "answers are long: what they cost and how good they are decides",
-        ("judge", "output_tokens", "cost", "tripwires"),
+        ("judge", "regenerates", "output_tokens", "cost", "tripwires"),
     ),
     ApplicationType.CODE_ASSISTANT: (
         "code that is cut off or does not parse is worth nothing, however fast",

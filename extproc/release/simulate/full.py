@@ -236,6 +236,7 @@ class _Release:
             output_tokens=said.written if answered else None,
             reasoning_tokens=said.reasoned if answered else None,
             retry=said.retried,
+            regenerate=said.retried,
         )
 
     def _ask_peers(self, made: Run) -> None:

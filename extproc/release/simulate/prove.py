@@ -25,6 +25,7 @@ BAD: Final[Mapping[str, Side]] = MappingProxyType(
         "client_aborts": Side(aborts=0.5),
         "abandons": Side(aborts=0.5),
         "retries": Side(retries=0.5),
+        "regenerates": Side(retries=0.5),
         **{name: _SLOW for name, measure in MEASURES.items() if measure.unit == "seconds"},
         "output_rate": Side(latency=WELL.latency * 3, tokens=1.0),
         "cost": Side(tokens=4.0, reads=4.0),
