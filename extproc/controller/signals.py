@@ -23,20 +23,18 @@ _NEVER: Final = math.inf
 
 
 @dataclass(slots=True)
-class _Prompt:
-    """One prompt of one unit."""
+class _Ask:
+    """A unit asks a prompt."""
 
-    last: float
-    """When it was asked last."""
-    answered: float
-    """When that had been answered well; NEVER where it was not, or is open."""
-    earlier: float
-    """When it was asked before that; 0 (in 1970): never."""
-    earlier_answered: float
+    start: float
+    before: _Ask | None
+    """The one before this one, which knows of none before itself."""
+    answered: float = _NEVER
+    """When it had been answered well; NEVER where it was not, or is open."""
 
 
-_Asked = dict[tuple[str, str], _Prompt]
-"""(unit, prompt) -> what is known of it."""
+_Asked = dict[tuple[str, str], _Ask]
+"""(unit, prompt) -> when that was asked last."""
 
 
 class Repeats:
@@ -61,21 +59,20 @@ class Repeats:
     def _marked(self, outcome: Outcome) -> Outcome:
         start, key = outcome.start, (outcome.unit, outcome.prompt)
         self._turn(start)
-        known = self._asked.get(key) or self._before.get(key)
-        if known is None:
-            known = self._asked[key] = _Prompt(start, _NEVER, 0.0, _NEVER)
-        elif start > known.last:
-            known = self._asked[key] = _Prompt(start, _NEVER, known.last, known.answered)
-        elif start < known.last:
-            # Of a request that began before the one that is known, and is heard of later: that one's answer may be what it tells of.
-            if start == known.earlier:
-                known.earlier_answered = _answered(outcome)
+        last = self._asked.get(key) or self._before.get(key)
+        if last is None or start > last.start:
+            if last is not None:
+                last.before = None
+            last = self._asked[key] = _Ask(start, last)
+        # An entry may be of the request before, which is heard of later.
+        ask = last if last.before is None or start == last.start else last.before
+        if start != ask.start:
             return outcome
-        known.answered = _answered(outcome)
+        ask.answered = _answered(outcome)
         # A library that says it tries again has had no answer that it could use.
-        if outcome.retry or start - known.earlier > self.within:
+        if outcome.retry or ask.before is None or start - ask.before.start > self.within:
             return outcome
-        return replace(outcome, retry=True, regenerate=known.earlier_answered <= start)
+        return replace(outcome, retry=True, regenerate=ask.before.answered <= start)
 
     def _turn(self, start: float) -> None:
         """What is older than `within` goes, and the older half where there is no room."""

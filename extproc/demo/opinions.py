@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from extproc.demo.changes import judged, regenerates, retries, ruled, sessions, shadowed, thumbs
 from extproc.demo.readers import Reacts
@@ -15,7 +15,6 @@ from extproc.domain import Status
 GOOD_ANSWERS: Final[Mapping[str, float | str]] = MappingProxyType({"quality": 0.85})
 JUDGED_RATE: Final = 200.0
 """Requests per second where answers are judged: of half of them a fifth, which a simulated judge on two cores can read."""
-
 SESSION_RATE: Final = 40.0
 """Sessions that begin in a second, where people stay: each makes about five requests."""
 GLIB: Final = Turn(
@@ -26,6 +25,24 @@ GLIB: Final = Turn(
     knobs={"quality": 0.45},
     breaks=True,
 )
+
+
+def _glib(name: str, people: str, change: Callable[[dict[str, Any]], None], reacts: Reacts, says: tuple[str, ...], **more: Any) -> Scenario:
+    """What `people` do tells that answers are worse, and nothing else does."""
+    return Scenario(
+        name=name,
+        sentence=f"the canary answers worse, in time and without an error; {people}, and it is rolled back for that",
+        script=(GLIB,),
+        ends=Status.ROLLED_BACK,
+        fault=Fault.WORSE,
+        promise=90.0,
+        change=change,
+        knobs=GOOD_ANSWERS,
+        reacts=reacts,
+        says=says,
+        **more,
+    )
+
 
 ABOUT_ANSWERS: Final = (
     Scenario(
@@ -128,56 +145,16 @@ ABOUT_ANSWERS: Final = (
         says=("tripwires: canary ",),
         dwell={BREAKING_PHASE: 60.0},
     ),
-    Scenario(
-        name="thumbs-down",
-        sentence="the canary answers worse, in time and without an error; one in five people say so, and it is rolled back for that",
-        script=(GLIB,),
-        ends=Status.ROLLED_BACK,
-        fault=Fault.WORSE,
-        promise=90.0,
-        change=thumbs,
-        knobs=GOOD_ANSWERS,
-        reacts=Reacts.SAYS,
-        says=("thumbs: canary 0.",),
-        dwell={BREAKING_PHASE: 120.0},
-    ),
-    Scenario(
-        name="retries",
-        sentence="the canary answers worse, in time and without an error; people ask it again, and it is rolled back for that",
-        script=(GLIB,),
-        ends=Status.ROLLED_BACK,
-        fault=Fault.WORSE,
-        promise=90.0,
-        change=retries,
-        knobs=GOOD_ANSWERS,
-        reacts=Reacts.AGAIN,
-        says=("retries: canary ",),
-    ),
-    Scenario(
-        name="regenerates",
-        sentence="the canary answers worse, in time and without an error; people want its answers anew, and it is rolled back for that",
-        script=(GLIB,),
-        ends=Status.ROLLED_BACK,
-        fault=Fault.WORSE,
-        promise=90.0,
-        change=regenerates,
-        knobs=GOOD_ANSWERS,
-        reacts=Reacts.AGAIN,
-        says=("regenerates: canary ",),
-    ),
-    Scenario(
-        name="short-sessions",
-        sentence="the canary answers worse, in time and without an error; people leave sooner, and it is rolled back for that",
-        script=(GLIB,),
-        ends=Status.ROLLED_BACK,
-        fault=Fault.WORSE,
-        promise=90.0,
-        change=sessions,
-        knobs=GOOD_ANSWERS,
+    _glib("thumbs-down", "one in five people say so", thumbs, Reacts.SAYS, ("thumbs: canary 0.",), dwell={BREAKING_PHASE: 120.0}),
+    _glib("retries", "people ask it again", retries, Reacts.AGAIN, ("retries: canary ",)),
+    _glib("regenerates", "people want its answers anew", regenerates, Reacts.AGAIN, ("regenerates: canary ",)),
+    _glib(
+        "short-sessions",
+        "people leave sooner",
+        sessions,
+        Reacts.STAYS,
+        ("session_length: canary ", " requests (of "),
         rate=SESSION_RATE,
-        reacts=Reacts.STAYS,
-        says=("session_length: canary ", " requests (of "),
         dwell={BREAKING_PHASE: 120.0},
     ),
 )
-"""In the order in which they are listed."""

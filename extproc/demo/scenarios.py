@@ -6,20 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from extproc.demo.changes import (
-    GERMANY,
-    germany,
-    one_in_ten,
-    same_prices,
-    watch_p95,
-)
+from extproc.demo.changes import GERMANY, germany, one_in_ten, same_prices, watch_p95
 from extproc.demo.opinions import ABOUT_ANSWERS
 from extproc.demo.processes import DemoError
 from extproc.demo.story import BREAKING_PHASE, Act, Fault, Scenario, Turn, Withdrawal
 from extproc.domain import Status
 from extproc.errors import Problem
 
-_FAULTS: Final = (
+_ABOUT_REQUESTS: Final = (
     Scenario(
         name="healthy",
         sentence="the canary is as good as stable, and ends as the default",
@@ -217,7 +211,7 @@ _FAULTS: Final = (
         says=("max dwell is over", "more distinct canary units", "evidence that errors stays within"),
     ),
 )
-_ALL: Final = (*_FAULTS, *ABOUT_ANSWERS)
+_ALL: Final = (*_ABOUT_REQUESTS, *ABOUT_ANSWERS)
 SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType({scenario.name: scenario for scenario in _ALL})
 """All scenarios by name."""
 
