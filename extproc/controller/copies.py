@@ -18,7 +18,7 @@ from extproc.judge.pipeline import Pipeline
 from extproc.judge.sampling import Chances, Copy, Gathered, Sampler
 from extproc.transport import PRIVATE, Security, beyond, parse_address, problems
 from extproc.transport.grpcio import Listener
-from extproc.wire import Headers, read_copied, read_copy
+from extproc.wire import read_copy
 
 MOST_OPEN: Final = 512
 """Streams; the rendered Envoy opens half as many at the most."""
@@ -62,13 +62,13 @@ class CopyServer:
 
     async def _take(self, _: Any, context: Any) -> None:
         """One copy. Envoy resets the stream a while after its request has ended: what is there by then is all there is."""
-        copy = Copy(self._longest, time.time(), read_copied(context.invocation_metadata() or ()))
-        chosen, over = False, False
+        copy, chosen, over = Copy(self._longest, time.time()), False, False
         try:
             while (message := await context.read()) is not EOF:
                 told = read_copy(message)
+                first = copy.assigned is None
                 copy.take(told)
-                if copy.assigned is not None and isinstance(told, Headers) and not told.answer:
+                if first and copy.assigned is not None:
                     share = self._chances.arrive(time.time())
                     chosen = self._pipeline.chooser(copy.assigned.rollout).chosen(copy.request, share)
                 if not over and copy.ended:

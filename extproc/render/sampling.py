@@ -7,7 +7,7 @@ Envoy sends copies and waits for nothing (seen on 1.40, and on 1.36.4).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from extproc import contract
@@ -59,17 +59,16 @@ def _copied(conditions: Sequence[Block], coin: Block) -> Block:
     """Requests of which all of this is so are copied, where the coin says so."""
     action = {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.composite.v3.ExecuteFilterAction",
-        "typed_config": {"name": SAMPLE, "typed_config": copying({contract.COPY_ASSIGNMENT: f"%DYNAMIC_METADATA({_NAMESPACE})%"})},
+        "typed_config": {"name": SAMPLE, "typed_config": copying([_NAMESPACE])},
         **coin,
     }
     predicate = {"and_matcher": {"predicate": list(conditions)}}
     return {"predicate": predicate, "on_match": {"action": {"name": SAMPLE, "typed_config": action}}}
 
 
-def copying(told: Mapping[str, str]) -> Block:
-    """Looks on: bodies piece by piece, and of the headers those that say how to read them. No credential is copied. `told`: what it is a
-    copy of, in the metadata of its gRPC stream. So that is told once; forwarded namespaces would be in each message, and a copied request
-    meets the filter on its way: that cost it a sixth more (docs/proof/sampling.md)."""
+def copying(namespaces: Sequence[str]) -> Block:
+    """Looks on: bodies piece by piece, and of the headers those that say how to read them. No credential is copied. `namespaces`: metadata
+    that says what it is a copy of."""
     modes = {
         "request_header_mode": "SEND",
         "response_header_mode": "SEND",
@@ -81,16 +80,14 @@ def copying(told: Mapping[str, str]) -> Block:
     names = (":path", ":status", "content-type", "content-encoding", contract.REQUEST_ID_HEADER)
     return typed(
         "filters.http.ext_proc.v3.ExternalProcessor",
-        grpc_service={
-            "envoy_grpc": {"cluster_name": contract.SAMPLER_CLUSTER, "skip_envoy_headers": True},
-            "initial_metadata": [{"key": key, "value": value} for key, value in told.items()],
-        },
+        grpc_service={"envoy_grpc": {"cluster_name": contract.SAMPLER_CLUSTER, "skip_envoy_headers": True}},
         stat_prefix="sample",
         observability_mode=True,
         deferred_close_timeout=LINGER,
         failure_mode_allow=True,
         processing_mode=modes,
         forward_rules={"allowed_headers": {"patterns": [{"exact": name} for name in names]}},
+        metadata_options={"forwarding_namespaces": {"untyped": list(namespaces)}},
     )
 
 

@@ -105,7 +105,7 @@ def _filters(spec: Spec, rollout: Rollout, settings: EnvoySettings) -> Iterator[
     else:
         yield token_usage()
     if samples(spec) and rollout.judging is not None:
-        yield {"name": "extproc.copy", "typed_config": copying({contract.COPY_SHADOW: rollout.name})}
+        yield {"name": "extproc.copy", "typed_config": copying([contract.SHADOW_NAMESPACE])}
     if spec.models[rollout.canary].send_model is not None:
         yield send_model_filter(settings.profile)
     yield router_filter()

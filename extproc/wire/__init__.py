@@ -6,7 +6,7 @@ not clear the route cache, so every reply that names a model sets a header.
 """
 
 from extproc.wire.assigned import Assigned
-from extproc.wire.copies import Headers, Piece, Told, read_copied, read_copy
+from extproc.wire.copies import AnswerBegins, Piece, RequestBegins, Told, read_copy
 from extproc.wire.effects import set_headers
 from extproc.wire.outcomes import read_outcomes
 from extproc.wire.relayed import Relayed, Taken, read_relayed, read_taken, write_relayed, write_taken
@@ -26,10 +26,11 @@ __all__ = [
     "AFFINITY_PREFIX",
     "HASH_DIGITS",
     "KEEP_ROUTE",
+    "AnswerBegins",
     "Assigned",
-    "Headers",
     "Piece",
     "Relayed",
+    "RequestBegins",
     "Taken",
     "Told",
     "encode_cookie",
@@ -37,7 +38,6 @@ __all__ = [
     "encode_reply",
     "encode_token",
     "matching_empty_reply",
-    "read_copied",
     "read_copy",
     "read_outcomes",
     "read_relayed",

@@ -1,32 +1,41 @@
 """Copies of requests and answers, as Envoy's observability mode tells of them: headers, then bodies piece by piece.
 
-Of whom it is a copy stands once, in the metadata of the copy's gRPC stream.
+Each message carries the assignment as well (seen on 1.40); that of the first one is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-
-from google.protobuf.json_format import Parse, ParseError
-from google.protobuf.struct_pb2 import Struct
+from typing import Final
 
 from extproc import contract
 from extproc.domain import Arm, Reason
 from extproc.pb.ext_proc_pb2 import HttpHeaders, ProcessingRequest
 from extproc.wire.assigned import Assigned, read_assigned
 
+_NAMESPACE: Final = contract.assignment_namespace(contract.MODEL_LAYER)
+
 
 @dataclass(frozen=True, slots=True)
-class Headers:
-    """How a request or its answer begins."""
+class RequestBegins:
+    """The first message of a copy."""
 
-    answer: bool
-    """False: the request."""
     headers: dict[str, str]
     """Names are lower case; what is not ASCII is replaced."""
+    unit: str
+    """Keyed hash, 16 hex digits."""
+    assigned: Assigned | None
+    """None: nobody decided. Of a mirrored request on its way to the canary, no more than its rollout, arm and reason are known."""
     ended: bool
     """True where there is no body."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBegins:
+    """The answer's headers."""
+
+    headers: dict[str, str]
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +49,7 @@ class Piece:
     """True for the last one."""
 
 
-Told = Headers | Piece
-
-
-def read_copied(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, Assigned] | None:
-    """Whose copy it is, from the metadata of its stream: the unit (a keyed hash, 16 hex digits), and its assignment.
-
-    None where nobody decided, or where the word is one of a router of another version. Of a mirrored request on its way to the canary
-    no more than its rollout, arm and reason are known.
-    """
-    told = dict(metadata)
-    if contract.COPY_SHADOW in told:
-        return "", Assigned(str(told[contract.COPY_SHADOW]), 0, "", "", Arm.CANARY, Reason.SHADOW, False, "")
-    try:
-        return read_assigned(Parse(told.get(contract.COPY_ASSIGNMENT, "{}"), Struct()))
-    except (ParseError, ValueError, OverflowError):
-        return None
+Told = RequestBegins | AnswerBegins | Piece
 
 
 def read_copy(message: bytes) -> Told | None:
@@ -66,15 +60,31 @@ def read_copy(message: bytes) -> Told | None:
     request = ProcessingRequest.FromString(message)
     match request.WhichOneof("request"):
         case "request_headers":
-            return Headers(False, _headers(request.request_headers), request.request_headers.end_of_stream)
+            return _begins(request)
         case "response_headers":
-            return Headers(True, _headers(request.response_headers), request.response_headers.end_of_stream)
+            return AnswerBegins(_headers(request.response_headers), request.response_headers.end_of_stream)
         case "request_body":
             return Piece(False, request.request_body.body, request.request_body.end_of_stream)
         case "response_body":
             return Piece(True, request.response_body.body, request.response_body.end_of_stream)
         case _:
             return None
+
+
+def _begins(request: ProcessingRequest) -> RequestBegins:
+    headers, ended = _headers(request.request_headers), request.request_headers.end_of_stream
+    metadata = request.metadata_context.filter_metadata
+    if contract.SHADOW_NAMESPACE in metadata:
+        rollout = metadata[contract.SHADOW_NAMESPACE].fields[contract.SHADOW_ROLLOUT].string_value
+        return RequestBegins(headers, "", Assigned(rollout, 0, "", "", Arm.CANARY, Reason.SHADOW, False, ""), ended)
+    if _NAMESPACE in metadata:
+        try:
+            unit, assigned = read_assigned(metadata[_NAMESPACE])
+        except (ValueError, OverflowError):
+            # A word of a router of another version.
+            return RequestBegins(headers, "", None, ended)
+        return RequestBegins(headers, unit, assigned, ended)
+    return RequestBegins(headers, "", None, ended)
 
 
 def _headers(given: HttpHeaders) -> dict[str, str]:

@@ -18,7 +18,7 @@ from extproc import contract
 from extproc.domain import Arm
 from extproc.judge.sampling import Copy, Gathered
 from extproc.render import Profile
-from extproc.wire import read_copied, read_copy
+from extproc.wire import read_copy
 from tests.support.envoy_stand import OLD_ENVOY, PATIENCE, Model, Stand, a_rollout, document, standing
 
 KEY = "sk-client-key-of-a-user"
@@ -38,10 +38,8 @@ class Recorder:
         self._server.add_insecure_port(f"unix:{directory}/s.sock")
         self._server.start()
 
-    def _take(self, messages: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        told = context.invocation_metadata()
-        self.raw.append(repr(told).encode())
-        copy = Copy(1 << 20, time.time(), read_copied(told))
+    def _take(self, messages: Iterator[bytes], _: Any) -> Iterator[bytes]:
+        copy = Copy(1 << 20, time.time())
         try:
             for message in messages:
                 self.raw.append(message)

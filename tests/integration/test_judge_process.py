@@ -21,7 +21,7 @@ from extproc.demo.family import children
 from extproc.demo.processes import Child, Processes
 from extproc.store.samples import SampleReader
 from tests.support.lateness import Lateness, lateness
-from tests.support.samples import chat, completion, copied, whose
+from tests.support.samples import chat, completion, copied
 
 KEY = "judge-key-that-nobody-may-read-5d1c"
 COPIES = 60
@@ -39,9 +39,9 @@ async def _send(address: str, number: int) -> None:
     while True:
         try:
             async with grpc.aio.insecure_channel(address) as channel:
-                call = channel.stream_stream(contract.PROCESS_METHOD)(metadata=whose(rollout="gpt-5-mini", generation=2))
+                call = channel.stream_stream(contract.PROCESS_METHOD)()
                 question, answer = chat("How far is the moon?"), completion(f"About 384,400 km, and this is answer {number}.")
-                for message in copied(question, answer, 3, request_id=f"request-{number}"):
+                for message in copied(question, answer, 3, request_id=f"request-{number}", rollout="gpt-5-mini", generation=2):
                     await call.write(message)
                 await call.done_writing()
                 assert await call.code() is grpc.StatusCode.OK

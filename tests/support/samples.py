@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import orjson
+from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
 from extproc.domain import Arm, Purpose, Sample, Scored
@@ -72,25 +73,19 @@ def scored(number: int = 1, value: float = 0.75, **changes: Any) -> Scored:
 
 
 # --------------------------------------------------------------------------------------------------------- as Envoy tells a copy
-def whose(**changes: Any) -> tuple[tuple[str, str], ...]:
-    """The gRPC metadata of a copy's stream; `changes` of the assignment."""
-    return ((contract.COPY_ASSIGNMENT, orjson.dumps({**ASSIGNED, **changes}).decode()),)
-
-
-def copied(
-    request: bytes,
-    answer: bytes,
-    pieces: int = 1,
-    kind: str = "application/json",
-    *,
-    request_id: str = "request-1",
-    path: str = "/v1/chat/completions",
-    status: int = 200,
-) -> list[bytes]:
-    """The messages of one copy. `pieces`: of the answer; `kind`: its content type."""
-    headers = {":path": path, "content-type": "application/json", contract.REQUEST_ID_HEADER: request_id}
+def copied(request: bytes, answer: bytes, pieces: int = 1, kind: str = "application/json", **changes: Any) -> list[bytes]:
+    """The messages of one copy. `changes` of the assignment; `request_id`, `path`, `status` as they are called."""
+    headers = {":path": changes.pop("path", "/v1/chat/completions"), "content-type": "application/json"}
+    headers[contract.REQUEST_ID_HEADER] = changes.pop("request_id", "request-1")
+    status = str(changes.pop("status", 200))
+    decided = changes.pop("decided", True)
     messages = [_headers(headers, "request_headers"), *_body(request, 1, "request_body")]
-    messages += [_headers({":status": str(status), "content-type": kind}, "response_headers"), *_body(answer, pieces, "response_body")]
+    messages += [_headers({":status": status, "content-type": kind}, "response_headers"), *_body(answer, pieces, "response_body")]
+    if decided:
+        for message in messages:
+            metadata = Struct()
+            metadata.update({**ASSIGNED, **changes})
+            message.metadata_context.filter_metadata[contract.assignment_namespace("model")].CopyFrom(metadata)
     return [message.SerializeToString() for message in messages]
 
 

@@ -15,7 +15,7 @@ from extproc.domain import Purpose, Sample
 from extproc.errors import SettingsError
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Chances, Chooser, Sampler
-from tests.support.samples import chat, completion, copied, whose
+from tests.support.samples import chat, completion, copied
 
 
 class Kept:
@@ -59,7 +59,7 @@ def test_a_copy_that_is_told_whole_is_a_sample_before_its_stream_ends(tmp_path: 
     """Envoy keeps the stream open for a while after the answer; nobody waits for that."""
 
     async def act(method: grpc.aio.StreamStreamMultiCallable, server: CopyServer) -> None:
-        call = method(metadata=whose())
+        call = method()
         for message in copied(chat("How far is the moon?"), completion("Far."), 3):
             await call.write(message)
         while not server.copies:
@@ -73,7 +73,7 @@ def test_a_stream_that_is_reset_in_the_middle_is_an_answer_that_was_aborted(tmp_
     """The client left, or Envoy did: counted once, and never judged."""
 
     async def act(method: grpc.aio.StreamStreamMultiCallable, server: CopyServer) -> None:
-        call = method(metadata=whose())
+        call = method()
         for message in copied(chat("?"), completion("half of it"), 3)[:-2]:
             await call.write(message)
         await asyncio.sleep(1.0)
@@ -90,12 +90,12 @@ def test_what_cannot_be_read_is_counted_and_costs_itself_alone(tmp_path: Path) -
     """Bytes that are no message, a copy of nobody's request; the next one is taken."""
 
     async def act(method: grpc.aio.StreamStreamMultiCallable, server: CopyServer) -> None:
-        for metadata, messages in (
-            (whose(), [b"\xff\xff\xff"]),
-            ((), copied(chat("?"), completion("!"))),
-            (whose(), copied(chat("?"), completion("Far enough."))),
+        for messages in (
+            [b"\xff\xff\xff"],
+            copied(chat("?"), completion("!"), decided=False),
+            copied(chat("?"), completion("Far enough.")),
         ):
-            call = method(metadata=metadata)
+            call = method()
             for message in messages:
                 await call.write(message)
             await call.done_writing()
@@ -113,7 +113,7 @@ def test_many_at_once_do_not_mix(tmp_path: Path) -> None:
         told = [
             copied(chat(f"question {n}"), completion(f"This is the answer to question {n}."), 5, request_id=f"r{n}") for n in range(200)
         ]
-        calls = [method(metadata=whose()) for _ in told]
+        calls = [method() for _ in told]
         for place in range(len(told[0])):
             for call, messages in zip(calls, told, strict=True):
                 await call.write(messages[place])

@@ -11,9 +11,9 @@ import pytest
 
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Copy, Sampler
-from extproc.wire import read_copied, read_copy
+from extproc.wire import read_copy
 from tests.support.redaction import left_of, planted
-from tests.support.samples import chat, copied, whose
+from tests.support.samples import chat, copied
 from tests.unit.test_judge_pipeline import Bench
 
 
@@ -38,7 +38,7 @@ def test_no_planted_secret_is_in_the_store_the_log_or_what_the_judge_reads(tmp_p
     logging.getLogger("extproc.test").debug("whatever is logged is seen")
     bench, sampler, lines = Bench(tmp_path), Sampler(Redactor(), None), planted()
     for number, line in enumerate(lines):
-        copy = Copy(1 << 20, bench.now, read_copied(whose()))
+        copy = Copy(1 << 20, bench.now)
         for message in copied(chat(line["text"]), _answer(line["text"]), 3, request_id=f"request-{number}"):
             copy.take(read_copy(message))
         gathered = copy.end()

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
-from extproc import contract
 from extproc.domain import Arm, Purpose, Reason
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Chances, Chooser, Copy, Gathered, Sampler
 from extproc.judge.sampling.sampler import RARE_BELOW
 from extproc.pb.ext_proc_pb2 import ProcessingRequest
-from extproc.wire import read_copied, read_copy
-from tests.support.samples import UNIT, chat, completion, copied, whose
+from extproc.wire import read_copy
+from tests.support.samples import UNIT, chat, completion, copied
 
 NOW = 1_000_000.0
 LONGEST = 4096
-Metadata = tuple[tuple[str, str | bytes], ...]
 
 
-def gathered(messages: list[bytes], longest: int = LONGEST, metadata: Metadata | None = None) -> Gathered | None:
-    copy = Copy(longest, NOW, read_copied(whose() if metadata is None else metadata))
+def gathered(messages: list[bytes], longest: int = LONGEST) -> Gathered | None:
+    copy = Copy(longest, NOW)
     for message in messages:
         copy.take(read_copy(message))
     return copy.end()
 
 
-def whole(messages: list[bytes], longest: int = LONGEST, metadata: Metadata | None = None) -> Gathered:
-    found = gathered(messages, longest, metadata)
+def whole(messages: list[bytes], longest: int = LONGEST) -> Gathered:
+    found = gathered(messages, longest)
     assert found is not None
     return found
 
@@ -68,28 +67,10 @@ def test_an_answer_that_breaks_off_has_no_end() -> None:
     assert sample.ending == "aborted"
 
 
-@pytest.mark.parametrize(
-    "metadata",
-    [
-        (),
-        whose(reason="a word of a later version"),
-        ((contract.COPY_ASSIGNMENT, '{"arm": "canary", "reason": "ring", "generation": 1e999}'),),
-        ((contract.COPY_ASSIGNMENT, "-"),),
-        ((contract.COPY_ASSIGNMENT, ""),),
-        ((contract.COPY_ASSIGNMENT, "[1]"),),
-        ((contract.COPY_ASSIGNMENT, '{"arm": {"canary": 1}}'),),
-        ((contract.COPY_ASSIGNMENT, "{" * 2000),),
-        (("x-other", "canary"), ("x-other-bin", b"\xff")),
-    ],
-)
-def test_a_copy_of_which_nobody_knows_whose_it_is_is_left_out(metadata: Metadata) -> None:
-    """No decision, one that we cannot read, what is no assignment at all."""
-    assert gathered(copied(chat("?"), completion("!")), metadata=metadata) is None
-
-
-def test_a_copy_without_an_id_is_left_out() -> None:
-    """Nothing could be joined to it."""
-    assert gathered(copied(chat("?"), completion("!"), request_id="")) is None
+@pytest.mark.parametrize("changes", [{"decided": False}, {"request_id": ""}, {"reason": "a word of a later version"}])
+def test_a_copy_of_which_nobody_knows_whose_it_is_is_left_out(changes: dict[str, Any]) -> None:
+    """No decision, no id, or a decision that we cannot read."""
+    assert gathered(copied(chat("?"), completion("!"), **changes)) is None
 
 
 def test_messages_that_concern_nobody_are_passed_over() -> None:
@@ -172,7 +153,7 @@ def test_what_is_not_chosen_is_kept_for_eyes_alone_where_it_looks_wrong_or_is_ra
     assert "empty_answer" in empty.tripwires
     for _ in range(RARE_BELOW):
         sampler.sample(whole(plain), False)
-    rare = sampler.sample(whole(copied(chat("?"), completion("It is far away from here, I think.")), metadata=whose(cohort="vip")), False)
+    rare = sampler.sample(whole(copied(chat("?"), completion("It is far away from here, I think."), cohort="vip")), False)
     assert rare is not None
     assert rare.purpose is Purpose.DIAGNOSTIC
     assert sampler.sample(whole(plain), False) is None
@@ -181,7 +162,7 @@ def test_what_is_not_chosen_is_kept_for_eyes_alone_where_it_looks_wrong_or_is_ra
 def test_the_arm_has_no_say() -> None:
     """The same copy in the other arm is the same sample, but for its arm."""
     one = Sampler(Redactor(), None).sample(whole(copied(chat("?"), completion("It is far."))), True)
-    other = Sampler(Redactor(), None).sample(whole(copied(chat("?"), completion("It is far.")), metadata=whose(arm="control")), True)
+    other = Sampler(Redactor(), None).sample(whole(copied(chat("?"), completion("It is far."), arm="control")), True)
     assert one is not None
     assert other is not None
     assert replace(one, arm=Arm.CONTROL) == other

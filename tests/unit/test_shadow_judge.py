@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from google.protobuf.struct_pb2 import Struct
 
 from extproc import contract
 from extproc.cli.samples import pairs_picture
@@ -16,8 +17,9 @@ from extproc.domain import COPY, Arm, Comparison, Exhibit, Failing, Preference, 
 from extproc.judge.redact import Redactor
 from extproc.judge.sampling import Copy, Pairing, Sampler
 from extproc.judge.sampling.pairing import MOST_WAITING, WAIT
+from extproc.pb.ext_proc_pb2 import ProcessingRequest
 from extproc.store.samples import SampleReader, ScoreLog, forget
-from extproc.wire import read_copied, read_copy
+from extproc.wire import read_copy
 from tests.support.samples import UNIT, chat, completion, copied, sample
 from tests.unit.test_judge_pipeline import Bench, good
 
@@ -77,10 +79,14 @@ def test_halves_do_not_wait_for_ever() -> None:
 
 @pytest.mark.parametrize("chosen", [False, True])
 def test_a_copy_on_its_way_to_the_canary_is_known_by_its_listener(chosen: bool) -> None:
-    """The stream's metadata says which rollout's shadow it is of; both halves of a request fall to the same side."""
-    messages = copied(chat("How far?"), completion("far"))
-    copy = Copy(4096, NOW, read_copied([(contract.COPY_SHADOW, "chat")]))
-    for message in messages:
+    """Envoy's message says which rollout's shadow it is of; both halves of a request fall to the same side."""
+    messages = copied(chat("How far?"), completion("far"), decided=False)
+    first = ProcessingRequest.FromString(messages[0])
+    said = Struct()
+    said.update({contract.SHADOW_ROLLOUT: "chat"})
+    first.metadata_context.filter_metadata[contract.SHADOW_NAMESPACE].CopyFrom(said)
+    copy = Copy(4096, NOW)
+    for message in (first.SerializeToString(), *messages[1:]):
         copy.take(read_copy(message))
     assert copy.assigned is not None
     assert (copy.assigned.rollout, copy.assigned.arm, copy.assigned.reason) == ("chat", Arm.CANARY, Reason.SHADOW)
