@@ -171,7 +171,7 @@ async def measure(rate: float, seconds: float, turns: int, alternations: int, al
             before, blocks = bench.memory(), []
             first = 10_000
             for alternation, turn in product(range(alternations), range(turns)):
-                for copying in (False, True) if turn % 2 == 0 else (True, False):
+                for copying in (False, True) if (alternation + turn) % 2 == 0 else (True, False):
                     blocks.append(await bench.block(alternation, turn, copying, rate, seconds, first))
                     first += blocks[-1].measured * 2 + 1_000
                     progress.update(task, advance=1, refresh=True)
