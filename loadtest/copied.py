@@ -37,7 +37,7 @@ from extproc.demo.changes import judged
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import Child, Processes
 from extproc.render.sampling import MILLION, MOST_COPIED
-from loadtest import open_loop
+from loadtest import copy_cost, open_loop
 from loadtest.open_loop import Order
 from loadtest.report import verdict
 from loadtest.student import interval, quantile
@@ -182,8 +182,7 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
     """The table, and what was promised and not seen."""
     pairs = list(zip(blocks[::2], blocks[1::2], strict=True))
     calm = [block for pair in pairs if max(block.stolen for block in pair) <= STOLEN for block in pair]
-    alternations = sorted({block.alternation for block in calm})
-    off, on = ([_latencies(calm, alternation, side) for alternation in alternations] for side in (False, True))
+    alternations = {block.alternation for block in calm}
     measured = sum(block.measured for block in blocks)
     if len(alternations) < 2:
         return [], ["the host of this machine was never calm: measure again, or elsewhere"]
@@ -197,13 +196,13 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
     ]
     problems: list[str] = []
     for q in QUANTILES:
-        without_each, with_each = ([quantile(ordered, q) for ordered in side] for side in (off, on))
-        mean, low, high = interval([copied - alone for alone, copied in zip(without_each, with_each, strict=True)])
-        without, with_ = statistics.fmean(without_each), statistics.fmean(with_each)
+        without, with_, mean, low, high = _compared(calm, q)
         figures = f"{without * 1e3:.2f} ms | {with_ * 1e3:.2f} ms | {mean * 1e3:+.2f} ms | {low * 1e3:+.2f} to {high * 1e3:+.2f} ms"
         lines.append(f"| p{q * 100:g} | {figures} |")
         if q == 0.99 and not alive and (low > 0 or high >= LIMIT):
             problems.append(f"p99: {low * 1e3:+.2f} to {high * 1e3:+.2f} ms does not include 0, or is not below {LIMIT * 1e3:g} ms")
+    *_, mean, low, high = _compared(blocks, 0.99)
+    lines += ["", f"Of all {len(pairs)} pairs: p99 {mean * 1e3:+.2f} ms ({low * 1e3:+.2f} to {high * 1e3:+.2f} ms)."]
     errors, copies, refused = (sum(getattr(block, name) for block in blocks) for name in ("errors", "copies", "refused"))
     lines += [
         "",
@@ -219,13 +218,21 @@ def report(blocks: Sequence[Block], before: float, after: float, rate: float, se
     return lines, problems
 
 
+def _compared(blocks: Sequence[Block], q: float) -> tuple[float, float, float, float, float]:
+    """A quantile without copying and with it, averaged over the alternations; the mean difference, and its interval."""
+    alternations = sorted({block.alternation for block in blocks})
+    without, with_ = ([quantile(_latencies(blocks, alternation, side), q) for alternation in alternations] for side in (False, True))
+    differences = [copied - alone for alone, copied in zip(without, with_, strict=True)]
+    return statistics.fmean(without), statistics.fmean(with_), *interval(differences)
+
+
 def _latencies(blocks: Sequence[Block], alternation: int, copying: bool) -> list[float]:
     """All latencies of one side of an alternation, in order."""
     return sorted(one for block in blocks if (block.alternation, block.copying) == (alternation, copying) for one in block.latencies)
 
 
 def section(rate: float = RATE, seconds: float = SECONDS, turns: int = TURNS, alternations: int = ALTERNATIONS) -> Section:
-    """Stopped, which is promised; and taking, to be known."""
+    """Stopped, which is promised; taking, and what part of a copy costs how much, to be known."""
     lines: list[str] = []
     problems: list[str] = []
     for alive in (False, True):
@@ -233,7 +240,8 @@ def section(rate: float = RATE, seconds: float = SECONDS, turns: int = TURNS, al
         told, wrong = report(blocks, before, after, rate, seconds, alive)
         lines += [*told, ""]
         problems += wrong
-    return [*lines, f"Promised with the sampler stopped: the interval of p99 includes 0 and stays below {LIMIT * 1e3:g} ms."], problems
+    lines += [f"Promised with the sampler stopped: the interval of p99 includes 0 and stays below {LIMIT * 1e3:g} ms.", ""]
+    return [*lines, *copy_cost.report(asyncio.run(copy_cost.measure(copy_cost.ROUNDS)))], problems
 
 
 def main() -> int:
