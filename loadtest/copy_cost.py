@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from extproc import contract
 from extproc.demo.envoy import Envoy
 from extproc.demo.processes import DemoError, Processes, free_port
+from extproc.render.clusters import gathered, http_options, placed
 from extproc.render.sampling import copying
 from extproc.render.yamltext import Block, dump, typed
 from loadtest import open_loop
@@ -40,7 +41,7 @@ GAP: Final = 0.003
 TENTHS: Final = 10
 """The interval is over the differences of medians in so many parts of the run, one after the other."""
 START: Final = 30.0
-HERE: Final = {"PYTHONPATH": str(Path(__file__).parents[1])}
+ROOT: Final = Path(__file__).parents[1]
 NAMESPACE: Final = contract.assignment_namespace(contract.MODEL_LAYER)
 ASSIGNMENT: Final = {
     contract.FIELD_ROLLOUT: "gpt-5-mini",
@@ -76,29 +77,19 @@ def parts() -> dict[str, Block | None]:
 
 def configuration(ports: Sequence[int], admin: int, upstream: int, peer: Path) -> Block:
     """A listener for each part."""
-    settings = typed("upstreams.http.v3.HttpProtocolOptions", explicit_http_config={"http2_protocol_options": {}})
-    options = {"typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": settings}}
+    options = http_options({"explicit_http_config": {"http2_protocol_options": {}}})
     limits = {"max_connections": 16, "max_pending_requests": 10_000, "max_requests": 100_000}
-    sampler = _cluster(contract.SAMPLER_CLUSTER, {"pipe": {"path": str(peer)}})
+    sampler = gathered(contract.SAMPLER_CLUSTER, [placed(f"unix:{peer}")])
     return {
-        "admin": {"address": _address(admin)},
+        "admin": {"address": placed(f"127.0.0.1:{admin}")},
         "static_resources": {
             "listeners": [_listener(port, part) for port, part in zip(ports, parts().values(), strict=True)],
             "clusters": [
-                _cluster("upstream", _address(upstream)),
+                gathered("upstream", [placed(f"127.0.0.1:{upstream}")]),
                 {**sampler, **options, "circuit_breakers": {"thresholds": [limits]}},
             ],
         },
     }
-
-
-def _address(port: int) -> Block:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def _cluster(name: str, address: Block) -> Block:
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address}}]}]
-    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
 
 
 def _listener(port: int, part: Block | None) -> Block:
@@ -114,7 +105,7 @@ def _listener(port: int, part: Block | None) -> Block:
         http_filters=filters,
     )
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": f"at-{port}", "address": _address(port), "filter_chains": [chain]}
+    return {"name": f"at-{port}", "address": placed(f"127.0.0.1:{port}"), "filter_chains": [chain]}
 
 
 async def measure(rounds: int) -> list[list[float]]:
@@ -122,7 +113,9 @@ async def measure(rounds: int) -> list[list[float]]:
     async with Processes() as processes:
         upstream = await processes.start("upstream", [sys.executable, open_loop.__file__, "upstream"], speaks=True)
         peer = processes.directory / "peer.sock"
-        taker = await processes.start("peer", [sys.executable, "-m", "loadtest.copy_cost", "--peer", peer], HERE, speaks=True)
+        taker = await processes.start(
+            "peer", [sys.executable, "-m", "loadtest.copy_cost", "--peer", peer], {"PYTHONPATH": str(ROOT)}, speaks=True
+        )
         port = int((await upstream.line(START))["port"])
         await taker.line(START)
         ports, admin = [free_port() for _ in parts()], free_port()
